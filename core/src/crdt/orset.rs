@@ -1,0 +1,101 @@
+//! A set where a concurrent add wins over a remove, without tombstones.
+//!
+//! Each element holds the dots of the adds that nobody has seen and removed. An add replaces the dots
+//! its author saw; a remove takes away the dots its author saw and nothing else, so an add it had not
+//! seen survives.
+//!
+//! Source: Bieniusa et al., "An optimized conflict-free replicated set", 2012 (the optimised OR-set).
+
+use crate::causal::{Dot, VersionVector};
+use std::collections::BTreeMap;
+
+/// An add-wins observed-remove set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrSet<K>(BTreeMap<K, Vec<Dot>>);
+
+impl<K> Default for OrSet<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> OrSet<K> {
+    /// Adds `key` by the operation `dot`, whose author had seen `observed`.
+    pub fn add(&mut self, key: K, dot: Dot, observed: &[Dot]) {
+        let dots = self.0.entry(key).or_default();
+        dots.retain(|d| !observed.contains(d) && *d != dot);
+        dots.push(dot);
+        dots.sort_unstable();
+    }
+
+    /// Removes the adds in `observed` of `key`; says whether one was there.
+    pub fn remove(&mut self, key: &K, observed: &[Dot]) -> bool {
+        let Some(dots) = self.0.get_mut(key) else {
+            return false;
+        };
+        let before = dots.len();
+        dots.retain(|d| !observed.contains(d));
+        let removed = dots.len() < before;
+        if dots.is_empty() {
+            self.0.remove(key);
+        }
+        removed
+    }
+
+    /// Joins another set; `seen` and `other_seen` say what each side has seen.
+    pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
+        let mut joined = BTreeMap::new();
+        let mut theirs = other.0;
+        for (key, mine) in core::mem::take(&mut self.0) {
+            let their_dots = theirs.remove(&key).unwrap_or_default();
+            let dots = join_dots(&mine, &their_dots, seen, other_seen);
+            if !dots.is_empty() {
+                joined.insert(key, dots);
+            }
+        }
+        for (key, their_dots) in theirs {
+            let dots = join_dots(&[], &their_dots, seen, other_seen);
+            if !dots.is_empty() {
+                joined.insert(key, dots);
+            }
+        }
+        self.0 = joined;
+    }
+
+    /// The live adds of `key`, ascending; empty when it is not in the set.
+    pub fn dots(&self, key: &K) -> &[Dot] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Elements in order, each with its live adds.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &[Dot])> {
+        self.0.iter().map(|(key, dots)| (key, dots.as_slice()))
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn join_dots(
+    mine: &[Dot],
+    theirs: &[Dot],
+    seen: &VersionVector,
+    other_seen: &VersionVector,
+) -> Vec<Dot> {
+    let kept = mine
+        .iter()
+        .filter(|d| theirs.contains(d) || !other_seen.covers(**d));
+    let new = theirs
+        .iter()
+        .filter(|d| !mine.contains(d) && !seen.covers(**d));
+    let mut dots: Vec<Dot> = kept.chain(new).copied().collect();
+    dots.sort_unstable();
+    dots
+}

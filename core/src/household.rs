@@ -1,0 +1,432 @@
+//! The shared document of a household: profiles, each with a watchlist and viewing progress.
+//!
+//! An [`Operation`] is a user's intent with its stamp. The server puts all operations of a household in
+//! one order and everybody applies them in that order, so an operation arrives after everything its
+//! author had seen (causal delivery). Under it, applying operations one by one gives the same state as
+//! joining whole states.
+//!
+//! Invariants: an operation at or below what the household has seen of its author changes nothing, so
+//! every operation may be repeated; a deleted profile never comes back.
+
+pub(crate) mod snapshot;
+
+pub use snapshot::STATE_VERSION;
+
+use crate::causal::{Dot, VersionVector};
+use crate::clock::Timestamp;
+use crate::crdt::lww::{LwwMap, LwwRegister};
+use crate::crdt::orset::OrSet;
+use crate::delta::Delta;
+use crate::id::{ContentId, ProfileId, ReplicaId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Live adds and progress entries of all profiles together: what a snapshot frame can hold.
+pub const ENTRIES_MAX: usize = 5_000;
+/// Profiles that exist at one time, the default one included.
+pub const PROFILES_MAX: usize = 32;
+/// Profiles that ever existed: deleted ids are kept, because deletion is final.
+pub const PROFILES_EVER_MAX: usize = 512;
+/// Longest profile name in bytes.
+pub const PROFILE_NAME_BYTES_MAX: usize = 64;
+/// Concurrent adds of one title that may be live, and dots that one operation may have observed.
+pub const OBSERVED_MAX: usize = 64;
+/// Replicas that one household may have seen.
+pub const REPLICAS_MAX: usize = 1_024;
+
+/// What the player was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlayState {
+    /// Playing: the position moves with the clock.
+    Playing,
+    /// Paused by the viewer.
+    Paused,
+    /// Left before the end.
+    Stopped,
+    /// Watched to the end.
+    Finished,
+}
+
+impl PlayState {
+    /// All states, at the index that stands for them in bytes.
+    pub const ALL: [Self; 4] = [Self::Playing, Self::Paused, Self::Stopped, Self::Finished];
+}
+
+/// How far a title was watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// Seconds from the start.
+    pub position_s: u32,
+    /// Length of the title in seconds, 0 when unknown.
+    pub duration_s: u32,
+    /// What the player was doing.
+    pub state: PlayState,
+}
+
+/// Share of a title, in percent, from which it counts as watched.
+pub const COMPLETED_PERCENT: u32 = 95;
+
+impl Progress {
+    /// Share watched in percent, 0 to 100; 100 when finished.
+    pub fn completion_percent(&self) -> u32 {
+        if self.state == PlayState::Finished {
+            return 100;
+        }
+        match u64::from(self.duration_s) {
+            0 => 0,
+            duration => (u64::from(self.position_s) * 100 / duration).min(100) as u32,
+        }
+    }
+
+    /// Whether it counts as watched.
+    pub fn is_completed(&self) -> bool {
+        self.completion_percent() >= COMPLETED_PERCENT
+    }
+
+    /// Where to go on: the position, or the start when it counts as watched.
+    pub fn resume_s(&self) -> u32 {
+        if self.is_completed() {
+            0
+        } else {
+            self.position_s
+        }
+    }
+}
+
+/// What a user wants. It has no stamp yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Put a title on the watchlist.
+    Add(ProfileId, ContentId),
+    /// Take a title off the watchlist.
+    Remove(ProfileId, ContentId),
+    /// Note how far a title was watched; `None` takes it off "continue watching".
+    Progress(ProfileId, ContentId, Option<Progress>),
+    /// Create a profile or give it another name.
+    NameProfile(ProfileId, String),
+    /// Delete a profile and everything on its shelf, for good.
+    DeleteProfile(ProfileId),
+}
+
+/// One stamped change. With its author's replica id the stamp is its name, a [`Dot`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// When, by the author's hybrid logical clock.
+    pub timestamp: Timestamp,
+    /// On which shelf.
+    pub profile: ProfileId,
+    /// What changes.
+    pub change: Change,
+}
+
+/// What an operation changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a title in place of the observed adds of it.
+    Add(ContentId, Vec<Dot>),
+    /// Removes the observed adds of a title.
+    Remove(ContentId, Vec<Dot>),
+    /// Sets the progress of a title.
+    Progress(ContentId, Option<Progress>),
+    /// Names the profile, and creates it when it is new.
+    NameProfile(String),
+    /// Deletes the profile.
+    DeleteProfile,
+}
+
+/// Why the server refused an operation for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VoidReason {
+    /// The profile was deleted; deletion is final.
+    ProfileDeleted,
+    /// The profile was never created.
+    ProfileUnknown,
+    /// A limit of the household is reached.
+    HouseholdFull,
+    /// The default profile can't be deleted.
+    DefaultProfile,
+    /// The token does not allow writing.
+    Forbidden,
+}
+
+impl VoidReason {
+    /// All reasons, at the index that stands for them in bytes.
+    pub const ALL: [Self; 5] = [
+        Self::ProfileDeleted,
+        Self::ProfileUnknown,
+        Self::HouseholdFull,
+        Self::DefaultProfile,
+        Self::Forbidden,
+    ];
+
+    /// The stable name that apps see.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ProfileDeleted => "profile_deleted",
+            Self::ProfileUnknown => "profile_unknown",
+            Self::HouseholdFull => "household_full",
+            Self::DefaultProfile => "default_profile",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
+/// A part of a household that a screen shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The list of profiles.
+    Profiles,
+    /// One profile's watchlist.
+    Watchlist(ProfileId),
+    /// One profile's progress.
+    Progress(ProfileId),
+}
+
+/// The parts that changed.
+pub type Changed = BTreeSet<Part>;
+
+/// One profile's shelf.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Profile {
+    pub(crate) name: Option<LwwRegister<String>>,
+    pub(crate) watchlist: OrSet<ContentId>,
+    pub(crate) progress: LwwMap<ContentId, Option<Progress>>,
+}
+
+impl Profile {
+    /// Its name; the default profile may have none.
+    pub fn name(&self) -> &str {
+        self.name.as_ref().map_or("", |register| &register.value)
+    }
+
+    /// The titles to watch.
+    pub fn watchlist(&self) -> &OrSet<ContentId> {
+        &self.watchlist
+    }
+
+    /// How far each title was watched; `None` for one taken off "continue watching".
+    pub fn progress(&self) -> &LwwMap<ContentId, Option<Progress>> {
+        &self.progress
+    }
+}
+
+/// A household's state as one replica or the server has confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Household {
+    seen: VersionVector,
+    profiles: BTreeMap<ProfileId, Profile>,
+    deleted: BTreeSet<ProfileId>,
+}
+
+impl Default for Household {
+    fn default() -> Self {
+        Self {
+            seen: VersionVector::default(),
+            profiles: BTreeMap::from([(ProfileId::DEFAULT, Profile::default())]),
+            deleted: BTreeSet::new(),
+        }
+    }
+}
+
+impl Household {
+    /// Applies one replica's delta; what it has seen already changes nothing.
+    ///
+    /// The caller delivers each replica's deltas in order and every operation after those its author
+    /// had seen; the numbered frames of a session see to that.
+    pub fn merge(&mut self, delta: &Delta) -> Changed {
+        let mut changed = Changed::new();
+        for operation in &delta.operations {
+            if operation.timestamp > self.seen.of(delta.replica) {
+                self.apply(delta.replica, operation, &mut changed);
+            }
+        }
+        self.seen.raise(delta.replica, delta.through);
+        changed
+    }
+
+    fn apply(&mut self, replica: ReplicaId, operation: &Operation, changed: &mut Changed) {
+        let Operation {
+            timestamp,
+            profile,
+            ref change,
+        } = *operation;
+        let dot = Dot { timestamp, replica };
+        self.seen.raise(replica, timestamp);
+        if self.deleted.contains(&profile) {
+            return;
+        }
+        if *change == Change::DeleteProfile {
+            self.delete(profile, changed);
+            return;
+        }
+        let shelf = match change {
+            Change::NameProfile(_) => self.profiles.entry(profile).or_default(),
+            _ => match self.profiles.get_mut(&profile) {
+                Some(shelf) => shelf,
+                None => return,
+            },
+        };
+        match change {
+            Change::Add(content, observed) => {
+                shelf.watchlist.add(content.clone(), dot, observed);
+                changed.insert(Part::Watchlist(profile));
+            }
+            Change::Remove(content, observed) => {
+                if shelf.watchlist.remove(content, observed) {
+                    changed.insert(Part::Watchlist(profile));
+                }
+            }
+            Change::Progress(content, value) => {
+                if shelf.progress.set(content.clone(), dot, *value) {
+                    changed.insert(Part::Progress(profile));
+                }
+            }
+            Change::NameProfile(name) => {
+                match &mut shelf.name {
+                    Some(register) => drop(register.set(dot, name.clone())),
+                    none => {
+                        *none = Some(LwwRegister {
+                            dot,
+                            value: name.clone(),
+                        })
+                    }
+                }
+                changed.insert(Part::Profiles);
+            }
+            Change::DeleteProfile => {}
+        }
+    }
+
+    fn delete(&mut self, profile: ProfileId, changed: &mut Changed) {
+        if profile == ProfileId::DEFAULT {
+            return;
+        }
+        self.profiles.remove(&profile);
+        self.deleted.insert(profile);
+        changed.extend([
+            Part::Profiles,
+            Part::Watchlist(profile),
+            Part::Progress(profile),
+        ]);
+    }
+
+    /// Joins a whole state, as after the restore of a server's backup.
+    pub fn join(&mut self, other: Self) {
+        for (id, theirs) in other.profiles {
+            let mine = self.profiles.entry(id).or_default();
+            mine.watchlist
+                .join(theirs.watchlist, &self.seen, &other.seen);
+            mine.progress.join(theirs.progress, &self.seen, &other.seen);
+            mine.name = match (mine.name.take(), theirs.name) {
+                (Some(a), Some(b)) => Some(if b.dot > a.dot { b } else { a }),
+                (a, b) => a.or(b),
+            };
+        }
+        self.deleted.extend(other.deleted);
+        self.profiles.retain(|id, _| !self.deleted.contains(id));
+        self.seen.join(&other.seen);
+    }
+
+    /// Whether the server takes this operation, or why it voids it.
+    pub fn check(&self, operation: &Operation) -> Result<(), VoidReason> {
+        let profile = operation.profile;
+        if self.deleted.contains(&profile) {
+            return Err(VoidReason::ProfileDeleted);
+        }
+        let Some(shelf) = self.profiles.get(&profile) else {
+            let full = self.profiles.len() >= PROFILES_MAX
+                || self.profiles.len() + self.deleted.len() >= PROFILES_EVER_MAX;
+            return match operation.change {
+                Change::NameProfile(_) if full => Err(VoidReason::HouseholdFull),
+                Change::NameProfile(_) => Ok(()),
+                _ => Err(VoidReason::ProfileUnknown),
+            };
+        };
+        let full = || self.entries() >= ENTRIES_MAX;
+        match &operation.change {
+            Change::Add(content, observed) => {
+                let dots = shelf.watchlist.dots(content);
+                let left = dots.iter().filter(|dot| !observed.contains(dot)).count();
+                let refused = left >= OBSERVED_MAX || left == dots.len() && full();
+                if refused {
+                    Err(VoidReason::HouseholdFull)
+                } else {
+                    Ok(())
+                }
+            }
+            Change::Progress(content, _) if shelf.progress.get(content).is_none() && full() => {
+                Err(VoidReason::HouseholdFull)
+            }
+            Change::DeleteProfile if profile == ProfileId::DEFAULT => {
+                Err(VoidReason::DefaultProfile)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that everything of `replica` up to `through` is settled, as by a delta without operations.
+    pub fn cover(&mut self, replica: ReplicaId, through: Timestamp) {
+        self.seen.raise(replica, through);
+    }
+
+    /// What this state has seen.
+    pub fn seen(&self) -> &VersionVector {
+        &self.seen
+    }
+
+    /// A profile's shelf, if it exists.
+    pub fn profile(&self, id: ProfileId) -> Option<&Profile> {
+        self.profiles.get(&id)
+    }
+
+    /// All profiles in the order of their ids, the default one first.
+    pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &Profile)> {
+        self.profiles.iter().map(|(&id, profile)| (id, profile))
+    }
+
+    /// Whether a profile was deleted.
+    pub fn is_deleted(&self, id: ProfileId) -> bool {
+        self.deleted.contains(&id)
+    }
+
+    /// How many entries count towards [`ENTRIES_MAX`].
+    pub fn entries(&self) -> usize {
+        let adds = |p: &Profile| {
+            p.watchlist
+                .iter()
+                .map(|(_, live)| live.len())
+                .sum::<usize>()
+        };
+        self.profiles
+            .values()
+            .map(|p| adds(p) + p.progress.len())
+            .sum()
+    }
+
+    /// Every part a screen may show.
+    pub fn all_parts(&self) -> Changed {
+        let parts = |&id| [Part::Watchlist(id), Part::Progress(id)];
+        self.profiles
+            .keys()
+            .flat_map(parts)
+            .chain([Part::Profiles])
+            .collect()
+    }
+}
+
+impl Intent {
+    /// The part of the household that it changes.
+    pub fn part(&self) -> Changed {
+        match self {
+            Self::Add(profile, _) | Self::Remove(profile, _) => {
+                Changed::from([Part::Watchlist(*profile)])
+            }
+            Self::Progress(profile, _, _) => Changed::from([Part::Progress(*profile)]),
+            Self::NameProfile(_, _) => Changed::from([Part::Profiles]),
+            Self::DeleteProfile(profile) => Changed::from([
+                Part::Profiles,
+                Part::Watchlist(*profile),
+                Part::Progress(*profile),
+            ]),
+        }
+    }
+}

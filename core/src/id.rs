@@ -1,0 +1,194 @@
+//! Names of things: each its own type, parsed once at the border, and the random bits they come from.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use thiserror::Error;
+
+/// Longest content id in bytes.
+pub const CONTENT_ID_BYTES_MAX: usize = 64;
+/// Longest household or device id in bytes.
+pub const TENANT_ID_BYTES_MAX: usize = 64;
+
+/// A text that can't be the id it was meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0} must be 1 to 64 bytes of text without control characters (a profile: 16 hex digits)")]
+pub struct IdError(pub &'static str);
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Checks length and characters.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                let fits = !text.is_empty() && text.len() <= $max;
+                if fits && !text.chars().any(char::is_control) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(IdError($what))
+                }
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A title in the app's catalogue, for instance `tmdb:550`. We never look inside.
+    ContentId, "a content id", CONTENT_ID_BYTES_MAX
+);
+text_id!(
+    /// The tenant: unit of sharing, storage, authorization and privacy.
+    HouseholdId, "a household id", TENANT_ID_BYTES_MAX
+);
+text_id!(
+    /// A physical TV, phone or tablet, named by its token.
+    DeviceId, "a device id", TENANT_ID_BYTES_MAX
+);
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+    };
+}
+
+random_id!(
+    /// One installed copy of a household; random, new after a reinstall, never reused.
+    ReplicaId
+);
+random_id!(
+    /// One life of a household's database; a restored backup begins another.
+    EpochId
+);
+
+/// A person's shelf within a household. Random and never reused; [`ProfileId::DEFAULT`] always exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileId(pub u64);
+
+impl ProfileId {
+    /// The profile of households that do not use profiles: the empty text.
+    pub const DEFAULT: Self = Self(0);
+
+    /// Reads the empty text or 16 hex digits.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        if text.is_empty() {
+            return Ok(Self::DEFAULT);
+        }
+        let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(id) if hex && id != 0 => Ok(Self(id)),
+            _ => Err(IdError("a profile id")),
+        }
+    }
+}
+
+impl core::fmt::Display for ProfileId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if *self == Self::DEFAULT {
+            Ok(())
+        } else {
+            write!(f, "{:016x}", self.0)
+        }
+    }
+}
+
+impl ContentId {
+    /// Writes length and text.
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.bytes(self.0.as_bytes());
+    }
+
+    /// Reads what [`ContentId::encode`] wrote.
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let text = reader.string(CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX")?;
+        Self::new(text).map_err(|_| DecodeError::Invalid("content id"))
+    }
+}
+
+/// Random bits that follow from a caller's 16 bytes of entropy, so that a run can be repeated.
+/// SplitMix64 (Steele, Lea, Flood 2014). For ids, nonces and jitter; not for keys.
+#[derive(Debug, Clone)]
+pub struct Random {
+    state: u64,
+    mask: u64,
+}
+
+impl Random {
+    /// The same seed gives the same sequence.
+    pub fn new(seed: [u8; 16]) -> Self {
+        let [a, b] = [0, 8].map(|at| {
+            seed[at..at + 8]
+                .iter()
+                .fold(0u64, |word, &byte| word << 8 | u64::from(byte))
+        });
+        Self { state: a, mask: b }
+    }
+
+    /// 64 bits, never all zero.
+    pub fn bits(&mut self) -> u64 {
+        loop {
+            self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let bits = z ^ (z >> 31) ^ self.mask;
+            if bits != 0 {
+                return bits;
+            }
+        }
+    }
+
+    /// A number from 0 to `max`, inclusive.
+    pub fn up_to(&mut self, max: u64) -> u64 {
+        match max.checked_add(1) {
+            Some(range) => self.bits() % range,
+            None => self.bits(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_checked_at_the_border() {
+        assert!(ContentId::new("tmdb:550").is_ok());
+        assert!(ContentId::new(&"x".repeat(CONTENT_ID_BYTES_MAX)).is_ok());
+        assert!(ContentId::new(&"x".repeat(CONTENT_ID_BYTES_MAX + 1)).is_err());
+        assert!(HouseholdId::new("").is_err());
+        assert!(DeviceId::new("tv\nliving").is_err());
+        assert_eq!(ProfileId::new(""), Ok(ProfileId::DEFAULT));
+        assert!(ProfileId::new("+000000000000001").is_err());
+        let profile = ProfileId(0xfeed);
+        assert_eq!(ProfileId::new(&profile.to_string()), Ok(profile));
+    }
+
+    #[test]
+    fn a_seed_repeats() {
+        let mut a = Random::new([7; 16]);
+        let mut b = Random::new([7; 16]);
+        assert_eq!([a.bits(), a.bits()], [b.bits(), b.bits()]);
+        assert_ne!(Random::new([8; 16]).bits(), Random::new([7; 16]).bits());
+        assert!((0..100).all(|_| a.up_to(3) <= 3));
+    }
+}

@@ -1,0 +1,332 @@
+//! Operations of this replica that the server has not acknowledged.
+//!
+//! Invariant: an operation that may have been sent stays as it is until the server's word on it; only
+//! operations that never left are coalesced, at most one is kept for each title and list. So what the
+//! server takes is always something this replica still holds, and confirmed state here is exactly the
+//! server's.
+
+use crate::causal::Dot;
+use crate::clock::{Timestamp, UnixMillis};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::household::{Change, OBSERVED_MAX, Operation};
+use crate::id::{ContentId, ProfileId, ReplicaId};
+use std::collections::BTreeMap;
+
+/// Operations that may wait. A viewer who is offline for weeks stays far below it, because progress
+/// coalesces to one operation a title.
+pub const OUTBOX_OPERATIONS_MAX: usize = 10_000;
+/// A corrected time this close to a stamp leaves the stamp alone, in milliseconds.
+const CORRECTION_MIN_MS: u64 = 1_000;
+
+/// An operation and what is needed to correct its stamp later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The operation as the viewer made it.
+    pub operation: Operation,
+    /// The highest stamp its author had seen: it must not go below.
+    pub floor: Timestamp,
+    /// The device's own wall clock when it was made, uncorrected.
+    pub wall: UnixMillis,
+    /// The device's steady clock when it was made; not kept across restarts.
+    pub steady_ms: Option<u64>,
+}
+
+impl Pending {
+    /// Appends the operation and its context.
+    pub fn encode(&self, writer: &mut Writer) {
+        self.operation.encode(writer);
+        writer.varint(self.floor.0);
+        writer.varint(self.wall.0);
+    }
+
+    /// Reads what [`Pending::encode`] wrote.
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            operation: Operation::decode(reader)?,
+            floor: Timestamp(reader.varint()?),
+            wall: UnixMillis(reader.varint()?),
+            steady_ms: None,
+        })
+    }
+}
+
+/// The server's clock, read at a handshake, beside this device's clocks at the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// The server's time.
+    pub server: UnixMillis,
+    /// Server's time minus this device's wall clock.
+    pub offset_ms: i64,
+    /// This device's steady clock.
+    pub steady_ms: u64,
+}
+
+impl Correction {
+    /// When an operation was really made: by the steady clock where it runs since then, else by the
+    /// wall clock; never after now.
+    fn time_of(&self, pending: &Pending) -> UnixMillis {
+        let time = match pending.steady_ms {
+            Some(made) => self
+                .server
+                .0
+                .saturating_sub(self.steady_ms.saturating_sub(made)),
+            None => pending.wall.shifted(self.offset_ms).0,
+        };
+        UnixMillis(time.min(self.server.0))
+    }
+}
+
+/// What an operation is about: operations on the same subject supersede each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    profile: ProfileId,
+    list: List,
+    content: ContentId,
+}
+
+/// One of a profile's two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum List {
+    /// The watchlist.
+    Watchlist,
+    /// Viewing progress.
+    Progress,
+}
+
+impl Subject {
+    fn of(operation: &Operation) -> Option<Self> {
+        let list = match operation.change {
+            Change::Add(..) | Change::Remove(..) => List::Watchlist,
+            Change::Progress(..) => List::Progress,
+            Change::NameProfile(_) | Change::DeleteProfile => return None,
+        };
+        let content = operation.change.content()?.clone();
+        Some(Self {
+            profile: operation.profile,
+            list,
+            content,
+        })
+    }
+}
+
+/// The operations that wait, in the order of their stamps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outbox {
+    entries: BTreeMap<Timestamp, Pending>,
+    subjects: BTreeMap<Subject, Vec<Timestamp>>,
+    sent_through: Timestamp,
+}
+
+impl Outbox {
+    /// Appends an operation of `author`, in place of one on the same subject that never left.
+    pub fn push(&mut self, author: ReplicaId, mut pending: Pending) {
+        let stamp = pending.operation.timestamp;
+        if let Some(subject) = Subject::of(&pending.operation) {
+            let stamps = self.subjects.entry(subject.clone()).or_default();
+            if stamps.last().is_some_and(|&last| last > self.sent_through)
+                && let Some(old) = stamps.pop().and_then(|last| self.entries.remove(&last))
+            {
+                supersede(author, &old.operation, &mut pending.operation);
+            }
+            let needless =
+                matches!(&pending.operation.change, Change::Remove(_, seen) if seen.is_empty());
+            if !needless {
+                stamps.push(stamp);
+            }
+            if stamps.is_empty() {
+                self.subjects.remove(&subject);
+            }
+            if needless {
+                return;
+            }
+        }
+        self.entries.insert(stamp, pending);
+    }
+
+    /// Removes and returns everything up to `through`.
+    pub fn take(&mut self, through: Timestamp) -> Vec<Pending> {
+        let rest = self.entries.split_off(&through.next());
+        let taken = core::mem::replace(&mut self.entries, rest);
+        for pending in taken.values() {
+            if let Some(subject) = Subject::of(&pending.operation)
+                && let Some(stamps) = self.subjects.get_mut(&subject)
+            {
+                stamps.retain(|stamp| *stamp != pending.operation.timestamp);
+                if stamps.is_empty() {
+                    self.subjects.remove(&subject);
+                }
+            }
+        }
+        taken.into_values().collect()
+    }
+
+    /// Notes that everything up to `through` may have left.
+    pub fn mark_sent(&mut self, through: Timestamp) {
+        self.sent_through = self.sent_through.max(through);
+    }
+
+    /// After a handshake nothing that is left was taken, and no older session can deliver it any more:
+    /// operations are unsent again, coalesce, and get the stamps that a right clock would have given,
+    /// above `above` and in order.
+    pub fn restart(&mut self, author: ReplicaId, above: Timestamp, correction: Correction) {
+        let entries = core::mem::take(self).entries;
+        let mut renamed: BTreeMap<Dot, Dot> = BTreeMap::new();
+        let mut last = above;
+        for mut pending in entries.into_values() {
+            let old = pending.operation.timestamp;
+            let time = correction.time_of(&pending);
+            let stamp = if old.millis().0.abs_diff(time.0) <= CORRECTION_MIN_MS {
+                old
+            } else {
+                let seen = pending.floor;
+                let credible = crate::clock::check_drift(correction.server, seen).is_ok();
+                let floor = if credible {
+                    seen.next()
+                } else {
+                    Timestamp::ZERO
+                };
+                Timestamp::new(time, 0).max(floor)
+            };
+            last = stamp.max(last.next());
+            pending.operation.timestamp = last;
+            rename(&mut pending.operation, &renamed);
+            let dot = |timestamp| Dot {
+                timestamp,
+                replica: author,
+            };
+            renamed.insert(dot(old), dot(last));
+            self.push(author, pending);
+        }
+    }
+
+    /// Gives all operations to another author, with the stamps they have.
+    pub fn adopt(&mut self, old: ReplicaId, new: ReplicaId) {
+        let entries = core::mem::take(self).entries;
+        let mut renamed = BTreeMap::new();
+        for (timestamp, mut pending) in entries {
+            rename(&mut pending.operation, &renamed);
+            renamed.insert(
+                Dot {
+                    timestamp,
+                    replica: old,
+                },
+                Dot {
+                    timestamp,
+                    replica: new,
+                },
+            );
+            self.push(new, pending);
+        }
+    }
+
+    /// Operations that never left, oldest first.
+    pub fn unsent(&self) -> impl Iterator<Item = &Operation> {
+        self.entries
+            .range(self.sent_through.next()..)
+            .map(|(_, pending)| &pending.operation)
+    }
+
+    /// All operations, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.entries.values()
+    }
+
+    /// The operation with that stamp.
+    pub fn get(&self, stamp: Timestamp) -> Option<&Operation> {
+        self.entries.get(&stamp).map(|pending| &pending.operation)
+    }
+
+    /// Operations on one title of one list, oldest first.
+    pub fn on(
+        &self,
+        profile: ProfileId,
+        list: List,
+        content: &ContentId,
+    ) -> impl Iterator<Item = &Operation> {
+        let subject = Subject {
+            profile,
+            list,
+            content: content.clone(),
+        };
+        let stamps = self.subjects.get(&subject).map_or(&[][..], Vec::as_slice);
+        stamps.iter().filter_map(|stamp| self.get(*stamp))
+    }
+
+    /// Titles of one list that operations are about.
+    pub fn titles(&self, profile: ProfileId, list: List) -> impl Iterator<Item = &ContentId> {
+        let of_list = move |subject: &&Subject| subject.profile == profile && subject.list == list;
+        self.subjects
+            .keys()
+            .filter(of_list)
+            .map(|subject| &subject.content)
+    }
+
+    /// Whether an operation creates or renames the profile.
+    pub fn names(&self, profile: ProfileId) -> bool {
+        self.about(profile)
+            .any(|change| matches!(change, Change::NameProfile(_)))
+    }
+
+    /// Whether an operation deletes the profile.
+    pub fn deletes(&self, profile: ProfileId) -> bool {
+        self.about(profile)
+            .any(|change| *change == Change::DeleteProfile)
+    }
+
+    fn about(&self, profile: ProfileId) -> impl Iterator<Item = &Change> {
+        let changes = self.entries.values().map(|pending| &pending.operation);
+        changes
+            .filter(move |operation| operation.profile == profile)
+            .map(|o| &o.change)
+    }
+
+    /// Up to where operations may have left.
+    pub fn sent_through(&self) -> Timestamp {
+        self.sent_through
+    }
+
+    /// The highest stamp, [`Timestamp::ZERO`] for none.
+    pub fn last(&self) -> Timestamp {
+        self.entries
+            .last_key_value()
+            .map_or(Timestamp::ZERO, |(&stamp, _)| stamp)
+    }
+
+    /// How many operations wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// `new` takes over what `old` had observed; `old` itself is seen by nobody.
+fn supersede(author: ReplicaId, old: &Operation, new: &mut Operation) {
+    let (Change::Add(_, before) | Change::Remove(_, before)) = &old.change else {
+        return;
+    };
+    let (Change::Add(_, observed) | Change::Remove(_, observed)) = &mut new.change else {
+        return;
+    };
+    observed.extend_from_slice(before);
+    observed.sort_unstable();
+    observed.dedup();
+    observed.retain(|dot| {
+        *dot != Dot {
+            timestamp: old.timestamp,
+            replica: author,
+        }
+    });
+    observed.truncate(OBSERVED_MAX);
+}
+
+fn rename(operation: &mut Operation, renamed: &BTreeMap<Dot, Dot>) {
+    if let Change::Add(_, observed) | Change::Remove(_, observed) = &mut operation.change {
+        for dot in observed {
+            *dot = renamed.get(dot).copied().unwrap_or(*dot);
+        }
+    }
+}

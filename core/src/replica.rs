@@ -1,0 +1,447 @@
+//! One device's copy of a household: what the server confirmed, what waits to be sent, and the clock.
+//!
+//! What the app sees is confirmed state joined with the outbox. Every change is made by a method here
+//! that has a [`Record`]; loading storage is making the same changes again from the records, so memory
+//! and storage can't disagree.
+//!
+//! Invariant: confirmed state is what the server has at the cursor, plus operations of this replica that
+//! the server acknowledged.
+
+pub mod record;
+pub mod view;
+
+pub use record::Record;
+
+use crate::causal::Dot;
+use crate::clock::{Clock, Timestamp, UnixMillis};
+use crate::delta::Delta;
+use crate::household::{
+    Change, Changed, Household, Intent, Operation, PROFILE_NAME_BYTES_MAX, Part, VoidReason,
+};
+use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
+use crate::message::{Taken, Welcome};
+use crate::outbox::{Correction, OUTBOX_OPERATIONS_MAX, Outbox, Pending};
+use thiserror::Error;
+
+/// Rejected operations kept for the app; the oldest goes when one more comes.
+pub const REJECTED_MAX: usize = 1_000;
+
+/// Both clocks of a device, read at the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Wall clock; may be wrong and may jump.
+    pub unix: UnixMillis,
+    /// A clock that only moves forward, in milliseconds, from any start; may stop in standby.
+    pub steady_ms: u64,
+}
+
+/// Up to where a replica knows its household.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The epoch that the version belongs to.
+    pub epoch: EpochId,
+    /// The household's version.
+    pub version: u64,
+}
+
+/// An operation that the server refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// What was refused.
+    pub operation: Operation,
+    /// Why.
+    pub reason: VoidReason,
+}
+
+/// A call of the app that can't be carried out. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum OperationError {
+    /// The profile does not exist (any more).
+    #[error("this profile does not exist: create it first, or use one from the list")]
+    UnknownProfile,
+    /// A name is empty or longer than [`PROFILE_NAME_BYTES_MAX`].
+    #[error("a profile name must be 1 to {PROFILE_NAME_BYTES_MAX} bytes long")]
+    ProfileName,
+    /// The default profile can't be deleted.
+    #[error("the default profile can't be deleted: remove its titles instead")]
+    DefaultProfile,
+    /// [`OUTBOX_OPERATIONS_MAX`] operations wait for the server.
+    #[error("{OUTBOX_OPERATIONS_MAX} changes wait for the server: connect before making more")]
+    OutboxFull,
+}
+
+impl OperationError {
+    /// The stable name that apps see.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownProfile => "unknown_profile",
+            Self::ProfileName => "invalid_profile_name",
+            Self::DefaultProfile => "default_profile",
+            Self::OutboxFull => "outbox_full",
+        }
+    }
+}
+
+/// The server's answer does not fit what this replica remembers: its storage is a copy or was rolled
+/// back. It must take a new id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch;
+
+/// One installed copy of a household.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    id: ReplicaId,
+    household: Option<HouseholdId>,
+    confirmed: Household,
+    outbox: Outbox,
+    clock: Clock,
+    offset_ms: i64,
+    acked: Taken,
+    epoch: Option<EpochId>,
+    cursor: Option<Cursor>,
+    owes_offer: bool,
+    session_number: u64,
+    rejected: Vec<Rejected>,
+}
+
+impl Replica {
+    /// A new replica that knows nothing; `household` when the app names one.
+    pub fn new(household: Option<HouseholdId>, random: &mut Random) -> Self {
+        Self {
+            id: ReplicaId(random.bits()),
+            household,
+            confirmed: Household::default(),
+            outbox: Outbox::default(),
+            clock: Clock::default(),
+            offset_ms: 0,
+            acked: Taken::default(),
+            epoch: None,
+            cursor: None,
+            owes_offer: false,
+            session_number: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Carries out what a user wants. `None`: it is so already.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing has changed then.
+    pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Option<Record>, OperationError> {
+        self.check(&intent)?;
+        let (profile, change) = match intent {
+            Intent::Add(profile, content) => {
+                let observed = self.dots(profile, &content);
+                (profile, Change::Add(content, observed))
+            }
+            Intent::Remove(profile, content) => {
+                let observed = self.dots(profile, &content);
+                if observed.is_empty() {
+                    return Ok(None);
+                }
+                (profile, Change::Remove(content, observed))
+            }
+            Intent::Progress(profile, content, None)
+                if self.progress(profile, &content).is_none() =>
+            {
+                return Ok(None);
+            }
+            Intent::Progress(profile, content, value) => {
+                (profile, Change::Progress(content, value))
+            }
+            Intent::NameProfile(profile, name) => (profile, Change::NameProfile(name)),
+            Intent::DeleteProfile(profile) => (profile, Change::DeleteProfile),
+        };
+        let floor = self.clock.last();
+        let timestamp = self.clock.tick(self.wall(now.unix));
+        let operation = Operation {
+            timestamp,
+            profile,
+            change,
+        };
+        let steady_ms = Some(now.steady_ms);
+        let pending = Pending {
+            operation,
+            floor,
+            wall: now.unix,
+            steady_ms,
+        };
+        self.outbox.push(self.id, pending.clone());
+        Ok(Some(Record::Operation(Box::new(pending))))
+    }
+
+    fn check(&self, intent: &Intent) -> Result<(), OperationError> {
+        if self.outbox.len() >= OUTBOX_OPERATIONS_MAX {
+            return Err(OperationError::OutboxFull);
+        }
+        match intent {
+            Intent::NameProfile(profile, name) => {
+                if name.is_empty() || name.len() > PROFILE_NAME_BYTES_MAX {
+                    return Err(OperationError::ProfileName);
+                }
+                let deleted = self.is_deleted(*profile);
+                if deleted {
+                    Err(OperationError::UnknownProfile)
+                } else {
+                    Ok(())
+                }
+            }
+            Intent::DeleteProfile(ProfileId::DEFAULT) => Err(OperationError::DefaultProfile),
+            Intent::Add(profile, _)
+            | Intent::Remove(profile, _)
+            | Intent::Progress(profile, _, _)
+            | Intent::DeleteProfile(profile) => {
+                let exists = self.has_profile(*profile);
+                if exists {
+                    Ok(())
+                } else {
+                    Err(OperationError::UnknownProfile)
+                }
+            }
+        }
+    }
+
+    /// Numbers a new session. The record must be durable before the hello leaves.
+    pub fn begin_session(&mut self) -> Record {
+        self.session_number += 1;
+        Record::Session(self.session_number)
+    }
+
+    /// Notes that operations up to `through` may leave. The record must be durable before they do.
+    pub fn mark_sent(&mut self, through: Timestamp) -> Record {
+        self.outbox.mark_sent(through);
+        Record::Sent(through)
+    }
+
+    /// Settles everything with the server's answer to a hello. Store the whole replica afterwards.
+    ///
+    /// # Errors
+    /// [`Mismatch`]: nothing has changed; call [`Replica::renew`].
+    pub fn welcome(&mut self, now: Now, welcome: &Welcome) -> Result<Changed, Mismatch> {
+        let same_epoch = self.epoch == Some(welcome.epoch);
+        if !self.remembers(welcome.taken, same_epoch) {
+            return Err(Mismatch);
+        }
+        let mut changed = Changed::new();
+        if welcome.taken.through > self.acked.through {
+            changed = self.settle(welcome.taken, &welcome.voids);
+        }
+        self.owes_offer |= self.epoch.is_some() && !same_epoch;
+        self.epoch = Some(welcome.epoch);
+        self.household = Some(welcome.household.clone());
+        let server = welcome.server_time;
+        self.offset_ms = (server.0 as i64).wrapping_sub(now.unix.0 as i64);
+        let correction = Correction {
+            server,
+            offset_ms: self.offset_ms,
+            steady_ms: now.steady_ms,
+        };
+        self.outbox.restart(
+            self.id,
+            self.acked.through.max(welcome.taken.through),
+            correction,
+        );
+        let seen = self.confirmed.seen().iter().map(|(_, through)| through);
+        let last = seen.max().unwrap_or_default().max(self.outbox.last());
+        self.clock = Clock::after(last);
+        Ok(changed)
+    }
+
+    fn remembers(&self, taken: Taken, same_epoch: bool) -> bool {
+        let same = |digest: u32| taken.digest == 0 || digest == 0 || taken.digest == digest;
+        if taken.through < self.acked.through {
+            // The server lost what it had acknowledged: only a restored backup may do that.
+            return !same_epoch;
+        }
+        if taken.through == self.acked.through {
+            return !same_epoch || same(self.acked.digest);
+        }
+        self.outbox
+            .get(taken.through)
+            .is_some_and(|operation| same(operation.digest()))
+    }
+
+    /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
+    fn settle(&mut self, taken: Taken, voids: &[(Timestamp, VoidReason)]) -> Changed {
+        let mut operations = Vec::new();
+        let mut refused = Changed::new();
+        for pending in self.outbox.take(taken.through) {
+            let operation = pending.operation;
+            match voids
+                .iter()
+                .find(|(stamp, _)| *stamp == operation.timestamp)
+            {
+                None => operations.push(operation),
+                Some(&(_, reason)) => {
+                    refused.extend([
+                        Part::Profiles,
+                        Part::Watchlist(operation.profile),
+                        Part::Progress(operation.profile),
+                    ]);
+                    if self.rejected.len() >= REJECTED_MAX {
+                        self.rejected.remove(0);
+                    }
+                    self.rejected.push(Rejected { operation, reason });
+                }
+            }
+        }
+        let delta = Delta {
+            replica: self.id,
+            through: taken.through,
+            operations,
+        };
+        self.confirmed.merge(&delta);
+        self.acked = taken;
+        refused
+    }
+
+    /// Settles a delta that the server acknowledged; `versions` is 1 when it became a new version.
+    pub fn acknowledged(
+        &mut self,
+        through: Timestamp,
+        versions: u64,
+        voids: &[(Timestamp, VoidReason)],
+    ) -> (Record, Changed) {
+        let digest = self.outbox.get(through).map_or(0, Operation::digest);
+        let taken = Taken { through, digest };
+        let changed = self.settle(taken, voids);
+        self.advance(versions);
+        (
+            Record::Acknowledged {
+                taken,
+                versions,
+                voids: voids.to_vec(),
+            },
+            changed,
+        )
+    }
+
+    /// Applies deltas of others that bring the household `versions` further.
+    pub fn update(&mut self, versions: u64, deltas: Vec<Delta>) -> (Record, Changed) {
+        let changed = self.merge(versions, &deltas);
+        (Record::Update { versions, deltas }, changed)
+    }
+
+    fn merge(&mut self, versions: u64, deltas: &[Delta]) -> Changed {
+        let mut changed = Changed::new();
+        for delta in deltas {
+            self.clock.observe(delta.through);
+            changed.append(&mut self.confirmed.merge(delta));
+        }
+        self.advance(versions);
+        changed
+    }
+
+    fn advance(&mut self, versions: u64) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.version += versions;
+        }
+    }
+
+    /// Takes a whole state. Within an epoch it replaces confirmed state, because a retired entry must
+    /// not come back; while an offer is owed it is joined. Store the whole replica afterwards.
+    pub fn snapshot(&mut self, version: u64, state: Household) -> Changed {
+        for (_, through) in state.seen().iter() {
+            self.clock.observe(through);
+        }
+        let mut changed = self.confirmed.all_parts();
+        if self.owes_offer {
+            self.confirmed.join(state);
+        } else {
+            self.confirmed = state;
+        }
+        changed.append(&mut self.confirmed.all_parts());
+        self.cursor = self.epoch.map(|epoch| Cursor { epoch, version });
+        changed
+    }
+
+    /// The server holds the offered state. Store the whole replica afterwards.
+    pub fn offered(&mut self) {
+        self.owes_offer = false;
+    }
+
+    /// Becomes another replica with the same state, and the outbox under the new id. Store the whole
+    /// replica afterwards.
+    pub fn renew(&mut self, random: &mut Random) {
+        let old = self.id;
+        self.id = ReplicaId(random.bits());
+        self.outbox.adopt(old, self.id);
+        self.acked = Taken::default();
+    }
+
+    /// Forgets up to where it knows the household, so that the next hello asks for a snapshot.
+    pub fn forget_cursor(&mut self) {
+        self.cursor = None;
+    }
+
+    /// Hands the rejected operations over and forgets them.
+    pub fn take_rejected(&mut self) -> (Record, Vec<Rejected>) {
+        (Record::RejectedTaken, core::mem::take(&mut self.rejected))
+    }
+
+    fn wall(&self, unix: UnixMillis) -> UnixMillis {
+        unix.shifted(self.offset_ms)
+    }
+
+    fn dot(&self, timestamp: Timestamp) -> Dot {
+        Dot {
+            timestamp,
+            replica: self.id,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// The household, once known.
+    pub fn household(&self) -> Option<&HouseholdId> {
+        self.household.as_ref()
+    }
+
+    /// What the server confirmed.
+    pub fn confirmed(&self) -> &Household {
+        &self.confirmed
+    }
+
+    /// What waits for the server.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The last own operation that is known to be durable at the server.
+    pub fn acked(&self) -> Taken {
+        self.acked
+    }
+
+    /// The epoch last synced with.
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.epoch
+    }
+
+    /// Up to where the household is known.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// Whether the server must be offered the confirmed state.
+    pub fn owes_offer(&self) -> bool {
+        self.owes_offer
+    }
+
+    /// The number of the last session.
+    pub fn session_number(&self) -> u64 {
+        self.session_number
+    }
+
+    /// Server's clock minus this device's, in milliseconds, at the last handshake.
+    pub fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
+    /// Operations that the server refused and the app has not taken.
+    pub fn rejected(&self) -> &[Rejected] {
+        &self.rejected
+    }
+}

@@ -1,0 +1,296 @@
+//! What a replica keeps in storage: one image, then a log of what changed since.
+//!
+//! Each record stands alone: format version, tag, body, checksum. Loading applies them in order. When a
+//! record can't be read, everything before it counts, the rest is set aside by the caller, and the
+//! replica takes a new id and asks for a snapshot, because it no longer knows what it had sent.
+
+use super::{Cursor, REJECTED_MAX, Rejected, Replica};
+use crate::clock::{Clock, Timestamp};
+use crate::codec::{DecodeError, Reader, Writer, checksum};
+use crate::delta::{Context, Delta};
+use crate::household::{Household, Operation, VoidReason};
+use crate::id::{EpochId, HouseholdId, Random, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::message::{Taken, UPDATE_DELTAS_MAX, read_voids, write_voids};
+use crate::outbox::{OUTBOX_OPERATIONS_MAX, Outbox, Pending};
+
+/// Version of the stored records; a newer one is refused and left alone.
+pub const RECORD_VERSION: u8 = 1;
+
+/// One change to a replica, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The app made an operation.
+    Operation(Box<Pending>),
+    /// A session got its number.
+    Session(u64),
+    /// Operations up to here may have left.
+    Sent(Timestamp),
+    /// The server acknowledged a delta.
+    Acknowledged {
+        /// The last operation of it.
+        taken: Taken,
+        /// How far it brought the household.
+        versions: u64,
+        /// What was refused.
+        voids: Vec<(Timestamp, VoidReason)>,
+    },
+    /// Deltas of others arrived.
+    Update {
+        /// How far they brought the household.
+        versions: u64,
+        /// The deltas.
+        deltas: Vec<Delta>,
+    },
+    /// The app took the rejected operations.
+    RejectedTaken,
+}
+
+const TAG_IMAGE: u8 = 1;
+const TAG_OPERATION: u8 = 2;
+const TAG_SESSION: u8 = 3;
+const TAG_SENT: u8 = 4;
+const TAG_ACKNOWLEDGED: u8 = 5;
+const TAG_UPDATE: u8 = 6;
+const TAG_REJECTED_TAKEN: u8 = 7;
+
+/// What came out of storage.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The replica.
+    pub replica: Replica,
+    /// Why not all records could be read. The caller sets the old ones aside and stores the image.
+    pub damage: Option<DecodeError>,
+}
+
+impl Record {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(RECORD_VERSION);
+        match self {
+            Self::Operation(pending) => {
+                writer.u8(TAG_OPERATION);
+                pending.encode(&mut writer);
+            }
+            Self::Session(number) => {
+                writer.u8(TAG_SESSION);
+                writer.varint(*number);
+            }
+            Self::Sent(through) => {
+                writer.u8(TAG_SENT);
+                writer.varint(through.0);
+            }
+            Self::Acknowledged {
+                taken,
+                versions,
+                voids,
+            } => {
+                writer.u8(TAG_ACKNOWLEDGED);
+                write_taken(&mut writer, *taken);
+                writer.varint(*versions);
+                write_voids(&mut writer, voids);
+            }
+            Self::Update { versions, deltas } => {
+                writer.u8(TAG_UPDATE);
+                writer.varint(*versions);
+                writer.varint(deltas.len() as u64);
+                let mut context = Context::default();
+                for delta in deltas {
+                    delta.encode(&mut writer, &mut context);
+                }
+            }
+            Self::RejectedTaken => writer.u8(TAG_REJECTED_TAKEN),
+        }
+        seal(writer)
+    }
+}
+
+fn seal(mut writer: Writer) -> Vec<u8> {
+    writer.fixed32(checksum(writer.as_slice()));
+    writer.finish()
+}
+
+/// Checks version and checksum; returns tag and body.
+fn unseal(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
+    let (body, sum) = bytes.split_last_chunk().ok_or(DecodeError::Truncated)?;
+    let version = *body.first().ok_or(DecodeError::Truncated)?;
+    if checksum(body) != u32::from_le_bytes(*sum) {
+        return Err(DecodeError::Checksum);
+    }
+    if version != RECORD_VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let mut reader = Reader::new(&body[1..]);
+    Ok((reader.u8()?, reader))
+}
+
+impl Replica {
+    /// Loads what was stored, the image first.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`] when a newer version of this program wrote it: nothing may be changed
+    /// then. Other damage is survived and reported in [`Loaded`].
+    pub fn load(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        random: &mut Random,
+    ) -> Result<Loaded, DecodeError> {
+        let mut replica = Self::new(household, random);
+        let mut damage = None;
+        for (index, record) in records.iter().enumerate() {
+            match replica.replay(index == 0, record) {
+                Ok(()) => {}
+                Err(DecodeError::Version(version)) => return Err(DecodeError::Version(version)),
+                Err(error) => {
+                    damage = Some(error);
+                    break;
+                }
+            }
+        }
+        if damage.is_some() {
+            replica.renew(random);
+            replica.forget_cursor();
+        }
+        Ok(Loaded { replica, damage })
+    }
+
+    fn replay(&mut self, first: bool, bytes: &[u8]) -> Result<(), DecodeError> {
+        let (tag, mut reader) = unseal(bytes)?;
+        if (tag == TAG_IMAGE) != first {
+            return Err(DecodeError::Invalid("order of records"));
+        }
+        match tag {
+            TAG_IMAGE => *self = Self::decode(&mut reader)?,
+            TAG_OPERATION => {
+                let pending = Pending::decode(&mut reader)?;
+                self.clock.observe(pending.operation.timestamp);
+                self.outbox.push(self.id, pending);
+            }
+            TAG_SESSION => self.session_number = reader.varint()?,
+            TAG_SENT => self.outbox.mark_sent(Timestamp(reader.varint()?)),
+            TAG_ACKNOWLEDGED => {
+                let taken = read_taken(&mut reader)?;
+                let versions = reader.varint()?;
+                let voids = read_voids(&mut reader)?;
+                self.settle(taken, &voids);
+                self.advance(versions);
+            }
+            TAG_UPDATE => {
+                let versions = reader.varint()?;
+                let mut deltas = Vec::new();
+                let mut context = Context::default();
+                for _ in 0..reader.count(UPDATE_DELTAS_MAX, "UPDATE_DELTAS_MAX")? {
+                    deltas.push(Delta::decode(&mut reader, &mut context)?);
+                }
+                self.merge(versions, &deltas);
+            }
+            TAG_REJECTED_TAKEN => self.rejected.clear(),
+            _ => return Err(DecodeError::Invalid("record tag")),
+        }
+        reader.finish()
+    }
+
+    /// The whole replica as one record, in place of all stored before.
+    pub fn image(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(RECORD_VERSION);
+        writer.u8(TAG_IMAGE);
+        writer.fixed64(self.id.0);
+        writer.bytes(
+            self.household
+                .as_ref()
+                .map_or("", HouseholdId::as_str)
+                .as_bytes(),
+        );
+        writer.u8(u8::from(self.epoch.is_some())
+            | u8::from(self.cursor.is_some()) << 1
+            | u8::from(self.owes_offer) << 2);
+        if let Some(epoch) = self.epoch {
+            writer.fixed64(epoch.0);
+        }
+        if let Some(cursor) = self.cursor {
+            writer.fixed64(cursor.epoch.0);
+            writer.varint(cursor.version);
+        }
+        write_taken(&mut writer, self.acked);
+        writer.varint(self.session_number);
+        writer.varint(self.clock.last().0);
+        writer.signed(self.offset_ms);
+        writer.varint(self.outbox.sent_through().0);
+        writer.varint(self.outbox.len() as u64);
+        for pending in self.outbox.iter() {
+            pending.encode(&mut writer);
+        }
+        writer.varint(self.rejected.len() as u64);
+        for Rejected { operation, reason } in &self.rejected {
+            operation.encode(&mut writer);
+            writer.u8(*reason as u8);
+        }
+        self.confirmed.encode(&mut writer);
+        seal(writer)
+    }
+
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let id = ReplicaId(reader.fixed64()?);
+        let household = match reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")? {
+            "" => None,
+            id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
+        };
+        let flags = reader.u8()?;
+        let epoch = if flags & 1 != 0 {
+            Some(EpochId(reader.fixed64()?))
+        } else {
+            None
+        };
+        let cursor = if flags & 2 != 0 {
+            Some(Cursor {
+                epoch: EpochId(reader.fixed64()?),
+                version: reader.varint()?,
+            })
+        } else {
+            None
+        };
+        let acked = read_taken(reader)?;
+        let session_number = reader.varint()?;
+        let clock = Clock::after(Timestamp(reader.varint()?));
+        let offset_ms = reader.signed()?;
+        let mut outbox = Outbox::default();
+        outbox.mark_sent(Timestamp(reader.varint()?));
+        for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
+            outbox.push(id, Pending::decode(reader)?);
+        }
+        let mut rejected = Vec::new();
+        for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
+            let operation = Operation::decode(reader)?;
+            let reason = VoidReason::ALL.get(usize::from(reader.u8()?));
+            let reason = *reason.ok_or(DecodeError::Invalid("void reason"))?;
+            rejected.push(Rejected { operation, reason });
+        }
+        Ok(Self {
+            id,
+            household,
+            confirmed: Household::decode(reader)?,
+            outbox,
+            clock,
+            offset_ms,
+            acked,
+            epoch,
+            cursor,
+            owes_offer: flags & 4 != 0,
+            session_number,
+            rejected,
+        })
+    }
+}
+
+fn write_taken(writer: &mut Writer, taken: Taken) {
+    writer.varint(taken.through.0);
+    writer.fixed32(taken.digest);
+}
+
+fn read_taken(reader: &mut Reader) -> Result<Taken, DecodeError> {
+    Ok(Taken {
+        through: Timestamp(reader.varint()?),
+        digest: reader.fixed32()?,
+    })
+}

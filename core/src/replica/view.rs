@@ -1,0 +1,160 @@
+//! What the app sees: confirmed state with the waiting operations on top.
+
+use super::Replica;
+use crate::causal::Dot;
+use crate::clock::{Timestamp, UnixMillis};
+use crate::household::{Change, Progress};
+use crate::id::{ContentId, ProfileId};
+use crate::outbox::List;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A title on the watchlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchlistItem {
+    /// Which title.
+    pub content: ContentId,
+    /// When it was added last.
+    pub added: UnixMillis,
+}
+
+/// Progress of a title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgressItem {
+    /// Which title.
+    pub content: ContentId,
+    /// How far it was watched.
+    pub progress: Progress,
+    /// When that was noted.
+    pub updated: UnixMillis,
+}
+
+impl Replica {
+    /// The live adds of a title as this device sees them.
+    pub(super) fn dots(&self, profile: ProfileId, content: &ContentId) -> Vec<Dot> {
+        let shelf = self.confirmed.profile(profile);
+        let mut dots = shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec());
+        for operation in self.outbox.on(profile, List::Watchlist, content) {
+            if let Change::Add(_, observed) | Change::Remove(_, observed) = &operation.change {
+                dots.retain(|dot| !observed.contains(dot));
+            }
+            if let Change::Add(..) = operation.change {
+                dots.push(self.dot(operation.timestamp));
+            }
+        }
+        dots
+    }
+
+    /// Whether a title is on the watchlist.
+    pub fn is_listed(&self, profile: ProfileId, content: &ContentId) -> bool {
+        self.has_profile(profile) && !self.dots(profile, content).is_empty()
+    }
+
+    /// The watchlist, last added first.
+    pub fn watchlist(&self, profile: ProfileId) -> Vec<WatchlistItem> {
+        if !self.has_profile(profile) {
+            return Vec::new();
+        }
+        let mut items = Vec::new();
+        let shelf = self.confirmed.profile(profile).into_iter();
+        let confirmed = shelf.flat_map(|p| p.watchlist().iter().map(|(content, _)| content));
+        let titles: BTreeSet<&ContentId> = confirmed
+            .chain(self.outbox.titles(profile, List::Watchlist))
+            .collect();
+        for content in titles {
+            let added = self
+                .dots(profile, content)
+                .iter()
+                .map(|dot| dot.timestamp)
+                .max();
+            if let Some(added) = added {
+                items.push((added, content));
+            }
+        }
+        items.sort_unstable_by(|a, b| b.cmp(a));
+        let item = |(added, content): (Timestamp, &ContentId)| WatchlistItem {
+            content: content.clone(),
+            added: added.millis(),
+        };
+        items.into_iter().map(item).collect()
+    }
+
+    /// Progress of one title; `None` when there is none or it was taken off "continue watching".
+    pub fn progress(&self, profile: ProfileId, content: &ContentId) -> Option<ProgressItem> {
+        if self.has_profile(profile) {
+            self.newest(profile, content)
+        } else {
+            None
+        }
+    }
+
+    fn newest(&self, profile: ProfileId, content: &ContentId) -> Option<ProgressItem> {
+        let shelf = self.confirmed.profile(profile);
+        let confirmed = shelf
+            .and_then(|p| p.progress().get(content))
+            .map(|register| (register.dot, register.value));
+        let waiting = self
+            .outbox
+            .on(profile, List::Progress, content)
+            .filter_map(|operation| match operation.change {
+                Change::Progress(_, value) => Some((self.dot(operation.timestamp), value)),
+                _ => None,
+            });
+        let (dot, progress) = waiting.chain(confirmed).max_by_key(|(dot, _)| *dot)?;
+        let updated = dot.timestamp.millis();
+        Some(ProgressItem {
+            content: content.clone(),
+            progress: progress?,
+            updated,
+        })
+    }
+
+    /// Progress of all titles, last watched first.
+    pub fn all_progress(&self, profile: ProfileId) -> Vec<ProgressItem> {
+        if !self.has_profile(profile) {
+            return Vec::new();
+        }
+        let shelf = self.confirmed.profile(profile).into_iter();
+        let confirmed = shelf.flat_map(|p| p.progress().iter().map(|(content, _)| content));
+        let titles: BTreeSet<&ContentId> = confirmed
+            .chain(self.outbox.titles(profile, List::Progress))
+            .collect();
+        let mut items: Vec<ProgressItem> = titles
+            .into_iter()
+            .filter_map(|content| self.newest(profile, content))
+            .collect();
+        items.sort_by(|a, b| (b.updated, &b.content).cmp(&(a.updated, &a.content)));
+        items
+    }
+
+    /// The profiles and their names, the default one first.
+    pub fn profiles(&self) -> BTreeMap<ProfileId, String> {
+        let mut profiles: BTreeMap<ProfileId, String> = self
+            .confirmed
+            .profiles()
+            .map(|(id, p)| (id, p.name().to_owned()))
+            .collect();
+        for pending in self.outbox.iter() {
+            let profile = pending.operation.profile;
+            match &pending.operation.change {
+                Change::NameProfile(name) if !self.confirmed.is_deleted(profile) => {
+                    profiles.insert(profile, name.clone());
+                }
+                Change::DeleteProfile => drop(profiles.remove(&profile)),
+                _ => {}
+            }
+        }
+        profiles
+    }
+
+    /// Whether a profile exists as this device sees it.
+    pub fn has_profile(&self, profile: ProfileId) -> bool {
+        profile == ProfileId::DEFAULT
+            || !self.is_deleted(profile)
+                && (self.confirmed.profile(profile).is_some() || self.outbox.names(profile))
+    }
+
+    /// Whether a profile was deleted, here or elsewhere.
+    pub(super) fn is_deleted(&self, profile: ProfileId) -> bool {
+        self.confirmed.is_deleted(profile) || self.outbox.deletes(profile)
+    }
+}

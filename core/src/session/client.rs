@@ -1,0 +1,553 @@
+//! One device's end: connects, says hello, catches up, sends, and takes what the server says.
+//!
+//! Invariant: what a frame carries was made durable by an output before it.
+
+use super::backoff::Backoff;
+use crate::codec::DecodeError;
+use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
+use crate::household::{Changed, Intent};
+use crate::id::{HouseholdId, Random};
+use crate::message::{Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, read_update};
+use crate::replica::{Now, OperationError, Record, Replica};
+use std::collections::VecDeque;
+
+/// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
+pub const IN_FLIGHT_MAX: usize = 8;
+/// Encoded bytes that one delta frame aims to stay below.
+const DELTA_BYTES_AIM: usize = 64 * 1024;
+/// How long a socket may take to open, in milliseconds.
+pub const OPEN_TIMEOUT_MS: u64 = 15_000;
+/// How long the answer to a hello or a ping may take, in milliseconds.
+pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
+/// Silence after which the client asks whether the server is there, in milliseconds.
+pub const PING_AFTER_MS: u64 = 25_000;
+/// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
+pub const LOG_BYTES_MIN: usize = 16 * 1024;
+
+/// What happens to a client.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The app is up, or the network is back, or the TV woke: a socket from before is dead.
+    Online,
+    /// The network is gone, or the viewer wants to be offline.
+    Offline,
+    /// The socket is open; the token is for the hello.
+    Opened(String),
+    /// A frame arrived.
+    Frame(&'a [u8]),
+    /// The socket closed, did not open, or there was no token: with the close code if there is one.
+    Closed(u16),
+    /// The time of the last [`Output::Wake`] has come.
+    Woke,
+    /// The app has taken the rejected operations.
+    RejectedTaken,
+}
+
+/// What a client wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Append a record to the log.
+    Append(Vec<u8>),
+    /// Replace everything stored by this image.
+    Replace(Vec<u8>),
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// Fetch a token and open a socket.
+    Connect,
+    /// Close the socket; nothing more from it is wanted.
+    Disconnect,
+    /// These parts may look different now.
+    Changed(Changed),
+    /// The state of the connection changed.
+    Status(Status),
+    /// Come back after this many milliseconds; an earlier wish is void.
+    Wake(u64),
+    /// Operations were refused; this many are kept for the app.
+    Rejected(usize),
+}
+
+/// How a client stands with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Not connected and not trying.
+    Offline,
+    /// Trying to connect.
+    Connecting,
+    /// Connected, not up to date.
+    Syncing,
+    /// Up to date; changes cross as they happen.
+    Live,
+    /// Refused for good; see the close code.
+    Stopped,
+}
+
+impl Status {
+    /// The stable name that apps see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Connecting => "connecting",
+            Self::Syncing => "syncing",
+            Self::Live => "live",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The connection, if any.
+#[derive(Debug)]
+enum Link {
+    Offline,
+    Stopped,
+    /// Try again then (steady milliseconds).
+    Waiting(u64),
+    /// The socket opens; give up then.
+    Opening(u64),
+    /// The hello left; give up then.
+    Greeting(u64),
+    Open(Box<Connection>),
+}
+
+/// A connection after the welcome.
+#[derive(Debug)]
+struct Connection {
+    up: Context,
+    down: Context,
+    next_delta: u8,
+    next_stream: u8,
+    in_flight: VecDeque<(u8, crate::clock::Timestamp)>,
+    caught_up: bool,
+    heard_ms: u64,
+    pinged_ms: Option<u64>,
+}
+
+/// Why a frame ends the connection.
+enum Fault {
+    /// It can't be read, or makes no sense now.
+    Malformed,
+    /// A frame is missing.
+    Resync,
+    /// The storage is a copy: go on under a new id.
+    Renew,
+}
+
+impl From<DecodeError> for Fault {
+    fn from(_: DecodeError) -> Self {
+        Self::Malformed
+    }
+}
+
+/// One device's replica and its connection.
+#[derive(Debug)]
+pub struct Client {
+    replica: Replica,
+    link: Link,
+    random: Random,
+    backoff: Backoff,
+    status: Status,
+    close: Option<CloseCode>,
+    log_bytes: usize,
+    image_bytes: usize,
+}
+
+/// What loading gave.
+#[derive(Debug)]
+pub struct Opened {
+    /// The client, offline.
+    pub client: Client,
+    /// Why not all records could be read: set the old ones aside before the outputs are carried out.
+    pub damage: Option<DecodeError>,
+    /// The image to store first.
+    pub outputs: Vec<Output>,
+}
+
+impl Client {
+    /// Loads a replica from its stored records; from none it is a new one.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    pub fn load(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<Opened, DecodeError> {
+        let mut random = Random::new(seed);
+        let loaded = Replica::load(records, household, &mut random)?;
+        let mut client = Self {
+            replica: loaded.replica,
+            link: Link::Offline,
+            random,
+            backoff: Backoff::default(),
+            status: Status::Offline,
+            close: None,
+            log_bytes: 0,
+            image_bytes: 0,
+        };
+        let mut outputs = Vec::new();
+        client.store_image(&mut outputs);
+        Ok(Opened {
+            client,
+            damage: loaded.damage,
+            outputs,
+        })
+    }
+
+    /// Carries out what a user wants, here at once and at the server as soon as can be.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing has changed then.
+    pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
+        let mut outputs = Vec::new();
+        let part = intent.part();
+        if let Some(record) = self.replica.operate(now, intent)? {
+            outputs.push(Output::Changed(part));
+            self.append(record, &mut outputs);
+            self.flush(&mut outputs);
+        }
+        Ok(outputs)
+    }
+
+    /// Takes an input and says what to do.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Online => {
+                self.backoff.reset();
+                self.disconnect(&mut outputs);
+                self.connect(now, &mut outputs);
+            }
+            Input::Offline => {
+                self.disconnect(&mut outputs);
+                self.link = Link::Offline;
+            }
+            Input::Opened(token) => self.greet(now, token, &mut outputs),
+            Input::Frame(bytes) => self.frame(now, bytes, &mut outputs),
+            Input::Closed(code) => self.closed(now, code, &mut outputs),
+            Input::Woke => self.woke(now, &mut outputs),
+            Input::RejectedTaken => {
+                let (record, _) = self.replica.take_rejected();
+                self.append(record, &mut outputs);
+            }
+        }
+        self.tell(now, &mut outputs);
+        outputs
+    }
+
+    fn connect(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.link = Link::Opening(now.steady_ms.saturating_add(OPEN_TIMEOUT_MS));
+        outputs.push(Output::Connect);
+    }
+
+    fn disconnect(&mut self, outputs: &mut Vec<Output>) {
+        if matches!(
+            self.link,
+            Link::Opening(_) | Link::Greeting(_) | Link::Open(_)
+        ) {
+            outputs.push(Output::Disconnect);
+        }
+    }
+
+    fn greet(&mut self, now: Now, token: String, outputs: &mut Vec<Output>) {
+        if !matches!(self.link, Link::Opening(_)) {
+            return;
+        }
+        let record = self.replica.begin_session();
+        self.append(record, outputs);
+        let nonce = self.random.bits();
+        let hello = Hello {
+            token,
+            household: self.replica.household().cloned(),
+            replica: self.replica.id(),
+            session: Session {
+                number: self.replica.session_number(),
+                nonce,
+            },
+            acked: self.replica.acked().through,
+            cursor: self.replica.cursor(),
+            epoch: self.replica.epoch(),
+            owes_offer: self.replica.owes_offer(),
+        };
+        outputs.push(Output::Send(hello.encode()));
+        self.link = Link::Greeting(now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS));
+    }
+
+    fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
+        if let Link::Open(connection) = &mut self.link {
+            connection.heard_ms = now.steady_ms;
+            connection.pinged_ms = None;
+        }
+        let fault = match ServerFrame::decode(bytes) {
+            Ok(frame) => self.receive(now, frame, outputs).err(),
+            Err(error) => Some(error.into()),
+        };
+        match fault {
+            None => self.flush(outputs),
+            Some(fault) => {
+                if let Fault::Renew = fault {
+                    self.replica.renew(&mut self.random);
+                    self.store_image(outputs);
+                }
+                self.disconnect(outputs);
+                self.retry(now);
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        now: Now,
+        frame: ServerFrame,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        if let (Link::Greeting(_), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
+            let before = self.replica.rejected().len();
+            let changed = self
+                .replica
+                .welcome(now, welcome)
+                .map_err(|_| Fault::Renew)?;
+            self.store_image(outputs);
+            self.link = Link::Open(Box::new(Connection::new(now)));
+            if self.replica.owes_offer() {
+                outputs.push(Output::Send(ClientFrame::offer(self.replica.confirmed())));
+            }
+            self.report(before, changed, outputs);
+            return Ok(());
+        }
+        let Link::Open(connection) = &mut self.link else {
+            return Err(Fault::Malformed);
+        };
+        match frame {
+            ServerFrame::Welcome(_) => return Err(Fault::Malformed),
+            ServerFrame::Pong => {}
+            ServerFrame::Offered => {
+                self.replica.offered();
+                self.store_image(outputs);
+            }
+            ServerFrame::Snapshot(number, version, state) => {
+                connection.expect(number)?;
+                connection.caught_up = true;
+                self.backoff.reset();
+                let changed = self.replica.snapshot(version, *state);
+                outputs.push(Output::Changed(changed));
+                self.store_image(outputs);
+            }
+            ServerFrame::Update(number, body) => {
+                connection.expect(number)?;
+                let (versions, deltas) = read_update(body.0, &mut connection.down)?;
+                connection.caught_up = true;
+                self.backoff.reset();
+                if versions > 0 {
+                    let (record, changed) = self.replica.update(versions, deltas);
+                    push_changed(changed, outputs);
+                    self.append(record, outputs);
+                }
+            }
+            ServerFrame::Ack(number, ack) => {
+                connection.expect(number)?;
+                self.acknowledged(ack, outputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: Ack, outputs: &mut Vec<Output>) -> Result<(), Fault> {
+        let Link::Open(connection) = &mut self.link else {
+            return Err(Fault::Malformed);
+        };
+        let (number, through) = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
+        if number != ack.delta {
+            return Err(Fault::Resync);
+        }
+        let before = self.replica.rejected().len();
+        let versions = u64::from(ack.advances);
+        let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
+        self.append(record, outputs);
+        self.report(before, changed, outputs);
+        Ok(())
+    }
+
+    /// Tells the app about operations that were refused.
+    fn report(&self, before: usize, changed: Changed, outputs: &mut Vec<Output>) {
+        let rejected = self.replica.rejected().len();
+        if rejected != before || !changed.is_empty() {
+            push_changed(changed, outputs);
+            outputs.push(Output::Rejected(rejected));
+        }
+    }
+
+    /// Sends what never left, as far as the window allows.
+    fn flush(&mut self, outputs: &mut Vec<Output>) {
+        loop {
+            let Link::Open(connection) = &mut self.link else {
+                return;
+            };
+            if connection.in_flight.len() >= IN_FLIGHT_MAX {
+                return;
+            }
+            let mut bytes = 0;
+            let mut operations = Vec::new();
+            for operation in self.replica.outbox().unsent().take(DELTA_OPERATIONS_MAX) {
+                bytes += operation.bytes_bound();
+                if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
+                    break;
+                }
+                operations.push(operation.clone());
+            }
+            let Some(through) = operations.last().map(|last| last.timestamp) else {
+                return;
+            };
+            let delta = Delta {
+                replica: self.replica.id(),
+                through,
+                operations,
+            };
+            let number = connection.next_delta;
+            connection.next_delta = number.wrapping_add(1);
+            connection.in_flight.push_back((number, through));
+            let frame = ClientFrame::delta(number, &delta, &mut connection.up);
+            let record = self.replica.mark_sent(through);
+            self.append(record, outputs);
+            outputs.push(Output::Send(frame));
+        }
+    }
+
+    fn closed(&mut self, now: Now, code: u16, outputs: &mut Vec<Output>) {
+        if !matches!(
+            self.link,
+            Link::Opening(_) | Link::Greeting(_) | Link::Open(_)
+        ) {
+            return;
+        }
+        self.close = CloseCode::from_code(code);
+        match self.close {
+            Some(close) if close.is_final() => self.link = Link::Stopped,
+            Some(CloseCode::StaleSession) => {
+                self.replica.renew(&mut self.random);
+                self.store_image(outputs);
+                self.retry(now);
+            }
+            _ => self.retry(now),
+        }
+    }
+
+    fn retry(&mut self, now: Now) {
+        let delay = self.backoff.failed(&mut self.random);
+        self.link = Link::Waiting(now.steady_ms.saturating_add(delay));
+    }
+
+    fn woke(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let steady_ms = now.steady_ms;
+        match &mut self.link {
+            Link::Waiting(at) if *at <= steady_ms => self.connect(now, outputs),
+            Link::Opening(until) | Link::Greeting(until) if *until <= steady_ms => {
+                self.disconnect(outputs);
+                self.retry(now);
+            }
+            Link::Open(connection) => match connection.pinged_ms {
+                Some(pinged) if pinged + ANSWER_TIMEOUT_MS <= steady_ms => {
+                    self.disconnect(outputs);
+                    self.retry(now);
+                }
+                None if connection.heard_ms + PING_AFTER_MS <= steady_ms => {
+                    connection.pinged_ms = Some(steady_ms);
+                    outputs.push(Output::Send(ClientFrame::ping()));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// Adds the status, when it changed, and the time to come back.
+    fn tell(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let status = match &self.link {
+            Link::Offline => Status::Offline,
+            Link::Stopped => Status::Stopped,
+            Link::Waiting(_) | Link::Opening(_) | Link::Greeting(_) => Status::Connecting,
+            Link::Open(connection) if connection.caught_up => Status::Live,
+            Link::Open(_) => Status::Syncing,
+        };
+        if status == Status::Live {
+            self.close = None;
+        }
+        if status != self.status {
+            self.status = status;
+            outputs.push(Output::Status(status));
+        }
+        let due = match &self.link {
+            Link::Offline | Link::Stopped => return,
+            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at) => *at,
+            Link::Open(connection) => match connection.pinged_ms {
+                Some(pinged) => pinged + ANSWER_TIMEOUT_MS,
+                None => connection.heard_ms + PING_AFTER_MS,
+            },
+        };
+        outputs.push(Output::Wake(due.saturating_sub(now.steady_ms)));
+    }
+
+    fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
+        let bytes = record.encode();
+        if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
+            return self.store_image(outputs);
+        }
+        self.log_bytes += bytes.len();
+        outputs.push(Output::Append(bytes));
+    }
+
+    fn store_image(&mut self, outputs: &mut Vec<Output>) {
+        let image = self.replica.image();
+        self.image_bytes = image.len();
+        self.log_bytes = 0;
+        outputs.push(Output::Replace(image));
+    }
+
+    /// The replica, to read from.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// A new random id, for a profile.
+    pub fn random_id(&mut self) -> u64 {
+        self.random.bits()
+    }
+
+    /// How it stands with the server.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Why the server closed the last connection, until the next one is up to date.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        self.close
+    }
+}
+
+fn push_changed(changed: Changed, outputs: &mut Vec<Output>) {
+    if !changed.is_empty() {
+        outputs.push(Output::Changed(changed));
+    }
+}
+
+impl Connection {
+    fn new(now: Now) -> Self {
+        Self {
+            up: Context::default(),
+            down: Context::default(),
+            next_delta: 1,
+            next_stream: 1,
+            in_flight: VecDeque::new(),
+            caught_up: false,
+            heard_ms: now.steady_ms,
+            pinged_ms: None,
+        }
+    }
+
+    /// The next frame of the stream must have the next number.
+    fn expect(&mut self, number: u8) -> Result<(), Fault> {
+        if number != self.next_stream {
+            return Err(Fault::Resync);
+        }
+        self.next_stream = number.wrapping_add(1);
+        Ok(())
+    }
+}

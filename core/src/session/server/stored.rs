@@ -1,0 +1,180 @@
+//! What the server keeps of a household, as bytes: one snapshot, the log after and before it, and a row
+//! for each replica. A store sees bytes and numbers only.
+
+use super::Room;
+use crate::clock::Timestamp;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::delta::{Context, Delta};
+use crate::household::{Household, VoidReason};
+use crate::id::{EpochId, HouseholdId, ReplicaId};
+use crate::message::{Session, read_voids, write_voids};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A household as a store loads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The life of the database.
+    pub epoch: EpochId,
+    /// The version of the last commit.
+    pub version: u64,
+    /// The last snapshot, empty for none.
+    pub snapshot: Vec<u8>,
+    /// The version it was taken at, 0 for none.
+    pub snapshot_version: u64,
+    /// Every log entry kept, in the order of the versions.
+    pub log: Vec<(u64, Vec<u8>)>,
+    /// Every replica's row.
+    pub replicas: Vec<(ReplicaId, Vec<u8>)>,
+}
+
+/// What becomes durable in one step, if the store's version is still `expected`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The life of the database; the first commit of a household creates it.
+    pub epoch: EpochId,
+    /// The version before.
+    pub expected: u64,
+    /// The version after.
+    pub version: u64,
+    /// New log entries.
+    pub entries: Vec<(u64, Vec<u8>)>,
+    /// Rows in place of the ones before.
+    pub replicas: Vec<(ReplicaId, Vec<u8>)>,
+    /// A snapshot in place of the one before.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A whole state; log entries up to `floor` are not needed any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The version it was taken at.
+    pub version: u64,
+    /// Delete log entries up to this version.
+    pub floor: u64,
+    /// The state.
+    pub bytes: Vec<u8>,
+}
+
+impl Commit {
+    /// Adds the room's next commit, so that both become durable in one step.
+    pub fn merge(&mut self, next: Self) {
+        debug_assert_eq!(self.version, next.expected);
+        self.version = next.version;
+        self.entries.extend(next.entries);
+        let newer = |id: &ReplicaId| next.replicas.iter().any(|(other, _)| other == id);
+        self.replicas.retain(|(id, _)| !newer(id));
+        self.replicas.extend(next.replicas);
+        self.snapshot = next.snapshot.or(self.snapshot.take());
+    }
+}
+
+/// What the server remembers of a replica besides its operations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) session: Session,
+    /// Of the last operation taken, 0 when not known.
+    pub(super) digest: u32,
+    /// Refused operations that the replica may not have heard of.
+    pub(super) voids: BTreeMap<Timestamp, VoidReason>,
+}
+
+impl Row {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.varint(self.session.number);
+        writer.fixed64(self.session.nonce);
+        writer.fixed32(self.digest);
+        let voids: Vec<_> = self
+            .voids
+            .iter()
+            .map(|(&stamp, &reason)| (stamp, reason))
+            .collect();
+        write_voids(&mut writer, &voids);
+        writer.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let session = Session {
+            number: reader.varint()?,
+            nonce: reader.fixed64()?,
+        };
+        let digest = reader.fixed32()?;
+        let voids = read_voids(&mut reader)?.into_iter().collect();
+        reader.finish()?;
+        Ok(Self {
+            session,
+            digest,
+            voids,
+        })
+    }
+}
+
+/// A log entry as it is stored.
+pub(super) fn entry((version, delta): &(u64, Delta)) -> (u64, Vec<u8>) {
+    let mut writer = Writer::new();
+    delta.encode(&mut writer, &mut Context::default());
+    (*version, writer.finish())
+}
+
+impl Room {
+    /// Loads a household from what was stored.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the store is damaged or from a newer version.
+    pub fn load(id: HouseholdId, stored: &Stored) -> Result<Self, DecodeError> {
+        let mut household = Household::default();
+        if !stored.snapshot.is_empty() {
+            let mut reader = Reader::new(&stored.snapshot);
+            household = Household::decode(&mut reader)?;
+            reader.finish()?;
+        }
+        let mut log = VecDeque::new();
+        for (version, bytes) in &stored.log {
+            let mut reader = Reader::new(bytes);
+            let delta = Delta::decode(&mut reader, &mut Context::default())?;
+            reader.finish()?;
+            if *version > stored.snapshot_version {
+                household.merge(&delta);
+            }
+            let gap = log.back().is_some_and(|(last, _)| last + 1 != *version);
+            if gap || *version > stored.version {
+                return Err(DecodeError::Invalid("versions of the log"));
+            }
+            log.push_back((*version, delta));
+        }
+        let last = log
+            .back()
+            .map_or(stored.snapshot_version, |(version, _)| *version);
+        if last != stored.version {
+            return Err(DecodeError::Invalid("end of the log"));
+        }
+        let rows: Result<_, DecodeError> = stored
+            .replicas
+            .iter()
+            .map(|(replica, row)| Ok((*replica, Row::decode(row)?)))
+            .collect();
+        Ok(Self {
+            id,
+            epoch: stored.epoch,
+            version: stored.version,
+            household,
+            log,
+            snapshot_version: stored.snapshot_version,
+            rows: rows?,
+            connections: BTreeMap::new(),
+        })
+    }
+
+    /// The state as it is to be stored at the present version.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut writer = Writer::new();
+        self.household.encode(&mut writer);
+        let floor = self.version - self.log.len() as u64;
+        Snapshot {
+            version: self.version,
+            floor,
+            bytes: writer.finish(),
+        }
+    }
+}
