@@ -1,0 +1,108 @@
+// Builds everything there is to run: the wasm module with its glue, the npm package, the demo and
+// the edge server. Independent parts run side by side; a part whose inputs are unchanged is skipped.
+import { mkdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as paths from "./paths.mjs";
+import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
+import { unlessStamped } from "./stamp.mjs";
+import { Complaint, limit, main, run, step } from "./steps.mjs";
+import { nativeToolchain, WASM_FLAGS, WASM_TRIPLE, wasmToolchain } from "./toolchain.mjs";
+
+/** Compilers at once. Each uses all cores while it can, and none for part of its time. */
+const COMPILERS_MAX = 2;
+
+const MODULE = "omega_sync_wasm";
+const TOOL_FOLDER = join(paths.ROOT, "scripts", "wasm-build");
+const LOCK = join(paths.ROOT, "package-lock.json");
+
+/**
+ * @param {object} [parts]
+ * @param {boolean} [parts.server]
+ * @param {boolean} [parts.demo]
+ * @param {boolean} [parts.testRunner] what runs the tests compiled to wasm
+ */
+export async function build({ server = true, demo = true, testRunner = false } = {}) {
+  const compile = limit(COMPILERS_MAX);
+  const npm = step("npm packages", setUpNpm);
+  const tools = step("build tools", setUpBuildTools);
+  // Native code need not wait for the tools that only WebAssembly is missing.
+  const native = nativeIsReady() ? Promise.resolve() : tools;
+  const binder = native.then(() =>
+    compile(() => step("wasm build program", () => buildBinder(testRunner))),
+  );
+  const module = tools.then(() => compile(() => step("wasm module", buildModule)));
+  const edge = server && native.then(() => compile(() => step("edge server", buildServer)));
+  const glue = Promise.all([npm, binder, module]).then(() => step("wasm glue", buildGlue));
+  const pkg = glue.then(() => step("npm package", buildPackage));
+  const site = demo && pkg.then(() => step("demo", buildDemo));
+  await Promise.all([npm, tools, binder, module, edge, glue, pkg, site]);
+}
+
+/** Cargo decides what is fresh: it knows every file, flag and variable that counts. */
+function buildServer() {
+  const { cargo, env } = nativeToolchain();
+  return run(cargo, ["build", "--locked", "--release", "-p", "omega-edge"], { env, log: "edge" });
+}
+
+/** @param {boolean} testRunner */
+function buildBinder(testRunner) {
+  const { cargo, env } = nativeToolchain();
+  const features = testRunner ? ["--features", "test-runner"] : [];
+  return run(cargo, ["build", "--locked", "--release", ...features], {
+    cwd: TOOL_FOLDER,
+    env: { ...env, CARGO_TARGET_DIR: paths.TOOL_TARGET },
+    log: "wasm-build",
+  });
+}
+
+function buildModule() {
+  const { cargo, env } = wasmTools();
+  const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm"];
+  return run(cargo, ["build", ...profile, ...WASM_FLAGS], { env, log: "wasm" });
+}
+
+export function wasmTools() {
+  const toolchain = wasmToolchain();
+  if (toolchain) return toolchain;
+  throw new Complaint("no Rust that builds WebAssembly: run npm run build, which installs one");
+}
+
+/** The glue is written beside its place and moved there once it has passed every check. */
+function buildGlue() {
+  const compiled = join(paths.WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`);
+  const what = { inputs: [compiled, TOOL_FOLDER, LOCK], outputs: [paths.PKG_WASM] };
+  return unlessStamped("wasm-glue", what, async () => {
+    const made = `${paths.PKG_WASM}.new`;
+    const module = join(made, `${MODULE}_bg.wasm`);
+    rmSync(made, { recursive: true, force: true });
+    mkdirSync(made, { recursive: true });
+    await run(paths.WASM_BUILD, ["bind", compiled, made]);
+    await run(paths.WASM_BUILD, ["check", module]);
+    // Without --mvp-features wasm-opt adds sign extension; with it, it still exits 0 on a module
+    // that it could not keep MVP: hence the second check.
+    await run(process.execPath, [
+      join(paths.ROOT, "node_modules", "binaryen", "bin", "wasm-opt"),
+      ...["-Oz", "--mvp-features", module, "-o", module],
+    ]);
+    await run(paths.WASM_BUILD, ["check", module]);
+    rmSync(paths.PKG_WASM, { recursive: true, force: true });
+    renameSync(made, paths.PKG_WASM);
+  });
+}
+
+function buildPackage() {
+  const what = { inputs: [paths.PKG, LOCK], outputs: [join(paths.PKG, "dist")] };
+  return unlessStamped("pkg", what, () =>
+    run("npm", ["run", "build", "-w", "pkg"], { log: "pkg" }),
+  );
+}
+
+function buildDemo() {
+  const inputs = [paths.DEMO, join(paths.PKG, "dist"), LOCK];
+  return unlessStamped("web-demo", { inputs, outputs: [paths.DEMO_DIST] }, () =>
+    run("npm", ["run", "build", "-w", "web-demo"], { log: "web-demo" }),
+  );
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main(() => build());

@@ -1,0 +1,158 @@
+// Steps a person can follow: what runs, for how long, and, when it fails, what to do.
+import { spawn } from "node:child_process";
+import { createWriteStream, mkdirSync } from "node:fs";
+import { basename, join } from "node:path";
+import { LOGS, ROOT } from "./paths.mjs";
+
+/** How often a step that still runs says so, in milliseconds. */
+const PULSE_MS = 15_000;
+/** Lines of a failed command shown to the person. */
+const TAIL_LINES = 40;
+/** Bytes of a command's output kept in memory for that. */
+const TAIL_BYTES = 16_384;
+
+/** A failure with one line that says what to do; no stack trace helps with it. */
+export class Complaint extends Error {}
+
+const began = performance.now();
+/** @type {Set<import("node:child_process").ChildProcess>} */
+const children = new Set();
+
+/** @param {number} since a `performance.now()` */
+export function seconds(since) {
+  return ((performance.now() - since) / 1000).toFixed(1);
+}
+
+/** @param {string} text */
+export function say(text) {
+  console.log(`[${seconds(began).padStart(6)} s] ${text}`);
+}
+
+/**
+ * Runs one named piece of work and tells its time.
+ * @template T
+ * @param {string} name
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function step(name, work) {
+  const start = performance.now();
+  say(`${name} …`);
+  const pulse = setInterval(() => say(`${name}: still running, ${seconds(start)} s`), PULSE_MS);
+  try {
+    const result = await work();
+    say(`${name}: ${result === "unchanged" ? "unchanged" : `done in ${seconds(start)} s`}`);
+    return result;
+  } catch (error) {
+    say(`${name}: FAILED after ${seconds(start)} s`);
+    throw error;
+  } finally {
+    clearInterval(pulse);
+  }
+}
+
+/**
+ * Lets at most `slots` pieces of work run at once.
+ * @param {number} slots
+ */
+export function limit(slots) {
+  /** @type {Array<() => void>} */
+  const waiting = [];
+  let free = slots;
+  /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+  return async function limited(work) {
+    if (free > 0) free -= 1;
+    else await new Promise((/** @type {(value?: unknown) => void} */ go) => waiting.push(go));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free += 1;
+    }
+  };
+}
+
+/**
+ * @typedef {object} RunOptions
+ * @property {string} [cwd]
+ * @property {NodeJS.ProcessEnv} [env] the whole environment, if not this process's own
+ * @property {boolean} [show] the output goes to the terminal instead of a log file
+ * @property {string} [log] name of the log file, if not the command's
+ * @property {number} [timeoutMs]
+ */
+
+/**
+ * Runs a command to its end. A failure is a Complaint that ends in the command's last lines.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} [options]
+ */
+export async function run(command, args, options = {}) {
+  const { cwd = ROOT, env = process.env, show = false } = options;
+  const name = options.log ?? basename(command);
+  const child = spawn(command, args, {
+    cwd,
+    env,
+    stdio: show ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
+  });
+  children.add(child);
+  const timer = options.timeoutMs && setTimeout(() => child.kill("SIGKILL"), options.timeoutMs);
+  const tail = show ? undefined : keepOutput(child, name);
+  try {
+    const [code, signal] = await ended(child);
+    if (code === 0) return;
+    const how = signal ? `ended by ${signal}` : `exit code ${code}`;
+    const words = `${basename(command)} ${args.join(" ")}: ${how}`;
+    throw new Complaint(
+      tail ? `${words}\n${tail()}\n(all of it: ${join(LOGS, `${name}.log`)})` : words,
+    );
+  } finally {
+    children.delete(child);
+    if (timer) clearTimeout(timer);
+  }
+}
+
+/** @param {import("node:child_process").ChildProcess} child @returns {Promise<[number | null, string | null]>} */
+function ended(child) {
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => {
+      reject(new Complaint(`cannot start ${child.spawnfile}: ${error.message}`));
+    });
+    child.once("close", (code, signal) => resolve([code, signal]));
+  });
+}
+
+/** @param {import("node:child_process").ChildProcess} child @param {string} name */
+function keepOutput(child, name) {
+  mkdirSync(LOGS, { recursive: true });
+  const file = createWriteStream(join(LOGS, `${name}.log`));
+  let kept = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8");
+    stream?.on("data", (text) => {
+      file.write(text);
+      kept = (kept + text).slice(-TAIL_BYTES);
+    });
+  }
+  child.once("close", () => file.end());
+  return () => kept.trimEnd().split("\n").slice(-TAIL_LINES).join("\n");
+}
+
+/**
+ * Runs a script's body. Whatever it started ends with it.
+ * @param {() => Promise<number | void>} body gives the exit code, nothing for 0
+ */
+export async function main(body) {
+  process.once("exit", () => {
+    for (const child of children) child.kill("SIGTERM");
+  });
+  process.once("SIGTERM", () => process.exit(143));
+  process.once("SIGINT", () => process.exit(130));
+  try {
+    process.exitCode = (await body()) ?? 0;
+  } catch (error) {
+    console.error(error instanceof Complaint ? `omega-sync: ${error.message}` : error);
+    process.exit(1);
+  }
+}
