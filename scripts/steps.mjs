@@ -6,10 +6,11 @@ import { LOGS, ROOT } from "./paths.mjs";
 
 /** How often a step that still runs says so, in milliseconds. */
 const PULSE_MS = 15_000;
-/** Lines of a failed command shown to the person. */
-const TAIL_LINES = 40;
-/** Bytes of a command's output kept in memory for that. */
-const TAIL_BYTES = 16_384;
+/** Lines of a failed command shown to the person: its first, where npm says why, and its last. */
+const HEAD_LINES = 8;
+const TAIL_LINES = 32;
+/** Characters of a command's output kept in memory for each of the two. */
+const KEPT_CHARS = 16_384;
 
 /** A failure with one line that says what to do; no stack trace helps with it. */
 export class Complaint extends Error {}
@@ -94,18 +95,21 @@ export async function run(command, args, options = {}) {
   const child = spawn(command, args, {
     cwd,
     env,
+    // A group of its own, so that what the command starts ends with it.
+    detached: true,
     stdio: show ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
   });
   children.add(child);
-  const timer = options.timeoutMs && setTimeout(() => child.kill("SIGKILL"), options.timeoutMs);
-  const tail = show ? undefined : keepOutput(child, name);
+  const timer =
+    options.timeoutMs && setTimeout(() => endGroup(child, "SIGKILL"), options.timeoutMs);
+  const excerpt = show ? undefined : keepOutput(child, name);
   try {
     const [code, signal] = await ended(child);
     if (code === 0) return;
     const how = signal ? `ended by ${signal}` : `exit code ${code}`;
     const words = `${basename(command)} ${args.join(" ")}: ${how}`;
     throw new Complaint(
-      tail ? `${words}\n${tail()}\n(all of it: ${join(LOGS, `${name}.log`)})` : words,
+      excerpt ? `${words}\n${excerpt()}\n(all of it: ${join(LOGS, `${name}.log`)})` : words,
     );
   } finally {
     children.delete(child);
@@ -127,16 +131,36 @@ function ended(child) {
 function keepOutput(child, name) {
   mkdirSync(LOGS, { recursive: true });
   const file = createWriteStream(join(LOGS, `${name}.log`));
-  let kept = "";
+  let head = "";
+  let tail = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding("utf8");
     stream?.on("data", (text) => {
       file.write(text);
-      kept = (kept + text).slice(-TAIL_BYTES);
+      head += text.slice(0, KEPT_CHARS - head.length);
+      tail = (tail + text).slice(-KEPT_CHARS);
     });
   }
   child.once("close", () => file.end());
-  return () => kept.trimEnd().split("\n").slice(-TAIL_LINES).join("\n");
+  return () => {
+    const lines = tail.trimEnd().split("\n");
+    if (lines.length <= HEAD_LINES + TAIL_LINES) return lines.join("\n");
+    const first = head.split("\n").slice(0, HEAD_LINES);
+    return [...first, "…", ...lines.slice(-TAIL_LINES)].join("\n");
+  };
+}
+
+/**
+ * @param {import("node:child_process").ChildProcess} child that leads a group
+ * @param {NodeJS.Signals} signal
+ */
+export function endGroup(child, signal) {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ESRCH") throw error;
+  }
 }
 
 /**
@@ -145,7 +169,7 @@ function keepOutput(child, name) {
  */
 export async function main(body) {
   process.once("exit", () => {
-    for (const child of children) child.kill("SIGTERM");
+    for (const child of children) endGroup(child, "SIGTERM");
   });
   process.once("SIGTERM", () => process.exit(143));
   process.once("SIGINT", () => process.exit(130));

@@ -9,6 +9,7 @@ import { join, resolve as resolvePath } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { endGroup } from "../../scripts/steps.mjs";
 import { connect, pageAddress } from "./devtools.mjs";
 import { ENGINES, engine, programOf } from "./engines.mjs";
 
@@ -48,7 +49,7 @@ export async function runPage(page) {
   const profile = page.profile ?? mkdtempSync(join(tmpdir(), "omega-engine-"));
   mkdirSync(profile, { recursive: true });
   const chrome = launch(program, profile, page);
-  const kill = () => killGroup(chrome.process);
+  const kill = () => endGroup(chrome.process, "SIGKILL");
   process.once("exit", kill);
   const timer = new AbortController();
   try {
@@ -65,16 +66,6 @@ export async function runPage(page) {
     timer.abort();
     process.removeListener("exit", kill);
     if (!page.profile) rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-/** Ends the engine with all processes it started: it leads a group of its own. @param {import("node:child_process").ChildProcess} child */
-function killGroup(child) {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, "SIGKILL");
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ESRCH") throw error;
   }
 }
 

@@ -1,0 +1,103 @@
+// `npm test [-- SUITE …]`: set up, build, then every suite (or those named) to its end.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { installEngines, TESTED } from "../tests/engines/engines.mjs";
+import { build, wasmTools } from "./build.mjs";
+import { EDGE_BINARY, ROOT, TEST_RUNNER, WASM_TARGET } from "./paths.mjs";
+import { setUpNpm, setUpTestTools } from "./setup.mjs";
+import { Complaint, main, run, say, step } from "./steps.mjs";
+import { nativeToolchain, WASM_FLAGS } from "./toolchain.mjs";
+
+/** A suite that takes longer hangs. */
+const SUITE_MS_MAX = 20 * 60_000;
+
+/** @typedef {{name: string, what: string, run: () => Promise<void>}} Suite */
+
+/** @type {Suite[]} */
+const SUITES = [
+  { name: "rust", what: "units, properties, simulation, stores, the real server", run: rust },
+  { name: "wasm-build", what: "the build refuses what an old engine cannot load", run: wasmBuild },
+  { name: "wasm-node", what: "the wasm package in Node", run: () => wasm(NODE) },
+  { name: "wasm-browser", what: "the same tests in Chromium", run: () => wasm(BROWSER) },
+  { name: "js", what: "the npm package, and clients on the real server", run: () => node("js") },
+  { name: "e2e", what: "two TVs in a browser", run: () => node("e2e") },
+  { name: "engines", what: "the npm package on old TV engines", run: () => node("engines") },
+];
+
+/** What the test runner reads to learn where the tests run. */
+const NODE = { WASM_BINDGEN_USE_NODE_EXPERIMENTAL: "1" };
+const BROWSER = { WASM_BINDGEN_USE_BROWSER: "1" };
+
+/** Said to every suite: where the server is that the build made. */
+const SUITE_ENV = { OMEGA_EDGE_BIN: EDGE_BINARY };
+
+main(async () => {
+  const suites = chosen(process.argv.slice(2));
+  await step("npm packages", setUpNpm);
+  // One after the other: both may want the package manager's lock.
+  await build({ testRunner: true });
+  await step("test tools", setUpTestTools);
+  await step("TV engines", () => installEngines(TESTED));
+
+  /** @type {string[]} */
+  const failed = [];
+  for (const suite of suites) {
+    const outcome = step(`${suite.name} (${suite.what})`, suite.run);
+    await outcome.catch((error) => {
+      if (!(error instanceof Complaint)) throw error;
+      console.error(error.message);
+      failed.push(suite.name);
+    });
+  }
+  if (failed.length > 0) say(`failed: ${failed.join(", ")}; one alone: npm test -- ${failed[0]}`);
+  console.log(`${suites.length - failed.length} passed, ${failed.length} failed`);
+  return failed.length === 0 ? 0 : 1;
+});
+
+/** @param {string[]} names */
+function chosen(names) {
+  const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));
+  if (unknown.length > 0) {
+    const known = SUITES.map((suite) => suite.name).join(", ");
+    throw new Complaint(`no suite ${unknown.join(", ")}: choose from ${known}`);
+  }
+  return names.length === 0 ? SUITES : SUITES.filter((suite) => names.includes(suite.name));
+}
+
+function rust() {
+  const { cargo, env } = nativeToolchain();
+  const args = ["test", "--locked", "--workspace", "--exclude", "omega-sync-wasm"];
+  return suite(cargo, args, { ...env, ...SUITE_ENV });
+}
+
+function wasmBuild() {
+  const { cargo, env } = nativeToolchain();
+  const manifest = join(ROOT, "scripts", "wasm-build", "Cargo.toml");
+  const target = { CARGO_TARGET_DIR: join(TEST_RUNNER, "..", "..") };
+  const args = ["test", "--locked", "--release", "--manifest-path", manifest];
+  return suite(cargo, args, { ...env, ...target });
+}
+
+/** @param {Record<string, string>} where */
+function wasm(where) {
+  const { cargo, env } = wasmTools();
+  const runner = { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: TEST_RUNNER };
+  const driver = { CHROMEDRIVER: process.env.CHROMEDRIVER ?? "chromedriver" };
+  const target = { CARGO_TARGET_DIR: WASM_TARGET };
+  const args = ["test", "--locked", "-p", "omega-sync-wasm", ...WASM_FLAGS];
+  return suite(cargo, args, { ...env, ...runner, ...driver, ...target, ...where });
+}
+
+/** All tests of one folder, with Node's own runner. @param {string} folder of tests/ */
+async function node(folder) {
+  const path = join(ROOT, "tests", folder);
+  const files = readdirSync(path).filter((file) => file.endsWith(".test.mjs"));
+  if (files.length === 0) throw new Complaint(`no *.test.mjs in ${path}`);
+  const args = ["--test", "--test-reporter=spec", ...files.sort().map((file) => join(path, file))];
+  return suite(process.execPath, args, { ...process.env, ...SUITE_ENV });
+}
+
+/** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
+function suite(command, args, env) {
+  return run(command, args, { env, show: true, timeoutMs: SUITE_MS_MAX });
+}
