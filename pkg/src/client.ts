@@ -1,0 +1,359 @@
+/**
+ * The driver: carries out what the engine asks for, in its order.
+ *
+ * Loop: a call into the engine returns outputs; notifications go out at once, because reads show
+ * the new state at once; everything else enters one queue. The pump takes the whole queue, makes
+ * all its records durable in ONE storage transaction, then does the rest (send, connect, …).
+ *
+ * Invariant: nothing is sent, and no write promise resolves, before every record that precedes it
+ * is durable. While storage fails the engine is therefore kept offline: the view goes on from
+ * memory, each write rejects with the reason, its records stay queued, and as soon as a commit
+ * works again they are stored and the connection returns. They can't pile up: the engine replaces
+ * a log that has grown long by one image.
+ */
+
+import type { Output, Replica, SyncState } from "./engine.js";
+import { readOutputs, syncState } from "./engine.js";
+import { fromEngine, OmegaError } from "./errors.js";
+import { watchLifecycle } from "./lifecycle.js";
+import { Socket, type WebSocketConstructor } from "./socket.js";
+import type { Storage, StorageChange } from "./storage.js";
+
+/** How long after a failed commit the next try comes, unless a write tries earlier. */
+export const STORAGE_RETRY_MS = 5_000;
+/** The longest delay a browser's timer takes. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** What the driver needs to work. */
+export interface DriverParts {
+  replica: Replica;
+  storage: Storage;
+  url: string;
+  WebSocket: WebSocketConstructor;
+  token: () => Promise<string>;
+  /** Why the stored records were not all readable, if so. */
+  damage: string | undefined;
+}
+
+/** What the driver tells its owner. */
+export interface DriverEvents {
+  changed(keys: string[]): void;
+  rejected(): void;
+  status(): void;
+  failed(error: OmegaError): void;
+}
+
+/** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
+export type EngineCall = (replica: Replica, unix: number, steady: number) => readonly unknown[];
+
+interface Barrier {
+  kind: "barrier";
+  resolve: () => void;
+  reject: (error: OmegaError) => void;
+}
+
+type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" }> | Barrier;
+
+/** One replica with its storage, its socket and its timers. */
+export class Driver {
+  readonly replica: Replica;
+  readonly storage: Storage;
+  private readonly events: DriverEvents;
+  private readonly socket: Socket;
+  private readonly stopWatching: () => void;
+  private queue: Task[] = [];
+  private pumping: Promise<void> | undefined;
+  private wakeTimer: ReturnType<typeof setTimeout> | undefined;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+  private retryDue = false;
+  /** What the next commit has to bring along: damage to set aside, or a commit that failed. */
+  private unstored: StorageChange | undefined;
+  /** The last failure of the storage, while it lasts. */
+  private failure: OmegaError | undefined;
+  /** Why this driver takes no more writes. */
+  private ended: OmegaError | undefined;
+  private paused = false;
+  private waiters: Barrier[] = [];
+
+  constructor(parts: DriverParts, events: DriverEvents) {
+    this.replica = parts.replica;
+    this.storage = parts.storage;
+    this.unstored = parts.damage === undefined ? undefined : aside(parts.damage);
+    this.events = events;
+    this.socket = new Socket(parts.url, parts.WebSocket, parts.token, {
+      opened: (token) => this.feed((replica, ...now) => replica.opened(token, ...now)),
+      frame: (bytes) => this.feed((replica, ...now) => replica.frame(bytes, ...now)),
+      closed: (code) => this.feed((replica, ...now) => replica.closed(code, ...now)),
+      failed: (error) => this.events.failed(error),
+    });
+    this.stopWatching = watchLifecycle(() => this.woke());
+  }
+
+  /** First call: stores the image, then starts to connect. */
+  start(): void {
+    this.feed((replica) => replica.firstOutputs());
+    this.feed((replica, ...now) => replica.online(...now));
+  }
+
+  /** A write of the app: resolves when it is durable on this device. */
+  write(call: EngineCall): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) throw this.ended;
+      this.apply(this.call(call));
+      this.queue.push({ kind: "barrier", resolve, reject });
+      this.pump();
+    });
+  }
+
+  /** The offline switch: off until {@link resume}. */
+  pause(): void {
+    this.paused = true;
+    this.feed((replica, ...now) => replica.offline(...now));
+  }
+
+  /** Back online, without waiting for a back-off to end. */
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.woke();
+  }
+
+  /** Resolves when the server has acknowledged every write so far. */
+  flushed(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) throw this.ended;
+      this.waiters.push({ kind: "barrier", resolve, reject });
+      this.pump();
+    });
+  }
+
+  /** Ends in order: what is queued is stored, then everything is released. */
+  async close(): Promise<void> {
+    if (this.ended?.code === "closed") return;
+    const stored = this.ended === undefined;
+    this.ended = new OmegaError("closed", "this client is closed; call open again");
+    this.stopWatching();
+    clearTimeout(this.wakeTimer);
+    this.socket.disconnect();
+    if (stored) {
+      this.retryDue = this.failure !== undefined;
+      this.pump();
+    }
+    await this.pumping;
+    clearTimeout(this.retryTimer);
+    this.rejectWaiters(this.ended);
+    this.storage.close();
+    this.replica.free();
+  }
+
+  /** Where the connection stands; `stopped` also when another instance took the storage. */
+  state(): SyncState {
+    if (this.ended !== undefined) return "stopped";
+    return syncState(this.replica.status());
+  }
+
+  /** Why the connection ended last, or the local reason why this client stopped. */
+  closeReason(): string {
+    return this.ended?.code ?? this.failure?.code ?? this.replica.closeReason();
+  }
+
+  /** Runs a read; after `close` there is nothing to read from. */
+  read<T>(query: (replica: Replica) => T): T {
+    if (this.ended?.code === "closed") throw this.ended;
+    try {
+      return query(this.replica);
+    } catch (thrown) {
+      throw fromEngine(thrown);
+    }
+  }
+
+  /** An event from outside the app; nobody waits for it. */
+  private feed(call: EngineCall): void {
+    if (this.ended !== undefined) return;
+    try {
+      this.apply(this.call(call));
+    } catch (thrown) {
+      this.events.failed(fromEngine(thrown));
+    }
+    this.pump();
+  }
+
+  private call(call: EngineCall): Output[] {
+    try {
+      return readOutputs(call(this.replica, Date.now(), performance.now()));
+    } catch (thrown) {
+      throw fromEngine(thrown);
+    }
+  }
+
+  /** Queues the work first, so that a listener's own writes come after it; then notifies. */
+  private apply(outputs: Output[]): void {
+    const changed = new Set<string>();
+    let rejected = false;
+    for (const output of outputs) {
+      if (output.kind === "changed") for (const key of output.keys) changed.add(key);
+      else if (output.kind === "rejected") rejected = true;
+      else if (output.kind !== "status") this.queue.push(output);
+    }
+    if (changed.size > 0) this.events.changed(Array.from(changed));
+    if (rejected) this.events.rejected();
+    this.events.status();
+  }
+
+  private pump(): void {
+    this.pumping ??= this.drain().then(() => {
+      this.pumping = undefined;
+    });
+  }
+
+  private async drain(): Promise<void> {
+    // One turn of the microtask queue, so that a loop of writes becomes one transaction.
+    await Promise.resolve();
+    while (this.queue.length > 0 || this.retryDue) {
+      const batch = this.queue;
+      this.queue = [];
+      const change = mergeRecords(this.unstored, batch);
+      if (change !== undefined && this.isCommitDue(batch)) {
+        try {
+          await this.storage.commit(change);
+        } catch (thrown) {
+          this.storageFailed(batch, change, storageFailure(thrown));
+          continue;
+        }
+        this.stored();
+      }
+      for (const task of batch) this.carryOut(task);
+      if (this.ended?.code !== "closed") this.events.status();
+    }
+    this.releaseWaiters();
+  }
+
+  /** While storage fails, only a write or the retry timer tries again. */
+  private isCommitDue(batch: Task[]): boolean {
+    const retry = this.retryDue;
+    this.retryDue = false;
+    if (this.failure === undefined || retry) return true;
+    const kinds = batch.map((task) => task.kind);
+    return kinds.includes("barrier") || kinds.includes("append") || kinds.includes("replace");
+  }
+
+  private stored(): void {
+    const returned = this.failure !== undefined;
+    this.unstored = undefined;
+    this.failure = undefined;
+    clearTimeout(this.retryTimer);
+    if (returned && !this.paused) this.feed((replica, ...now) => replica.online(...now));
+  }
+
+  private storageFailed(batch: Task[], change: StorageChange, error: OmegaError): void {
+    for (const task of batch) if (task.kind === "barrier") task.reject(error);
+    if (error.code === "superseded" || error.code === "storage_newer") {
+      this.end(error);
+      return;
+    }
+    const first = this.failure === undefined;
+    this.failure = error;
+    this.unstored = change;
+    if (this.ended !== undefined) return;
+    clearTimeout(this.retryTimer);
+    this.retryTimer = setTimeout(() => this.retryStorage(), STORAGE_RETRY_MS);
+    if (!first) return;
+    this.events.failed(error);
+    this.feed((replica, ...now) => replica.offline(...now));
+  }
+
+  private retryStorage(): void {
+    this.retryDue = true;
+    this.pump();
+  }
+
+  private carryOut(task: Task): void {
+    switch (task.kind) {
+      case "send":
+        this.socket.send(task.bytes);
+        break;
+      case "connect":
+        if (this.ended === undefined) this.socket.connect();
+        break;
+      case "disconnect":
+        this.socket.disconnect();
+        break;
+      case "wake":
+        this.wakeAfter(task.afterMs);
+        break;
+      case "barrier":
+        task.resolve();
+        break;
+      case "append":
+      case "replace":
+        break;
+    }
+  }
+
+  private wakeAfter(afterMs: number): void {
+    clearTimeout(this.wakeTimer);
+    if (this.ended !== undefined) return;
+    const delayMs = Math.min(Math.max(0, Math.ceil(afterMs)), TIMER_MS_MAX);
+    this.wakeTimer = setTimeout(() => {
+      this.feed((replica, ...now) => replica.wake(...now));
+    }, delayMs);
+  }
+
+  private woke(): void {
+    if (this.failure !== undefined) this.retryStorage();
+    else if (!this.paused) this.feed((replica, ...now) => replica.online(...now));
+  }
+
+  private releaseWaiters(): void {
+    if (this.waiters.length === 0 || this.ended !== undefined) return;
+    if (this.failure !== undefined || this.replica.pending() > 0) return;
+    for (const waiter of this.waiters.splice(0)) waiter.resolve();
+  }
+
+  private rejectWaiters(error: OmegaError): void {
+    for (const waiter of this.waiters.splice(0)) waiter.reject(error);
+  }
+
+  /** Stops for good: another instance leads, or the storage is from the future. */
+  private end(error: OmegaError): void {
+    const closing = this.ended !== undefined;
+    this.ended ??= error;
+    this.stopWatching();
+    clearTimeout(this.wakeTimer);
+    clearTimeout(this.retryTimer);
+    this.socket.disconnect();
+    for (const task of this.queue.splice(0)) if (task.kind === "barrier") task.reject(error);
+    this.retryDue = false;
+    this.rejectWaiters(error);
+    if (closing) return;
+    this.events.failed(error);
+    this.events.status();
+  }
+}
+
+/** Records as one change; a later image makes the records before it needless. */
+function mergeRecords(
+  earlier: StorageChange | undefined,
+  batch: Task[],
+): StorageChange | undefined {
+  const change: StorageChange = { ...earlier, append: earlier?.append.slice() ?? [] };
+  for (const task of batch) {
+    if (task.kind === "append") change.append.push(task.bytes);
+    if (task.kind === "replace") {
+      change.replace = task.bytes;
+      change.append = [];
+    }
+  }
+  const empty = change.replace === undefined && change.append.length === 0;
+  return empty && change.setAside === undefined ? undefined : change;
+}
+
+function aside(setAside: string): StorageChange {
+  return { setAside, append: [] };
+}
+
+function storageFailure(thrown: unknown): OmegaError {
+  if (thrown instanceof OmegaError) return thrown;
+  const message = "this device's storage failed; storing is retried by itself";
+  return new OmegaError("storage_failed", message, thrown);
+}

@@ -1,0 +1,90 @@
+/**
+ * The one error class of the package. Its `code` is stable and meant for programs; its message is
+ * meant for people and says what to do.
+ */
+
+/** Every code an {@link OmegaError} of this package can carry. */
+export type ErrorCode =
+  /** `url` is not an http(s) or ws(s) address. */
+  | "invalid_url"
+  /** The WebAssembly file could not be read or compiled. */
+  | "wasm_failed"
+  /** No WebSocket in this environment and none was passed. */
+  | "websocket_missing"
+  /** A content id is empty, longer than 64 bytes or has control characters. */
+  | "invalid_content_id"
+  /** A profile id is neither empty nor 16 hexadecimal digits. */
+  | "invalid_profile"
+  /** A profile name is empty or longer than 64 bytes. */
+  | "invalid_profile_name"
+  /** The profile was deleted or never existed. */
+  | "unknown_profile"
+  /** The default profile cannot be deleted. */
+  | "default_profile"
+  /** A position, duration or state is out of range. */
+  | "invalid_progress"
+  /** The household id passed to `open` is not one. */
+  | "invalid_household"
+  /** Too many changes wait for the server; nothing was changed by this call. */
+  | "outbox_full"
+  /** The change is visible but not stored yet: there is no room. It is retried by itself. */
+  | "storage_full"
+  /** The change is visible but not stored yet: the storage failed. It is retried by itself. */
+  | "storage_failed"
+  /** No durable storage here (private window?): this session works from memory. */
+  | "storage_memory"
+  /** Stored records could not be read; they were set aside and the server fills the gap. */
+  | "storage_corrupt"
+  /** The storage was written by a newer version of this package; it was not touched. */
+  | "storage_newer"
+  /** A newer instance (another tab) has taken over this storage; this one has stopped. */
+  | "superseded"
+  /** The app's `token` function failed or took too long; it will be asked again. */
+  | "token_failed"
+  /** The client is closed. */
+  | "closed"
+  /** Anything the engine reports that this version of the package has no name for. */
+  | "engine_failed";
+
+/** Thrown, or passed to `error` listeners, by everything in this package. */
+export class OmegaError extends Error {
+  /** Stable name of what went wrong. */
+  readonly code: ErrorCode;
+  /** What was caught underneath, if anything. */
+  readonly cause: unknown;
+
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message);
+    this.name = "OmegaError";
+    this.code = code;
+    this.cause = cause;
+  }
+}
+
+const ENGINE_CODES: readonly ErrorCode[] = [
+  "invalid_content_id",
+  "invalid_profile",
+  "invalid_profile_name",
+  "default_profile",
+  "unknown_profile",
+  "invalid_progress",
+  "invalid_household",
+  "outbox_full",
+  "storage_newer",
+];
+
+/** Turns what the engine threw, a `{code, message}` object, into an {@link OmegaError}. */
+export function fromEngine(thrown: unknown): OmegaError {
+  if (thrown instanceof OmegaError) return thrown;
+  const { code, message } = fields(thrown);
+  const known = ENGINE_CODES.find((candidate) => candidate === code);
+  if (known !== undefined) return new OmegaError(known, message, thrown);
+  return new OmegaError("engine_failed", `${code || "unknown"}: ${message}`, thrown);
+}
+
+function fields(thrown: unknown): { code: string; message: string } {
+  if (typeof thrown !== "object" || thrown === null) return { code: "", message: String(thrown) };
+  const code = "code" in thrown ? String(thrown.code) : "";
+  const message = "message" in thrown ? String(thrown.message) : String(thrown);
+  return { code, message };
+}

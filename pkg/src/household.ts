@@ -1,0 +1,197 @@
+/**
+ * The household as an app sees it: watchlist, progress and profiles over the engine's flat arrays.
+ */
+
+import type { Driver } from "./client.js";
+import { rows } from "./engine.js";
+import { OmegaError } from "./errors.js";
+
+/** What playback is doing. */
+export type PlayState = "playing" | "paused" | "stopped" | "finished";
+
+/** The engine's numbers for the states are their places in this list. */
+const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "finished"];
+
+/** From this share of the duration on, a title counts as watched to the end. */
+export const COMPLETED_PERCENT_MIN = 95;
+
+/** A title on the watchlist. */
+export interface WatchlistItem {
+  content: string;
+  /** When it was added, in Unix milliseconds. */
+  addedMs: number;
+}
+
+/** How far a title was watched. */
+export interface Progress {
+  content: string;
+  positionSeconds: number;
+  /** 0 when not known. */
+  durationSeconds: number;
+  state: PlayState;
+  /** When it was last written, in Unix milliseconds. */
+  updatedMs: number;
+  /** 0 to 100; 100 once finished, 0 while the duration is not known. */
+  percent: number;
+  /** Where to go on: the position, or 0 once the title counts as watched. */
+  resumeSeconds: number;
+}
+
+/** What the player reports. */
+export interface ProgressUpdate {
+  positionSeconds: number;
+  durationSeconds: number;
+  /** `playing` when left out. */
+  state?: PlayState;
+}
+
+/** A profile of the household; the default one has the empty id. */
+export interface Profile {
+  id: string;
+  name: string;
+}
+
+/** The watchlist of one profile. */
+export class Watchlist {
+  constructor(
+    private readonly driver: Driver,
+    private readonly profile: string,
+  ) {}
+
+  /** Adds a title; resolves when that is durable on this device. */
+  add(content: string): Promise<void> {
+    return this.driver.write((replica, ...now) =>
+      replica.watchlistAdd(this.profile, content, ...now),
+    );
+  }
+
+  /** Removes a title; no error when it is not there. */
+  remove(content: string): Promise<void> {
+    return this.driver.write((replica, ...now) =>
+      replica.watchlistRemove(this.profile, content, ...now),
+    );
+  }
+
+  /** Whether a title is on the list. */
+  has(content: string): boolean {
+    return this.driver.read((replica) => replica.has(this.profile, content));
+  }
+
+  /** Every title, the last added first. */
+  items(): WatchlistItem[] {
+    const flat = this.driver.read((replica) => replica.watchlist(this.profile));
+    return rows(flat, 2).map(([content, addedMs]) => ({
+      content: String(content),
+      addedMs: Number(addedMs),
+    }));
+  }
+}
+
+/** The playback progress of one profile. */
+export class ProgressMap {
+  constructor(
+    private readonly driver: Driver,
+    private readonly profile: string,
+  ) {}
+
+  /** Writes a position; call it every few seconds while playing and at each change of state. */
+  set(content: string, update: ProgressUpdate): Promise<void> {
+    return this.driver.write((replica, ...now) => {
+      const position = wholeSeconds(update.positionSeconds);
+      const duration = wholeSeconds(update.durationSeconds);
+      const state = PLAY_STATES.indexOf(update.state ?? "playing");
+      return replica.progressSet(this.profile, content, position, duration, state, ...now);
+    });
+  }
+
+  /** Takes a title out of both lists, on every device. */
+  remove(content: string): Promise<void> {
+    return this.driver.write((replica, ...now) =>
+      replica.progressRemove(this.profile, content, ...now),
+    );
+  }
+
+  /** How far a title was watched, if it was. */
+  get(content: string): Progress | undefined {
+    const cells = this.driver.read((replica) => replica.progress(this.profile, content));
+    return cells === undefined ? undefined : progressOf([content, ...cells]);
+  }
+
+  /** Where playback should start: the last position, or 0 for a new or a completed title. */
+  resume(content: string): number {
+    return this.get(content)?.resumeSeconds ?? 0;
+  }
+
+  /** Started and not completed, the last watched first. */
+  inProgress(): Progress[] {
+    return this.all().filter((progress) => !isCompleted(progress));
+  }
+
+  /** Watched to the end, the last watched first. */
+  completed(): Progress[] {
+    return this.all().filter(isCompleted);
+  }
+
+  private all(): Progress[] {
+    const flat = this.driver.read((replica) => replica.progressAll(this.profile));
+    return rows(flat, 7).map(progressOf);
+  }
+}
+
+/** The profiles of the household. */
+export class Profiles {
+  constructor(private readonly driver: Driver) {}
+
+  /** Every profile, the default one first. */
+  list(): Profile[] {
+    const flat = this.driver.read((replica) => replica.profiles());
+    return rows(flat, 2).map(([id, name]) => ({ id: String(id), name: String(name) }));
+  }
+
+  /** Makes a profile; resolves to its new id. */
+  async create(name: string): Promise<string> {
+    let id = "";
+    await this.driver.write((replica, ...now) => {
+      id = replica.newProfileId();
+      return replica.profileName(id, name, ...now);
+    });
+    return id;
+  }
+
+  /** Gives a profile another name. */
+  rename(id: string, name: string): Promise<void> {
+    return this.driver.write((replica, ...now) => replica.profileName(id, name, ...now));
+  }
+
+  /** Deletes a profile with its lists, for good. */
+  delete(id: string): Promise<void> {
+    return this.driver.write((replica, ...now) => replica.profileDelete(id, ...now));
+  }
+}
+
+function progressOf(cells: unknown[]): Progress {
+  const [content, position, duration, state, percent, resume, updated] = cells;
+  return {
+    content: String(content),
+    positionSeconds: Number(position),
+    durationSeconds: Number(duration),
+    state: PLAY_STATES[Number(state)] ?? "stopped",
+    percent: Number(percent),
+    resumeSeconds: Number(resume),
+    updatedMs: Number(updated),
+  };
+}
+
+function isCompleted(progress: Progress): boolean {
+  return progress.percent >= COMPLETED_PERCENT_MIN;
+}
+
+/** Players report fractions; the border would silently wrap what is negative or no number. */
+function wholeSeconds(value: number): number {
+  const seconds = Math.floor(value);
+  if (seconds >= 0 && seconds <= SECONDS_MAX) return seconds;
+  const message = `${value} is no position or duration: use seconds, 0 to ${SECONDS_MAX}`;
+  throw new OmegaError("invalid_progress", message);
+}
+
+const SECONDS_MAX = 4_294_967_295;

@@ -1,0 +1,134 @@
+/**
+ * One WebSocket at a time, speaking the binary subprotocol `omega.v1`.
+ *
+ * Invariant: events of a socket that was replaced or closed by us are never reported, so the
+ * engine hears of the current connection only. How long an attempt may take is the engine's
+ * decision: it asks to disconnect.
+ */
+
+import { OmegaError } from "./errors.js";
+
+/** The part of the WebSocket interface that is used; browsers and npm `ws` both have it. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly readyState: number;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  send(data: Uint8Array<ArrayBuffer>): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** A constructor of WebSockets. */
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
+
+/** What the driver wants to hear from a connection. */
+export interface SocketEvents {
+  opened(token: string): void;
+  frame(bytes: Uint8Array): void;
+  closed(code: number): void;
+  failed(error: OmegaError): void;
+}
+
+/** Subprotocol asked for: binary frames of protocol version 1. */
+export const SUBPROTOCOL = "omega.v1";
+
+const CLOSED_ABNORMALLY = 1006;
+const CLOSED_NOT_BINARY = 1003;
+const OPEN = 1;
+
+/** Opens, writes and drops connections at the driver's word. */
+export class Socket {
+  private current: WebSocketLike | undefined;
+  /** Rises with each attempt; a callback of an earlier attempt sees that it is late. */
+  private attempt = 0;
+
+  constructor(
+    private readonly url: string,
+    private readonly Constructor: WebSocketConstructor,
+    private readonly token: () => Promise<string>,
+    private readonly events: SocketEvents,
+  ) {}
+
+  /** Asks the app for a token, then opens a socket. Replaces an earlier one. */
+  connect(): void {
+    this.disconnect();
+    const attempt = this.attempt;
+    // The extra `then` turns a `token` that throws at once into a rejection.
+    Promise.resolve()
+      .then(() => this.token())
+      .then(
+        (token) => this.openWith(attempt, token),
+        (cause: unknown) => this.tokenFailed(attempt, cause),
+      );
+  }
+
+  /** Drops the current socket, if any, without a report. */
+  disconnect(): void {
+    this.attempt += 1;
+    const socket = this.current;
+    this.current = undefined;
+    if (socket === undefined) return;
+    // Listeners stay as they are, so that a late error of the dying socket has someone to hear it.
+    try {
+      socket.close();
+    } catch {
+      // A socket that cannot be closed is gone already.
+    }
+  }
+
+  /** Writes a frame if the socket is open; a frame for a dead socket is of no use to anyone. */
+  send(frame: Uint8Array<ArrayBuffer>): void {
+    if (this.current !== undefined && this.current.readyState === OPEN) this.current.send(frame);
+  }
+
+  private openWith(attempt: number, token: string): void {
+    if (attempt !== this.attempt) return;
+    let socket: WebSocketLike;
+    try {
+      socket = new this.Constructor(this.url, [SUBPROTOCOL]);
+    } catch {
+      // For instance ws:// from an https page. The engine backs off as from any lost connection.
+      this.lost(attempt, CLOSED_ABNORMALLY);
+      return;
+    }
+    socket.binaryType = "arraybuffer";
+    this.current = socket;
+    socket.onopen = () => {
+      if (attempt === this.attempt) this.events.opened(token);
+    };
+    socket.onmessage = (event: { data: unknown }) => {
+      if (attempt !== this.attempt) return;
+      if (event.data instanceof ArrayBuffer) this.events.frame(new Uint8Array(event.data));
+      else this.lost(attempt, CLOSED_NOT_BINARY);
+    };
+    socket.onclose = (event: { code: number }) => this.lost(attempt, event.code);
+    // An error is always followed by `close`, which carries the code.
+    socket.onerror = () => undefined;
+  }
+
+  private lost(attempt: number, code: number): void {
+    if (attempt !== this.attempt) return;
+    this.disconnect();
+    this.events.closed(code);
+  }
+
+  private tokenFailed(attempt: number, cause: unknown): void {
+    if (attempt !== this.attempt) return;
+    const message = "the app's token function failed; it will be asked again";
+    this.events.failed(new OmegaError("token_failed", message, cause));
+    this.lost(attempt, CLOSED_ABNORMALLY);
+  }
+}
+
+/** The address of the edge server's socket: http becomes ws, and `/ws` is the default path. */
+export function socketUrl(address: string): string {
+  const match = /^(ws|http)(s?):\/\/([^/?#]+)(\/[^?#]*)?(\?[^#]*)?$/i.exec(address);
+  if (match === null) {
+    const message = `"${address}" is no address of an edge server; use wss://host or https://host`;
+    throw new OmegaError("invalid_url", message);
+  }
+  const [, , secure = "", host = "", path = "", query = ""] = match;
+  return `ws${secure.toLowerCase()}://${host}${path === "" || path === "/" ? "/ws" : path}${query}`;
+}

@@ -1,0 +1,27 @@
+// Makes dist/: the two pages, one script, one style sheet and the engine's wasm file.
+import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const DIST = join(HERE, "dist");
+
+rmSync(DIST, { recursive: true, force: true });
+mkdirSync(DIST);
+await build({
+  absWorkingDir: HERE,
+  entryPoints: ["src/main.ts", "src/style.css"],
+  outdir: "dist",
+  bundle: true,
+  format: "esm",
+  target: "chrome63",
+  minify: true,
+  legalComments: "none",
+  logLevel: "warning",
+  // The page says where the wasm file is, so the package's own default is never loaded.
+  external: ["./wasm-url.js"],
+});
+for (const page of ["index.html", "tv.html"]) copyFileSync(join(HERE, page), join(DIST, page));
+const wasm = fileURLToPath(import.meta.resolve("omega-sync/wasm"));
+copyFileSync(wasm, join(DIST, "omega_sync_wasm_bg.wasm"));
