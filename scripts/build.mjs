@@ -7,7 +7,7 @@ import * as paths from "./paths.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
 import { unlessStamped } from "./stamp.mjs";
 import { Complaint, limit, main, run, step } from "./steps.mjs";
-import { nativeToolchain, WASM_FLAGS, WASM_TRIPLE, wasmToolchain } from "./toolchain.mjs";
+import { nativeToolchain, WASM_TRIPLE, wasmToolchain } from "./toolchain.mjs";
 
 /** Compilers at once. Each uses all cores while it can, and none for part of its time. */
 const COMPILERS_MAX = 2;
@@ -59,7 +59,7 @@ function buildBinder(testRunner) {
 function buildModule() {
   const { cargo, env } = wasmTools();
   const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm"];
-  return run(cargo, ["build", ...profile, ...WASM_FLAGS], { env, log: "wasm" });
+  return run(cargo, ["build", ...profile, "--target", WASM_TRIPLE], { env, log: "wasm" });
 }
 
 export function wasmTools() {

@@ -3,10 +3,10 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { installEngines, TESTED } from "../tests/engines/engines.mjs";
 import { build, wasmTools } from "./build.mjs";
-import { EDGE_BINARY, ROOT, TEST_RUNNER, WASM_TARGET } from "./paths.mjs";
+import { EDGE_BINARY, ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
 import { setUpNpm, setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step } from "./steps.mjs";
-import { nativeToolchain, WASM_FLAGS } from "./toolchain.mjs";
+import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
 
 /** A suite that takes longer hangs. */
 const SUITE_MS_MAX = 20 * 60_000;
@@ -73,7 +73,7 @@ function rust() {
 function wasmBuild() {
   const { cargo, env } = nativeToolchain();
   const manifest = join(ROOT, "scripts", "wasm-build", "Cargo.toml");
-  const target = { CARGO_TARGET_DIR: join(TEST_RUNNER, "..", "..") };
+  const target = { CARGO_TARGET_DIR: TOOL_TARGET };
   const args = ["test", "--locked", "--release", "--manifest-path", manifest];
   return suite(cargo, args, { ...env, ...target });
 }
@@ -83,9 +83,8 @@ function wasm(where) {
   const { cargo, env } = wasmTools();
   const runner = { CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: TEST_RUNNER };
   const driver = { CHROMEDRIVER: process.env.CHROMEDRIVER ?? "chromedriver" };
-  const target = { CARGO_TARGET_DIR: WASM_TARGET };
-  const args = ["test", "--locked", "-p", "omega-sync-wasm", ...WASM_FLAGS];
-  return suite(cargo, args, { ...env, ...runner, ...driver, ...target, ...where });
+  const args = ["test", "--locked", "-p", "omega-sync-wasm", "--target", WASM_TRIPLE];
+  return suite(cargo, args, { ...env, ...runner, ...driver, ...where });
 }
 
 /** All tests of one folder, with Node's own runner. @param {string} folder of tests/ */

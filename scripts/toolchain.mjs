@@ -21,11 +21,12 @@ const STD_SOURCE = "lib/rustlib/src/rust/library/Cargo.lock";
 const WASM_LINKER = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER";
 
 export const WASM_TRIPLE = "wasm32-unknown-unknown";
-export const WASM_FLAGS = [
-  `--target=${WASM_TRIPLE}`,
-  "-Zbuild-std=std,panic_abort",
-  "-Zbuild-std-features=optimize_for_size",
-];
+/** Rebuilds the standard library: Cargo's `build-std`, in the form that any program can pass on. */
+const BUILD_STD = {
+  RUSTC_BOOTSTRAP: "1",
+  CARGO_UNSTABLE_BUILD_STD: "std,panic_abort",
+  CARGO_UNSTABLE_BUILD_STD_FEATURES: "optimize_for_size",
+};
 
 /** A rustup proxy must neither install nor update a toolchain on its own. */
 const QUIET_RUSTUP = { RUSTUP_AUTO_INSTALL: "0" };
@@ -40,7 +41,7 @@ export function nativeToolchain() {
   );
 }
 
-/** The toolchain for `WASM_FLAGS`, or nothing when none is installed. @returns {Toolchain | undefined} */
+/** The toolchain for `WASM_TRIPLE`, or nothing when none is installed. @returns {Toolchain | undefined} */
 export function wasmToolchain() {
   const debian = debianToolchain();
   const linker = debianWasmLinker();
@@ -48,7 +49,7 @@ export function wasmToolchain() {
     debian && linker && existsSync(join("/usr", STD_SOURCE)) ? debian : rustupWithSource();
   if (!base) return undefined;
   /** @type {NodeJS.ProcessEnv} */
-  const env = { ...base.env, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: WASM_TARGET };
+  const env = { ...base.env, ...BUILD_STD, CARGO_TARGET_DIR: WASM_TARGET };
   if (base === debian) env[WASM_LINKER] = linker;
   // These would replace the flags of .cargo/config.toml, MVP among them.
   delete env.RUSTFLAGS;
