@@ -74,7 +74,7 @@ pub enum ClientFrame<'a> {
     /// Operations; to be decoded with the connection's context.
     Delta(u8, Body<'a>),
     /// The replica's whole confirmed state, after a new epoch.
-    Offer(Box<Household>),
+    Offer(u8, Box<Household>),
     /// Asks for a [`ServerFrame::Pong`].
     Ping,
 }
@@ -239,7 +239,7 @@ impl<'a> ClientFrame<'a> {
         let decoded = match tag {
             TAG_HELLO => Self::Hello(Hello::decode(&mut reader)?),
             TAG_DELTA => Self::Delta(reader.u8()?, Body(reader.rest())),
-            TAG_OFFER => Self::Offer(Box::new(Household::decode(&mut reader)?)),
+            TAG_OFFER => Self::Offer(reader.u8()?, Box::new(Household::decode(&mut reader)?)),
             TAG_PING => Self::Ping,
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
@@ -256,8 +256,9 @@ impl<'a> ClientFrame<'a> {
     }
 
     /// An offer frame.
-    pub fn offer(household: &Household) -> Vec<u8> {
+    pub fn offer(number: u8, household: &Household) -> Vec<u8> {
         let mut writer = frame(TAG_OFFER);
+        writer.u8(number);
         household.encode(&mut writer);
         writer.finish()
     }
@@ -453,12 +454,13 @@ close_codes! {
     Replaced = 4006, "replaced";
     /// A limit of the server is reached.
     Overloaded = 4007, "overloaded";
+    /// A frame that can't be read. It may be a broken proxy, so the client comes back, more and more
+    /// slowly.
+    Malformed = 4008, "malformed";
     /// The token is missing, wrong or expired: fetch another.
     Unauthorized = 4010, "unauthorized";
     /// The storage is a copy or was rolled back: the replica takes a new id.
     StaleSession = 4020, "stale_session";
-    /// A frame that can't be read.
-    Malformed = 4500, "malformed";
     /// This server does not speak that protocol version.
     VersionUnsupported = 4501, "version_unsupported";
     /// The token is for another household than the storage.

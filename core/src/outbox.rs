@@ -170,7 +170,6 @@ impl Outbox {
     /// above `above` and in order.
     pub fn restart(&mut self, author: ReplicaId, above: Timestamp, correction: Correction) {
         let entries = core::mem::take(self).entries;
-        let mut renamed: BTreeMap<Dot, Dot> = BTreeMap::new();
         let mut last = above;
         for mut pending in entries.into_values() {
             let old = pending.operation.timestamp;
@@ -189,33 +188,15 @@ impl Outbox {
             };
             last = stamp.max(last.next());
             pending.operation.timestamp = last;
-            rename(&mut pending.operation, &renamed);
-            let dot = |timestamp| Dot {
-                timestamp,
-                replica: author,
-            };
-            renamed.insert(dot(old), dot(last));
             self.push(author, pending);
         }
     }
 
-    /// Gives all operations to another author, with the stamps they have.
-    pub fn adopt(&mut self, old: ReplicaId, new: ReplicaId) {
-        let entries = core::mem::take(self).entries;
-        let mut renamed = BTreeMap::new();
-        for (timestamp, mut pending) in entries {
-            rename(&mut pending.operation, &renamed);
-            renamed.insert(
-                Dot {
-                    timestamp,
-                    replica: old,
-                },
-                Dot {
-                    timestamp,
-                    replica: new,
-                },
-            );
-            self.push(new, pending);
+    /// Gives all operations to another author, with the stamps they have. What they observed stays: the
+    /// old author's adds may be at the server.
+    pub fn adopt(&mut self, author: ReplicaId) {
+        for pending in core::mem::take(self).entries.into_values() {
+            self.push(author, pending);
         }
     }
 
@@ -321,12 +302,4 @@ fn supersede(author: ReplicaId, old: &Operation, new: &mut Operation) {
         }
     });
     observed.truncate(OBSERVED_MAX);
-}
-
-fn rename(operation: &mut Operation, renamed: &BTreeMap<Dot, Dot>) {
-    if let Change::Add(_, observed) | Change::Remove(_, observed) = &mut operation.change {
-        for dot in observed {
-            *dot = renamed.get(dot).copied().unwrap_or(*dot);
-        }
-    }
 }

@@ -363,9 +363,8 @@ impl Replica {
     /// Becomes another replica with the same state, and the outbox under the new id. Store the whole
     /// replica afterwards.
     pub fn renew(&mut self, random: &mut Random) {
-        let old = self.id;
         self.id = ReplicaId(random.bits());
-        self.outbox.adopt(old, self.id);
+        self.outbox.adopt(self.id);
         self.acked = Taken::default();
     }
 

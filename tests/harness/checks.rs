@@ -34,15 +34,24 @@ fn converged(world: &World) {
     let expected = bytes(room.household());
     for (index, device) in world.devices.iter().enumerate() {
         let client = device.client.as_ref().expect("switched on");
-        assert_eq!(bytes(client.replica().confirmed()), expected, "tv {index} has converged");
+        assert_eq!(
+            bytes(client.replica().confirmed()),
+            expected,
+            "tv {index} has converged"
+        );
         let household = client.replica().household().cloned();
-        let loaded = omega_sync_core::session::client::Client::load(&device.disk, household, [1; 16]);
+        let loaded =
+            omega_sync_core::session::client::Client::load(&device.disk, household, [1; 16]);
         let loaded = loaded.expect("the disk can be read").client;
         assert_eq!(loaded.replica().confirmed(), client.replica().confirmed());
         assert_eq!(loaded.replica().outbox(), client.replica().outbox());
     }
     let stored = world.server.store.room(room.id());
-    assert_eq!(bytes(stored.household()), expected, "the store holds what the room holds");
+    assert_eq!(
+        bytes(stored.household()),
+        expected,
+        "the store holds what the room holds"
+    );
 }
 
 /// What reached a disk reaches the server once, unless it was superseded before it left or refused; and
@@ -54,10 +63,15 @@ fn nothing_lost(world: &World) {
     }
     let refused = world.refused();
     for (number, action) in world.actions.iter().enumerate() {
-        let Intent::Progress(profile, content, Some(_)) = &action.intent else { continue };
+        let Intent::Progress(profile, content, value @ Some(_)) = &action.intent else {
+            continue;
+        };
         let count = taken.get(&(number as u32)).copied().unwrap_or(0);
         assert!(count <= 1, "action {number} was taken {count} times");
-        assert!(count == 0 || action.durable, "action {number} left before it was on disk");
+        assert!(
+            count == 0 || action.durable,
+            "action {number} left before it was on disk"
+        );
         let superseded = || {
             world.actions[number + 1..].iter().any(|later| {
                 later.device == action.device
@@ -66,7 +80,8 @@ fn nothing_lost(world: &World) {
                         if p == profile && c == content)
             })
         };
-        let accounted = count == 1 || refused.contains(&(number as u32)) || superseded();
+        let told = refused.contains(&(*profile, Change::Progress(content.clone(), *value)));
+        let accounted = count == 1 || told || superseded();
         assert!(accounted || !action.durable, "action {number} was lost");
     }
     let room = world.server.room.as_ref().expect("devices are connected");
@@ -75,14 +90,23 @@ fn nothing_lost(world: &World) {
         shelf.is_some_and(|p| !p.watchlist().dots(content).is_empty())
     };
     for action in world.actions.iter().filter(|action| action.durable) {
-        let Intent::Add(profile, content) = &action.intent else { continue };
-        if !content.as_str().starts_with("unique:") || room.household().is_deleted(*profile) {
+        let Intent::Add(profile, content) = &action.intent else {
+            continue;
+        };
+        let told = refused
+            .iter()
+            .any(|(p, change)| p == profile && matches!(change, Change::Add(c, _) if c == content));
+        if !content.as_str().starts_with("unique:") || room.household().is_deleted(*profile) || told
+        {
             continue;
         }
-        let mut removes = world.actions.iter().filter(|other| {
-            matches!(&other.intent, Intent::Remove(p, c) if p == profile && c == content)
-        });
-        match (removes.clone().count(), removes.any(|remove| remove.durable)) {
+        let mut removes = world.actions.iter().filter(
+            |other| matches!(&other.intent, Intent::Remove(p, c) if p == profile && c == content),
+        );
+        match (
+            removes.clone().count(),
+            removes.any(|remove| remove.durable),
+        ) {
             (0, _) => assert!(listed(*profile, content), "{content} was lost"),
             (_, true) => assert!(!listed(*profile, content), "{content} came back"),
             (_, false) => {}
@@ -98,7 +122,10 @@ fn as_the_history_says(world: &World) {
     let mut deleted = BTreeSet::new();
     for delta in &world.server.store.history {
         for operation in &delta.operations {
-            let dot = Dot { timestamp: operation.timestamp, replica: delta.replica };
+            let dot = Dot {
+                timestamp: operation.timestamp,
+                replica: delta.replica,
+            };
             let key = |content: &ContentId| (operation.profile, content.clone());
             match &operation.change {
                 Change::Add(content, observed) => {
@@ -122,7 +149,12 @@ fn as_the_history_says(world: &World) {
     }
     adds.retain(|((profile, _), _)| !deleted.contains(profile));
     progress.retain(|(profile, _), _| !deleted.contains(profile));
-    let household = world.server.room.as_ref().expect("devices are connected").household();
+    let household = world
+        .server
+        .room
+        .as_ref()
+        .expect("devices are connected")
+        .household();
     let mut shown_adds = BTreeSet::new();
     let mut shown_progress = BTreeMap::new();
     for (id, profile) in household.profiles() {
@@ -143,7 +175,11 @@ fn last_viewer_wins(world: &mut World) {
     let content = ContentId::new("shared:0").expect("short text");
     for index in 0..world.devices.len() {
         let position_s = 1_000_000 + index as u32;
-        let progress = Progress { position_s, duration_s: 7_200, state: PlayState::Playing };
+        let progress = Progress {
+            position_s,
+            duration_s: 7_200,
+            state: PlayState::Playing,
+        };
         let intent = Intent::Progress(ProfileId::DEFAULT, content.clone(), Some(progress));
         world.operate(index, intent);
         world.run_until_quiet();
@@ -151,7 +187,11 @@ fn last_viewer_wins(world: &mut World) {
             let client = device.client.as_ref().expect("switched on");
             let shown = client.replica().progress(ProfileId::DEFAULT, &content);
             let shown = shown.map(|item| item.progress);
-            assert_eq!(shown, Some(progress), "tv {other} shows what tv {index} plays");
+            assert_eq!(
+                shown,
+                Some(progress),
+                "tv {other} shows what tv {index} plays"
+            );
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct Faults {
     pub duplicate: u64,
     /// A frame overtakes the one before.
     pub reorder: u64,
+    /// What a device sent before it hung up is held back, per chance to arrive.
+    pub late: u64,
     /// A connection breaks, per step.
     pub cut: u64,
     /// A device loses power, per step.
@@ -33,6 +35,7 @@ impl Faults {
         loss: 0,
         duplicate: 0,
         reorder: 0,
+        late: 0,
         cut: 0,
         device_crash: 0,
         server_crash: 0,
@@ -46,6 +49,7 @@ impl Faults {
         loss: 20,
         duplicate: 20,
         reorder: 20,
+        late: 900,
         cut: 10,
         device_crash: 8,
         server_crash: 4,

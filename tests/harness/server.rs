@@ -1,8 +1,8 @@
 //! The server: the real room on a virtual store.
 
 use omega_sync_core::clock::Timestamp;
-use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::codec::Reader;
+use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
 use omega_sync_core::session::server::{Commit, Room, RoomOutput, Stored};
 use std::collections::{BTreeMap, VecDeque};
@@ -57,7 +57,10 @@ impl Store {
         let stamps = delta.operations.iter().map(|operation| operation.timestamp);
         let last = self.stamps.entry(delta.replica).or_default();
         for stamp in stamps {
-            assert!(stamp > *last, "acknowledged stamps of a replica must ascend");
+            assert!(
+                stamp > *last,
+                "acknowledged stamps of a replica must ascend"
+            );
             *last = stamp;
         }
         self.history.push(delta);

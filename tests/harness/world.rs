@@ -9,7 +9,6 @@ use omega_sync_core::id::{ContentId, HouseholdId, ProfileId, Random};
 use omega_sync_core::message::{ClientFrame, CloseCode};
 use omega_sync_core::session::client::{Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, RoomInput, RoomOutput};
-use std::collections::BTreeSet;
 
 /// Steps in which a healed world must come to rest.
 const SETTLE_STEPS_MAX: usize = 200_000;
@@ -68,7 +67,11 @@ impl World {
             household: HouseholdId::new("home").expect("a constant"),
         };
         for index in 0..devices {
-            let skew_ms = if faults.clock_jump > 0 { world.skew() } else { 0 };
+            let skew_ms = if faults.clock_jump > 0 {
+                world.skew()
+            } else {
+                0
+            };
             world.devices.push(Device::new(skew_ms));
             world.boot(index);
         }
@@ -77,7 +80,16 @@ impl World {
 
     fn skew(&mut self) -> i64 {
         const DAY: i64 = 86_400_000;
-        let skews = [0, 0, -40, 90_000, -3_000_000, 3 * DAY, -9 * DAY, -(START_MS as i64) + 60_000];
+        let skews = [
+            0,
+            0,
+            -40,
+            90_000,
+            -3_000_000,
+            3 * DAY,
+            -9 * DAY,
+            -(START_MS as i64) + 60_000,
+        ];
         skews[self.random.up_to(skews.len() as u64 - 1) as usize]
     }
 
@@ -90,7 +102,8 @@ impl World {
     }
 
     fn say(&mut self, text: String) {
-        self.story.push(format!("{:>9} ms  {text}", self.time_ms - START_MS));
+        self.story
+            .push(format!("{:>9} ms  {text}", self.time_ms - START_MS));
     }
 
     /// One thing happens.
@@ -145,7 +158,10 @@ impl World {
         }
         if self.chance(faults.clock_jump) {
             self.devices[index].skew_ms = self.skew();
-            self.say(format!("tv {index}'s clock is {} ms off", self.devices[index].skew_ms));
+            self.say(format!(
+                "tv {index}'s clock is {} ms off",
+                self.devices[index].skew_ms
+            ));
         }
         if self.chance(faults.partition) {
             let online = !self.devices[index].online;
@@ -157,7 +173,14 @@ impl World {
     pub fn set_online(&mut self, index: usize, online: bool) {
         self.say(format!("tv {index} is online: {online}"));
         self.devices[index].online = online;
-        self.input(index, if online { Input::Online } else { Input::Offline });
+        self.input(
+            index,
+            if online {
+                Input::Online
+            } else {
+                Input::Offline
+            },
+        );
     }
 
     fn boot(&mut self, index: usize) {
@@ -174,12 +197,16 @@ impl World {
         let now = device.now(self.time_ms);
         if let Some(client) = &mut device.client {
             let outputs = client.handle(now, input);
-            device.queue.extend(outputs.into_iter().map(|output| (output, None)));
+            device
+                .queue
+                .extend(outputs.into_iter().map(|output| (output, None)));
         }
     }
 
     fn act(&mut self, index: usize) {
-        let Some(client) = &self.devices[index].client else { return };
+        let Some(client) = &self.devices[index].client else {
+            return;
+        };
         let profiles: Vec<ProfileId> = client.replica().profiles().into_keys().collect();
         let profile = profiles[self.pick(profiles.len())];
         let number = self.actions.len() as u32;
@@ -188,7 +215,11 @@ impl World {
         let intent = match self.random.up_to(99) {
             0..50 => {
                 let state = PlayState::ALL[self.pick(4)];
-                let progress = Progress { position_s: number, duration_s: 7_200, state };
+                let progress = Progress {
+                    position_s: number,
+                    duration_s: 7_200,
+                    state,
+                };
                 Intent::Progress(profile, shared, Some(progress))
             }
             50..60 => Intent::Add(profile, shared),
@@ -222,7 +253,11 @@ impl World {
     pub fn operate(&mut self, index: usize, intent: Intent) {
         let number = self.actions.len() as u32;
         self.say(format!("tv {index}: action {number} {intent:?}"));
-        self.actions.push(Action { device: index, intent: intent.clone(), durable: false });
+        self.actions.push(Action {
+            device: index,
+            intent: intent.clone(),
+            durable: false,
+        });
         let device = &mut self.devices[index];
         let now = device.now(self.time_ms);
         let client = device.client.as_mut().expect("switched on");
@@ -232,7 +267,9 @@ impl World {
             Intent::Add(profile, content) => assert!(replica.is_listed(*profile, content)),
             Intent::Remove(profile, content) => assert!(!replica.is_listed(*profile, content)),
             Intent::Progress(profile, content, value) => {
-                let shown = replica.progress(*profile, content).map(|item| item.progress);
+                let shown = replica
+                    .progress(*profile, content)
+                    .map(|item| item.progress);
                 assert_eq!(shown, *value, "a viewer's own update shows at once");
             }
             Intent::NameProfile(profile, _) => assert!(replica.has_profile(*profile)),
@@ -241,13 +278,17 @@ impl World {
         let mut tag = Some(number);
         for output in outputs {
             let stores = matches!(output, Output::Append(_) | Output::Replace(_));
-            device.queue.push_back((output, if stores { tag.take() } else { None }));
+            device
+                .queue
+                .push_back((output, if stores { tag.take() } else { None }));
         }
     }
 
     /// Carries out one output of a device; says whether there was one.
     fn carry_out(&mut self, index: usize) -> bool {
-        let Some((output, action)) = self.devices[index].queue.pop_front() else { return false };
+        let Some((output, action)) = self.devices[index].queue.pop_front() else {
+            return false;
+        };
         match output {
             Output::Append(record) => self.devices[index].disk.push(record),
             Output::Replace(image) => self.devices[index].disk = vec![image],
@@ -277,7 +318,11 @@ impl World {
             self.input(index, Input::Closed(1006));
             return;
         }
-        self.links.push(Link { device_open: true, server_open: true, ..Link::default() });
+        self.links.push(Link {
+            device_open: true,
+            server_open: true,
+            ..Link::default()
+        });
         self.devices[index].link = Some(self.links.len() - 1);
         self.input(index, Input::Opened("token".into()));
     }
@@ -303,12 +348,16 @@ impl World {
             link.server_open && (!link.up.is_empty() || (!link.device_open && link.greeted))
         };
         let from = self.links.len().saturating_sub(24);
-        let places: Vec<usize> =
-            (from..self.links.len()).filter(|&place| waiting(&self.links[place])).collect();
+        let places: Vec<usize> = (from..self.links.len())
+            .filter(|&place| waiting(&self.links[place]))
+            .collect();
         if places.is_empty() {
             return false;
         }
         let place = places[self.pick(places.len())];
+        if !self.links[place].device_open && self.chance(self.faults.late) {
+            return true;
+        }
         let connection = ConnectionId(place as u64);
         let link = &mut self.links[place];
         let input = match link.up.pop() {
@@ -320,7 +369,11 @@ impl World {
             Some(bytes) => match ClientFrame::decode(&bytes) {
                 Ok(ClientFrame::Hello(hello)) => {
                     link.greeted = true;
-                    RoomInput::Hello { connection, hello, may_write: true }
+                    RoomInput::Hello {
+                        connection,
+                        hello,
+                        may_write: true,
+                    }
                 }
                 _ => {
                     link.server_open = false;
@@ -337,7 +390,9 @@ impl World {
 
     /// Carries out one output of the server; says whether there was one.
     fn carry_out_server(&mut self) -> bool {
-        let Some(output) = self.server.queue.pop_front() else { return false };
+        let Some(output) = self.server.queue.pop_front() else {
+            return false;
+        };
         match output {
             RoomOutput::Persist(commit) => {
                 let fails = self.chance(self.faults.store_failure);
@@ -367,7 +422,9 @@ impl World {
 
     /// A frame, or the end of the connection, arrives at a device; says whether there was one.
     fn deliver_down(&mut self, index: usize) -> bool {
-        let Some(place) = self.devices[index].link else { return false };
+        let Some(place) = self.devices[index].link else {
+            return false;
+        };
         let link = &mut self.links[place];
         if let Some(frame) = link.down.pop() {
             self.input(index, Input::Frame(&frame));
@@ -417,7 +474,11 @@ impl World {
             self.time_ms += 1_000;
             (0..self.devices.len()).for_each(|index| self.wake(index));
         }
-        let statuses: Vec<_> = self.devices.iter().map(|d| d.client.as_ref().map(|c| c.status())).collect();
+        let statuses: Vec<_> = self
+            .devices
+            .iter()
+            .map(|d| d.client.as_ref().map(|c| c.status()))
+            .collect();
         panic!("the household does not come to rest: {statuses:?}");
     }
 
@@ -428,23 +489,31 @@ impl World {
 
     /// The values of all progress updates that were ever taken, in order.
     pub fn taken(&self) -> Vec<u32> {
-        let operations = self.server.store.history.iter().flat_map(|delta| &delta.operations);
+        let operations = self
+            .server
+            .store
+            .history
+            .iter()
+            .flat_map(|delta| &delta.operations);
         let value = |change: &Change| match change {
             Change::Progress(_, Some(progress)) => Some(progress.position_s),
             _ => None,
         };
-        operations.filter_map(|operation| value(&operation.change)).collect()
+        operations
+            .filter_map(|operation| value(&operation.change))
+            .collect()
     }
 
-    /// The values of all progress updates that a device was told were refused.
-    pub fn refused(&self) -> BTreeSet<u32> {
-        let clients = self.devices.iter().filter_map(|device| device.client.as_ref());
+    /// The changes that devices were told were refused.
+    pub fn refused(&self) -> Vec<(ProfileId, Change)> {
+        let clients = self
+            .devices
+            .iter()
+            .filter_map(|device| device.client.as_ref());
         let rejected = clients.flat_map(|client| client.replica().rejected());
-        let value = |change: &Change| match change {
-            Change::Progress(_, Some(progress)) => Some(progress.position_s),
-            _ => None,
-        };
-        rejected.filter_map(|rejected| value(&rejected.operation.change)).collect()
+        rejected
+            .map(|r| (r.operation.profile, r.operation.change.clone()))
+            .collect()
     }
 }
 

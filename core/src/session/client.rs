@@ -306,10 +306,12 @@ impl Client {
                 .welcome(now, welcome)
                 .map_err(|_| Fault::Renew)?;
             self.store_image(outputs);
-            self.link = Link::Open(Box::new(Connection::new(now)));
+            let mut connection = Connection::new(now);
             if self.replica.owes_offer() {
-                outputs.push(Output::Send(ClientFrame::offer(self.replica.confirmed())));
+                let frame = ClientFrame::offer(connection.number(), self.replica.confirmed());
+                outputs.push(Output::Send(frame));
             }
+            self.link = Link::Open(Box::new(connection));
             self.report(before, changed, outputs);
             return Ok(());
         }
@@ -401,8 +403,7 @@ impl Client {
                 through,
                 operations,
             };
-            let number = connection.next_delta;
-            connection.next_delta = number.wrapping_add(1);
+            let number = connection.number();
             connection.in_flight.push_back((number, through));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up);
             let record = self.replica.mark_sent(through);
@@ -540,6 +541,13 @@ impl Connection {
             heard_ms: now.steady_ms,
             pinged_ms: None,
         }
+    }
+
+    /// The number of the next offer or delta.
+    fn number(&mut self) -> u8 {
+        let number = self.next_delta;
+        self.next_delta = number.wrapping_add(1);
+        number
     }
 
     /// The next frame of the stream must have the next number.

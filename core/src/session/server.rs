@@ -283,17 +283,26 @@ impl Room {
                 outputs.push(RoomOutput::Send(id, ServerFrame::pong()));
                 Ok(())
             }
-            ClientFrame::Offer(state) => self.offer(now, id, *state, outputs),
+            ClientFrame::Offer(number, state) => {
+                self.expect(id, number)?;
+                self.offer(now, id, *state, outputs)
+            }
             ClientFrame::Delta(number, body) => {
-                let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
-                if number != connection.next_delta {
-                    return Err(CloseCode::Resync);
-                }
-                connection.next_delta = number.wrapping_add(1);
+                let connection = self.expect(id, number)?;
                 let delta = read_delta(body.0, &mut connection.up, connection.replica)?;
                 self.delta(now, id, number, delta, outputs)
             }
         }
+    }
+
+    /// The next offer or delta must have the next number.
+    fn expect(&mut self, id: ConnectionId, number: u8) -> Result<&mut Connection, CloseCode> {
+        let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
+        if number != connection.next_delta {
+            return Err(CloseCode::Resync);
+        }
+        connection.next_delta = number.wrapping_add(1);
+        Ok(connection)
     }
 
     fn delta(
