@@ -65,11 +65,7 @@ pub enum ClockError {
 /// An error when `stamp` is more than [`DRIFT_MAX_MS`] ahead of `wall`.
 pub fn check_drift(wall: UnixMillis, stamp: Timestamp) -> Result<(), ClockError> {
     let ahead = stamp.millis().0.saturating_sub(wall.0);
-    if ahead > DRIFT_MAX_MS {
-        Err(ClockError::Drift(ahead))
-    } else {
-        Ok(())
-    }
+    if ahead > DRIFT_MAX_MS { Err(ClockError::Drift(ahead)) } else { Ok(()) }
 }
 
 /// One replica's clock.
@@ -124,20 +120,14 @@ mod tests {
     #[test]
     fn the_counter_carries_into_the_milliseconds() {
         let mut clock = Clock::after(Timestamp::new(UnixMillis(10), u16::MAX));
-        assert_eq!(
-            clock.tick(UnixMillis(10)),
-            Timestamp::new(UnixMillis(11), 0)
-        );
+        assert_eq!(clock.tick(UnixMillis(10)), Timestamp::new(UnixMillis(11), 0));
     }
 
     #[test]
     fn the_drift_bound_has_an_edge() {
         let wall = UnixMillis(1_000_000);
         let edge = Timestamp::new(UnixMillis(wall.0 + DRIFT_MAX_MS), u16::MAX);
-        assert_eq!(
-            check_drift(wall, edge.next()),
-            Err(ClockError::Drift(DRIFT_MAX_MS + 1))
-        );
+        assert_eq!(check_drift(wall, edge.next()), Err(ClockError::Drift(DRIFT_MAX_MS + 1)));
         assert_eq!(check_drift(wall, edge), Ok(()));
     }
 

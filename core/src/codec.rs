@@ -135,11 +135,7 @@ impl<'a> Reader<'a> {
             value |= bits << shift;
             if byte & 0x80 == 0 {
                 let padded = byte == 0 && shift > 0;
-                return if padded {
-                    Err(DecodeError::Invalid("varint"))
-                } else {
-                    Ok(value)
-                };
+                return if padded { Err(DecodeError::Invalid("varint")) } else { Ok(value) };
             }
         }
         Err(DecodeError::Invalid("varint"))
@@ -159,11 +155,7 @@ impl<'a> Reader<'a> {
     /// A count of at most `max` things; `limit` is the name of that limit.
     pub fn count(&mut self, max: usize, limit: &'static str) -> Result<usize, DecodeError> {
         let count = self.varint()?;
-        if count > max as u64 {
-            Err(DecodeError::Limit(limit))
-        } else {
-            Ok(count as usize)
-        }
+        if count > max as u64 { Err(DecodeError::Limit(limit)) } else { Ok(count as usize) }
     }
 
     /// `length` bytes as they are.
@@ -195,20 +187,14 @@ impl<'a> Reader<'a> {
 
     /// An error unless everything was read.
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 }
 
 /// FNV-1a, 32 bits (Fowler, Noll, Vo; draft-eastlake-fnv): finds damage and tells operations apart.
 /// It is no protection against somebody who wants two texts to collide.
 pub fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -248,18 +234,9 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_input_or_the_limit_is_refused() {
-        assert_eq!(
-            Reader::new(&[5, 1, 2]).bytes(9, "x"),
-            Err(DecodeError::Truncated)
-        );
-        assert_eq!(
-            Reader::new(&[5, 1, 2]).bytes(4, "x"),
-            Err(DecodeError::Limit("x"))
-        );
-        assert_eq!(
-            Reader::new(&[0x80, 0]).varint(),
-            Err(DecodeError::Invalid("varint"))
-        );
+        assert_eq!(Reader::new(&[5, 1, 2]).bytes(9, "x"), Err(DecodeError::Truncated));
+        assert_eq!(Reader::new(&[5, 1, 2]).bytes(4, "x"), Err(DecodeError::Limit("x")));
+        assert_eq!(Reader::new(&[0x80, 0]).varint(), Err(DecodeError::Invalid("varint")));
         assert_eq!(Reader::new(&[0]).finish(), Err(DecodeError::Trailing));
     }
 }

@@ -85,19 +85,11 @@ impl Delta {
         if operations.is_empty() && !explicit {
             return Err(DecodeError::Invalid("empty delta"));
         }
-        let through = if explicit {
-            read_stamp(reader, &mut context.last)?
-        } else {
-            last
-        };
+        let through = if explicit { read_stamp(reader, &mut context.last)? } else { last };
         if through < last || explicit == (through == last) {
             return Err(DecodeError::Invalid("end of the delta"));
         }
-        Ok(Self {
-            replica,
-            through,
-            operations,
-        })
+        Ok(Self { replica, through, operations })
     }
 }
 
@@ -187,19 +179,13 @@ impl Context {
     fn write(&mut self, writer: &mut Writer, operation: &Operation) {
         let profile = operation.profile;
         let flag = |set, flag| if set { flag } else { 0 };
-        let mut head = flag(
-            profile != self.profile.unwrap_or(ProfileId::DEFAULT),
-            FLAG_PROFILE,
-        );
+        let mut head = flag(profile != self.profile.unwrap_or(ProfileId::DEFAULT), FLAG_PROFILE);
         let place = operation.change.content().map(|content| {
             let place = self.place(content);
             head |= flag(place != Some(self.content), FLAG_CONTENT);
             place
         });
-        let track = place
-            .flatten()
-            .and_then(|place| self.tracks.get(&place))
-            .copied();
+        let track = place.flatten().and_then(|place| self.tracks.get(&place)).copied();
         head |= match &operation.change {
             Change::Add(..) => KIND_ADD,
             Change::Remove(..) => KIND_REMOVE,
@@ -283,11 +269,7 @@ impl Context {
             KIND_DELETE => Change::DeleteProfile,
             _ => return Err(DecodeError::Invalid("operation kind")),
         };
-        Ok(Operation {
-            timestamp,
-            profile,
-            change,
-        })
+        Ok(Operation { timestamp, profile, change })
     }
 
     fn read_progress(
@@ -324,10 +306,7 @@ impl Context {
         let mut observed = Vec::new();
         for _ in 0..count {
             let replica = self.read_replica(reader)?;
-            observed.push(Dot {
-                replica,
-                timestamp: read_stamp(reader, &mut last)?,
-            });
+            observed.push(Dot { replica, timestamp: read_stamp(reader, &mut last)? });
         }
         Ok(observed)
     }
@@ -357,10 +336,7 @@ impl Context {
                 back => self.content = self.contents.len() - back,
             }
         }
-        self.contents
-            .get(self.content)
-            .cloned()
-            .ok_or(DecodeError::Invalid("title reference"))
+        self.contents.get(self.content).cloned().ok_or(DecodeError::Invalid("title reference"))
     }
 
     fn place(&self, content: &ContentId) -> Option<usize> {
@@ -379,13 +355,7 @@ impl Context {
     }
 
     fn follow(&mut self, timestamp: Timestamp, progress: Progress) {
-        self.tracks.insert(
-            self.content,
-            Track {
-                timestamp,
-                progress,
-            },
-        );
+        self.tracks.insert(self.content, Track { timestamp, progress });
     }
 
     /// 0 and the id when it is new, else its place counted from 1.

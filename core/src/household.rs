@@ -84,11 +84,7 @@ impl Progress {
 
     /// Where to go on: the position, or the start when it counts as watched.
     pub fn resume_s(&self) -> u32 {
-        if self.is_completed() {
-            0
-        } else {
-            self.position_s
-        }
+        if self.is_completed() { 0 } else { self.position_s }
     }
 }
 
@@ -244,11 +240,7 @@ impl Household {
     }
 
     fn apply(&mut self, replica: ReplicaId, operation: &Operation, changed: &mut Changed) {
-        let Operation {
-            timestamp,
-            profile,
-            ref change,
-        } = *operation;
+        let Operation { timestamp, profile, ref change } = *operation;
         let dot = Dot { timestamp, replica };
         self.seen.raise(replica, timestamp);
         if self.deleted.contains(&profile) {
@@ -283,12 +275,7 @@ impl Household {
             Change::NameProfile(name) => {
                 match &mut shelf.name {
                     Some(register) => drop(register.set(dot, name.clone())),
-                    none => {
-                        *none = Some(LwwRegister {
-                            dot,
-                            value: name.clone(),
-                        })
-                    }
+                    none => *none = Some(LwwRegister { dot, value: name.clone() }),
                 }
                 changed.insert(Part::Profiles);
             }
@@ -302,19 +289,14 @@ impl Household {
         }
         self.profiles.remove(&profile);
         self.deleted.insert(profile);
-        changed.extend([
-            Part::Profiles,
-            Part::Watchlist(profile),
-            Part::Progress(profile),
-        ]);
+        changed.extend([Part::Profiles, Part::Watchlist(profile), Part::Progress(profile)]);
     }
 
     /// Joins a whole state, as after the restore of a server's backup.
     pub fn join(&mut self, other: Self) {
         for (id, theirs) in other.profiles {
             let mine = self.profiles.entry(id).or_default();
-            mine.watchlist
-                .join(theirs.watchlist, &self.seen, &other.seen);
+            mine.watchlist.join(theirs.watchlist, &self.seen, &other.seen);
             mine.progress.join(theirs.progress, &self.seen, &other.seen);
             mine.name = match (mine.name.take(), theirs.name) {
                 (Some(a), Some(b)) => Some(if b.dot > a.dot { b } else { a }),
@@ -347,11 +329,7 @@ impl Household {
                 let dots = shelf.watchlist.dots(content);
                 let left = dots.iter().filter(|dot| !observed.contains(dot)).count();
                 let refused = left >= OBSERVED_MAX || left == dots.len() && full();
-                if refused {
-                    Err(VoidReason::HouseholdFull)
-                } else {
-                    Ok(())
-                }
+                if refused { Err(VoidReason::HouseholdFull) } else { Ok(()) }
             }
             Change::Progress(content, _) if shelf.progress.get(content).is_none() && full() => {
                 Err(VoidReason::HouseholdFull)
@@ -390,26 +368,14 @@ impl Household {
 
     /// How many entries count towards [`ENTRIES_MAX`].
     pub fn entries(&self) -> usize {
-        let adds = |p: &Profile| {
-            p.watchlist
-                .iter()
-                .map(|(_, live)| live.len())
-                .sum::<usize>()
-        };
-        self.profiles
-            .values()
-            .map(|p| adds(p) + p.progress.len())
-            .sum()
+        let adds = |p: &Profile| p.watchlist.iter().map(|(_, live)| live.len()).sum::<usize>();
+        self.profiles.values().map(|p| adds(p) + p.progress.len()).sum()
     }
 
     /// Every part a screen may show.
     pub fn all_parts(&self) -> Changed {
         let parts = |&id| [Part::Watchlist(id), Part::Progress(id)];
-        self.profiles
-            .keys()
-            .flat_map(parts)
-            .chain([Part::Profiles])
-            .collect()
+        self.profiles.keys().flat_map(parts).chain([Part::Profiles]).collect()
     }
 }
 
@@ -422,11 +388,9 @@ impl Intent {
             }
             Self::Progress(profile, _, _) => Changed::from([Part::Progress(*profile)]),
             Self::NameProfile(_, _) => Changed::from([Part::Profiles]),
-            Self::DeleteProfile(profile) => Changed::from([
-                Part::Profiles,
-                Part::Watchlist(*profile),
-                Part::Progress(*profile),
-            ]),
+            Self::DeleteProfile(profile) => {
+                Changed::from([Part::Profiles, Part::Watchlist(*profile), Part::Progress(*profile)])
+            }
         }
     }
 }

@@ -103,11 +103,7 @@ impl ProfileId {
 
 impl core::fmt::Display for ProfileId {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if *self == Self::DEFAULT {
-            Ok(())
-        } else {
-            write!(f, "{:016x}", self.0)
-        }
+        if *self == Self::DEFAULT { Ok(()) } else { write!(f, "{:016x}", self.0) }
     }
 }
 
@@ -136,9 +132,7 @@ impl Random {
     /// The same seed gives the same sequence.
     pub fn new(seed: [u8; 16]) -> Self {
         let [a, b] = [0, 8].map(|at| {
-            seed[at..at + 8]
-                .iter()
-                .fold(0u64, |word, &byte| word << 8 | u64::from(byte))
+            seed[at..at + 8].iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte))
         });
         Self { state: a, mask: b }
     }

@@ -178,37 +178,22 @@ impl Hello {
             writer.fixed64(cursor.epoch.0);
             writer.varint(cursor.version);
         }
-        writer.bytes(
-            self.household
-                .as_ref()
-                .map_or("", HouseholdId::as_str)
-                .as_bytes(),
-        );
+        writer.bytes(self.household.as_ref().map_or("", HouseholdId::as_str).as_bytes());
         writer.bytes(self.token.as_bytes());
         writer.finish()
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let replica = ReplicaId(reader.fixed64()?);
-        let session = Session {
-            number: reader.varint()?,
-            nonce: reader.fixed64()?,
-        };
+        let session = Session { number: reader.varint()?, nonce: reader.fixed64()? };
         let acked = Timestamp(reader.varint()?);
         let flags = reader.u8()?;
         if flags > 7 {
             return Err(DecodeError::Invalid("hello flags"));
         }
-        let epoch = if flags & 1 != 0 {
-            Some(EpochId(reader.fixed64()?))
-        } else {
-            None
-        };
+        let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
-            Some(Cursor {
-                epoch: EpochId(reader.fixed64()?),
-                version: reader.varint()?,
-            })
+            Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
         } else {
             None
         };
@@ -219,16 +204,7 @@ impl Hello {
         };
         let token = reader.string(TOKEN_BYTES_MAX, "TOKEN_BYTES_MAX")?.into();
         let owes_offer = flags & 4 != 0;
-        Ok(Self {
-            token,
-            household,
-            replica,
-            session,
-            acked,
-            cursor,
-            epoch,
-            owes_offer,
-        })
+        Ok(Self { token, household, replica, session, acked, cursor, epoch, owes_offer })
     }
 }
 
@@ -287,14 +263,7 @@ impl<'a> ServerFrame<'a> {
                     return Err(DecodeError::Invalid("ack flags"));
                 }
                 let voids = read_voids(&mut reader)?;
-                Self::Ack(
-                    number,
-                    Ack {
-                        delta,
-                        advances: advances == 1,
-                        voids,
-                    },
-                )
+                Self::Ack(number, Ack { delta, advances: advances == 1, voids })
             }
             TAG_OFFERED => Self::Offered,
             TAG_PONG => Self::Pong,
@@ -390,10 +359,7 @@ impl Welcome {
                 .map_err(|_| DecodeError::Invalid("household id"))?,
             epoch: EpochId(reader.fixed64()?),
             server_time: UnixMillis(reader.varint()?),
-            taken: Taken {
-                through: Timestamp(reader.varint()?),
-                digest: reader.fixed32()?,
-            },
+            taken: Taken { through: Timestamp(reader.varint()?), digest: reader.fixed32()? },
             voids: read_voids(reader)?,
         })
     }

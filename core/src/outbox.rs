@@ -66,10 +66,7 @@ impl Correction {
     /// wall clock; never after now.
     fn time_of(&self, pending: &Pending) -> UnixMillis {
         let time = match pending.steady_ms {
-            Some(made) => self
-                .server
-                .0
-                .saturating_sub(self.steady_ms.saturating_sub(made)),
+            Some(made) => self.server.0.saturating_sub(self.steady_ms.saturating_sub(made)),
             None => pending.wall.shifted(self.offset_ms).0,
         };
         UnixMillis(time.min(self.server.0))
@@ -101,11 +98,7 @@ impl Subject {
             Change::NameProfile(_) | Change::DeleteProfile => return None,
         };
         let content = operation.change.content()?.clone();
-        Some(Self {
-            profile: operation.profile,
-            list,
-            content,
-        })
+        Some(Self { profile: operation.profile, list, content })
     }
 }
 
@@ -179,11 +172,7 @@ impl Outbox {
             } else {
                 let seen = pending.floor;
                 let credible = crate::clock::check_drift(correction.server, seen).is_ok();
-                let floor = if credible {
-                    seen.next()
-                } else {
-                    Timestamp::ZERO
-                };
+                let floor = if credible { seen.next() } else { Timestamp::ZERO };
                 Timestamp::new(time, 0).max(floor)
             };
             last = stamp.max(last.next());
@@ -202,9 +191,7 @@ impl Outbox {
 
     /// Operations that never left, oldest first.
     pub fn unsent(&self) -> impl Iterator<Item = &Operation> {
-        self.entries
-            .range(self.sent_through.next()..)
-            .map(|(_, pending)| &pending.operation)
+        self.entries.range(self.sent_through.next()..).map(|(_, pending)| &pending.operation)
     }
 
     /// All operations, oldest first.
@@ -224,11 +211,7 @@ impl Outbox {
         list: List,
         content: &ContentId,
     ) -> impl Iterator<Item = &Operation> {
-        let subject = Subject {
-            profile,
-            list,
-            content: content.clone(),
-        };
+        let subject = Subject { profile, list, content: content.clone() };
         let stamps = self.subjects.get(&subject).map_or(&[][..], Vec::as_slice);
         stamps.iter().filter_map(|stamp| self.get(*stamp))
     }
@@ -236,29 +219,22 @@ impl Outbox {
     /// Titles of one list that operations are about.
     pub fn titles(&self, profile: ProfileId, list: List) -> impl Iterator<Item = &ContentId> {
         let of_list = move |subject: &&Subject| subject.profile == profile && subject.list == list;
-        self.subjects
-            .keys()
-            .filter(of_list)
-            .map(|subject| &subject.content)
+        self.subjects.keys().filter(of_list).map(|subject| &subject.content)
     }
 
     /// Whether an operation creates or renames the profile.
     pub fn names(&self, profile: ProfileId) -> bool {
-        self.about(profile)
-            .any(|change| matches!(change, Change::NameProfile(_)))
+        self.about(profile).any(|change| matches!(change, Change::NameProfile(_)))
     }
 
     /// Whether an operation deletes the profile.
     pub fn deletes(&self, profile: ProfileId) -> bool {
-        self.about(profile)
-            .any(|change| *change == Change::DeleteProfile)
+        self.about(profile).any(|change| *change == Change::DeleteProfile)
     }
 
     fn about(&self, profile: ProfileId) -> impl Iterator<Item = &Change> {
         let changes = self.entries.values().map(|pending| &pending.operation);
-        changes
-            .filter(move |operation| operation.profile == profile)
-            .map(|o| &o.change)
+        changes.filter(move |operation| operation.profile == profile).map(|o| &o.change)
     }
 
     /// Up to where operations may have left.
@@ -268,9 +244,7 @@ impl Outbox {
 
     /// The highest stamp, [`Timestamp::ZERO`] for none.
     pub fn last(&self) -> Timestamp {
-        self.entries
-            .last_key_value()
-            .map_or(Timestamp::ZERO, |(&stamp, _)| stamp)
+        self.entries.last_key_value().map_or(Timestamp::ZERO, |(&stamp, _)| stamp)
     }
 
     /// How many operations wait.
@@ -295,11 +269,6 @@ fn supersede(author: ReplicaId, old: &Operation, new: &mut Operation) {
     observed.extend_from_slice(before);
     observed.sort_unstable();
     observed.dedup();
-    observed.retain(|dot| {
-        *dot != Dot {
-            timestamp: old.timestamp,
-            replica: author,
-        }
-    });
+    observed.retain(|dot| *dot != Dot { timestamp: old.timestamp, replica: author });
     observed.truncate(OBSERVED_MAX);
 }

@@ -154,18 +154,9 @@ impl Replica {
         };
         let floor = self.clock.last();
         let timestamp = self.clock.tick(self.wall(now.unix));
-        let operation = Operation {
-            timestamp,
-            profile,
-            change,
-        };
+        let operation = Operation { timestamp, profile, change };
         let steady_ms = Some(now.steady_ms);
-        let pending = Pending {
-            operation,
-            floor,
-            wall: now.unix,
-            steady_ms,
-        };
+        let pending = Pending { operation, floor, wall: now.unix, steady_ms };
         self.outbox.push(self.id, pending.clone());
         Ok(Some(Record::Operation(Box::new(pending))))
     }
@@ -180,11 +171,7 @@ impl Replica {
                     return Err(OperationError::ProfileName);
                 }
                 let deleted = self.is_deleted(*profile);
-                if deleted {
-                    Err(OperationError::UnknownProfile)
-                } else {
-                    Ok(())
-                }
+                if deleted { Err(OperationError::UnknownProfile) } else { Ok(()) }
             }
             Intent::DeleteProfile(ProfileId::DEFAULT) => Err(OperationError::DefaultProfile),
             Intent::Add(profile, _)
@@ -192,11 +179,7 @@ impl Replica {
             | Intent::Progress(profile, _, _)
             | Intent::DeleteProfile(profile) => {
                 let exists = self.has_profile(*profile);
-                if exists {
-                    Ok(())
-                } else {
-                    Err(OperationError::UnknownProfile)
-                }
+                if exists { Ok(()) } else { Err(OperationError::UnknownProfile) }
             }
         }
     }
@@ -231,16 +214,8 @@ impl Replica {
         self.household = Some(welcome.household.clone());
         let server = welcome.server_time;
         self.offset_ms = (server.0 as i64).wrapping_sub(now.unix.0 as i64);
-        let correction = Correction {
-            server,
-            offset_ms: self.offset_ms,
-            steady_ms: now.steady_ms,
-        };
-        self.outbox.restart(
-            self.id,
-            self.acked.through.max(welcome.taken.through),
-            correction,
-        );
+        let correction = Correction { server, offset_ms: self.offset_ms, steady_ms: now.steady_ms };
+        self.outbox.restart(self.id, self.acked.through.max(welcome.taken.through), correction);
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let last = seen.max().unwrap_or_default().max(self.outbox.last());
         self.clock = Clock::after(last);
@@ -256,9 +231,7 @@ impl Replica {
         if taken.through == self.acked.through {
             return !same_epoch || same(self.acked.digest);
         }
-        self.outbox
-            .get(taken.through)
-            .is_some_and(|operation| same(operation.digest()))
+        self.outbox.get(taken.through).is_some_and(|operation| same(operation.digest()))
     }
 
     /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
@@ -267,10 +240,7 @@ impl Replica {
         let mut refused = Changed::new();
         for pending in self.outbox.take(taken.through) {
             let operation = pending.operation;
-            match voids
-                .iter()
-                .find(|(stamp, _)| *stamp == operation.timestamp)
-            {
+            match voids.iter().find(|(stamp, _)| *stamp == operation.timestamp) {
                 None => operations.push(operation),
                 Some(&(_, reason)) => {
                     refused.extend([
@@ -285,11 +255,7 @@ impl Replica {
                 }
             }
         }
-        let delta = Delta {
-            replica: self.id,
-            through: taken.through,
-            operations,
-        };
+        let delta = Delta { replica: self.id, through: taken.through, operations };
         self.confirmed.merge(&delta);
         self.acked = taken;
         refused
@@ -306,14 +272,7 @@ impl Replica {
         let taken = Taken { through, digest };
         let changed = self.settle(taken, voids);
         self.advance(versions);
-        (
-            Record::Acknowledged {
-                taken,
-                versions,
-                voids: voids.to_vec(),
-            },
-            changed,
-        )
+        (Record::Acknowledged { taken, versions, voids: voids.to_vec() }, changed)
     }
 
     /// Applies deltas of others that bring the household `versions` further.
@@ -383,10 +342,7 @@ impl Replica {
     }
 
     fn dot(&self, timestamp: Timestamp) -> Dot {
-        Dot {
-            timestamp,
-            replica: self.id,
-        }
+        Dot { timestamp, replica: self.id }
     }
 
     /// Its id.

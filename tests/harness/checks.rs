@@ -34,11 +34,7 @@ fn converged(world: &World) {
     let expected = bytes(room.household());
     for (index, device) in world.devices.iter().enumerate() {
         let client = device.client.as_ref().expect("switched on");
-        assert_eq!(
-            bytes(client.replica().confirmed()),
-            expected,
-            "tv {index} has converged"
-        );
+        assert_eq!(bytes(client.replica().confirmed()), expected, "tv {index} has converged");
         let household = client.replica().household().cloned();
         let loaded =
             omega_sync_core::session::client::Client::load(&device.disk, household, [1; 16]);
@@ -47,11 +43,7 @@ fn converged(world: &World) {
         assert_eq!(loaded.replica().outbox(), client.replica().outbox());
     }
     let stored = world.server.store.room(room.id());
-    assert_eq!(
-        bytes(stored.household()),
-        expected,
-        "the store holds what the room holds"
-    );
+    assert_eq!(bytes(stored.household()), expected, "the store holds what the room holds");
 }
 
 /// What reached a disk reaches the server once, unless it was superseded before it left or refused; and
@@ -68,10 +60,7 @@ fn nothing_lost(world: &World) {
         };
         let count = taken.get(&(number as u32)).copied().unwrap_or(0);
         assert!(count <= 1, "action {number} was taken {count} times");
-        assert!(
-            count == 0 || action.durable,
-            "action {number} left before it was on disk"
-        );
+        assert!(count == 0 || action.durable, "action {number} left before it was on disk");
         let superseded = || {
             world.actions[number + 1..].iter().any(|later| {
                 later.device == action.device
@@ -103,10 +92,7 @@ fn nothing_lost(world: &World) {
         let mut removes = world.actions.iter().filter(
             |other| matches!(&other.intent, Intent::Remove(p, c) if p == profile && c == content),
         );
-        match (
-            removes.clone().count(),
-            removes.any(|remove| remove.durable),
-        ) {
+        match (removes.clone().count(), removes.any(|remove| remove.durable)) {
             (0, _) => assert!(listed(*profile, content), "{content} was lost"),
             (_, true) => assert!(!listed(*profile, content), "{content} came back"),
             (_, false) => {}
@@ -122,10 +108,7 @@ fn as_the_history_says(world: &World) {
     let mut deleted = BTreeSet::new();
     for delta in &world.server.store.history {
         for operation in &delta.operations {
-            let dot = Dot {
-                timestamp: operation.timestamp,
-                replica: delta.replica,
-            };
+            let dot = Dot { timestamp: operation.timestamp, replica: delta.replica };
             let key = |content: &ContentId| (operation.profile, content.clone());
             match &operation.change {
                 Change::Add(content, observed) => {
@@ -149,12 +132,7 @@ fn as_the_history_says(world: &World) {
     }
     adds.retain(|((profile, _), _)| !deleted.contains(profile));
     progress.retain(|(profile, _), _| !deleted.contains(profile));
-    let household = world
-        .server
-        .room
-        .as_ref()
-        .expect("devices are connected")
-        .household();
+    let household = world.server.room.as_ref().expect("devices are connected").household();
     let mut shown_adds = BTreeSet::new();
     let mut shown_progress = BTreeMap::new();
     for (id, profile) in household.profiles() {
@@ -175,11 +153,7 @@ fn last_viewer_wins(world: &mut World) {
     let content = ContentId::new("shared:0").expect("short text");
     for index in 0..world.devices.len() {
         let position_s = 1_000_000 + index as u32;
-        let progress = Progress {
-            position_s,
-            duration_s: 7_200,
-            state: PlayState::Playing,
-        };
+        let progress = Progress { position_s, duration_s: 7_200, state: PlayState::Playing };
         let intent = Intent::Progress(ProfileId::DEFAULT, content.clone(), Some(progress));
         world.operate(index, intent);
         world.run_until_quiet();
@@ -187,11 +161,7 @@ fn last_viewer_wins(world: &mut World) {
             let client = device.client.as_ref().expect("switched on");
             let shown = client.replica().progress(ProfileId::DEFAULT, &content);
             let shown = shown.map(|item| item.progress);
-            assert_eq!(
-                shown,
-                Some(progress),
-                "tv {other} shows what tv {index} plays"
-            );
+            assert_eq!(shown, Some(progress), "tv {other} shows what tv {index} plays");
         }
     }
 }

@@ -55,8 +55,7 @@ impl Device {
         let opened = opened.expect("the disk holds what the client wrote");
         assert_eq!(opened.damage, None, "the disk holds what the client wrote");
         self.client = Some(opened.client);
-        self.queue
-            .extend(opened.outputs.into_iter().map(|output| (output, None)));
+        self.queue.extend(opened.outputs.into_iter().map(|output| (output, None)));
         self.started_ms = time_ms;
     }
 

@@ -57,10 +57,7 @@ impl Store {
         let stamps = delta.operations.iter().map(|operation| operation.timestamp);
         let last = self.stamps.entry(delta.replica).or_default();
         for stamp in stamps {
-            assert!(
-                stamp > *last,
-                "acknowledged stamps of a replica must ascend"
-            );
+            assert!(stamp > *last, "acknowledged stamps of a replica must ascend");
             *last = stamp;
         }
         self.history.push(delta);

@@ -67,11 +67,7 @@ impl World {
             household: HouseholdId::new("home").expect("a constant"),
         };
         for index in 0..devices {
-            let skew_ms = if faults.clock_jump > 0 {
-                world.skew()
-            } else {
-                0
-            };
+            let skew_ms = if faults.clock_jump > 0 { world.skew() } else { 0 };
             world.devices.push(Device::new(skew_ms));
             world.boot(index);
         }
@@ -80,16 +76,7 @@ impl World {
 
     fn skew(&mut self) -> i64 {
         const DAY: i64 = 86_400_000;
-        let skews = [
-            0,
-            0,
-            -40,
-            90_000,
-            -3_000_000,
-            3 * DAY,
-            -9 * DAY,
-            -(START_MS as i64) + 60_000,
-        ];
+        let skews = [0, 0, -40, 90_000, -3_000_000, 3 * DAY, -9 * DAY, -(START_MS as i64) + 60_000];
         skews[self.random.up_to(skews.len() as u64 - 1) as usize]
     }
 
@@ -102,8 +89,7 @@ impl World {
     }
 
     fn say(&mut self, text: String) {
-        self.story
-            .push(format!("{:>9} ms  {text}", self.time_ms - START_MS));
+        self.story.push(format!("{:>9} ms  {text}", self.time_ms - START_MS));
     }
 
     /// One thing happens.
@@ -158,10 +144,7 @@ impl World {
         }
         if self.chance(faults.clock_jump) {
             self.devices[index].skew_ms = self.skew();
-            self.say(format!(
-                "tv {index}'s clock is {} ms off",
-                self.devices[index].skew_ms
-            ));
+            self.say(format!("tv {index}'s clock is {} ms off", self.devices[index].skew_ms));
         }
         if self.chance(faults.partition) {
             let online = !self.devices[index].online;
@@ -173,14 +156,7 @@ impl World {
     pub fn set_online(&mut self, index: usize, online: bool) {
         self.say(format!("tv {index} is online: {online}"));
         self.devices[index].online = online;
-        self.input(
-            index,
-            if online {
-                Input::Online
-            } else {
-                Input::Offline
-            },
-        );
+        self.input(index, if online { Input::Online } else { Input::Offline });
     }
 
     fn boot(&mut self, index: usize) {
@@ -197,9 +173,7 @@ impl World {
         let now = device.now(self.time_ms);
         if let Some(client) = &mut device.client {
             let outputs = client.handle(now, input);
-            device
-                .queue
-                .extend(outputs.into_iter().map(|output| (output, None)));
+            device.queue.extend(outputs.into_iter().map(|output| (output, None)));
         }
     }
 
@@ -215,11 +189,7 @@ impl World {
         let intent = match self.random.up_to(99) {
             0..50 => {
                 let state = PlayState::ALL[self.pick(4)];
-                let progress = Progress {
-                    position_s: number,
-                    duration_s: 7_200,
-                    state,
-                };
+                let progress = Progress { position_s: number, duration_s: 7_200, state };
                 Intent::Progress(profile, shared, Some(progress))
             }
             50..60 => Intent::Add(profile, shared),
@@ -253,11 +223,7 @@ impl World {
     pub fn operate(&mut self, index: usize, intent: Intent) {
         let number = self.actions.len() as u32;
         self.say(format!("tv {index}: action {number} {intent:?}"));
-        self.actions.push(Action {
-            device: index,
-            intent: intent.clone(),
-            durable: false,
-        });
+        self.actions.push(Action { device: index, intent: intent.clone(), durable: false });
         let device = &mut self.devices[index];
         let now = device.now(self.time_ms);
         let client = device.client.as_mut().expect("switched on");
@@ -267,9 +233,7 @@ impl World {
             Intent::Add(profile, content) => assert!(replica.is_listed(*profile, content)),
             Intent::Remove(profile, content) => assert!(!replica.is_listed(*profile, content)),
             Intent::Progress(profile, content, value) => {
-                let shown = replica
-                    .progress(*profile, content)
-                    .map(|item| item.progress);
+                let shown = replica.progress(*profile, content).map(|item| item.progress);
                 assert_eq!(shown, *value, "a viewer's own update shows at once");
             }
             Intent::NameProfile(profile, _) => assert!(replica.has_profile(*profile)),
@@ -278,9 +242,7 @@ impl World {
         let mut tag = Some(number);
         for output in outputs {
             let stores = matches!(output, Output::Append(_) | Output::Replace(_));
-            device
-                .queue
-                .push_back((output, if stores { tag.take() } else { None }));
+            device.queue.push_back((output, if stores { tag.take() } else { None }));
         }
     }
 
@@ -318,11 +280,7 @@ impl World {
             self.input(index, Input::Closed(1006));
             return;
         }
-        self.links.push(Link {
-            device_open: true,
-            server_open: true,
-            ..Link::default()
-        });
+        self.links.push(Link { device_open: true, server_open: true, ..Link::default() });
         self.devices[index].link = Some(self.links.len() - 1);
         self.input(index, Input::Opened("token".into()));
     }
@@ -348,9 +306,8 @@ impl World {
             link.server_open && (!link.up.is_empty() || (!link.device_open && link.greeted))
         };
         let from = self.links.len().saturating_sub(24);
-        let places: Vec<usize> = (from..self.links.len())
-            .filter(|&place| waiting(&self.links[place]))
-            .collect();
+        let places: Vec<usize> =
+            (from..self.links.len()).filter(|&place| waiting(&self.links[place])).collect();
         if places.is_empty() {
             return false;
         }
@@ -369,11 +326,7 @@ impl World {
             Some(bytes) => match ClientFrame::decode(&bytes) {
                 Ok(ClientFrame::Hello(hello)) => {
                     link.greeted = true;
-                    RoomInput::Hello {
-                        connection,
-                        hello,
-                        may_write: true,
-                    }
+                    RoomInput::Hello { connection, hello, may_write: true }
                 }
                 _ => {
                     link.server_open = false;
@@ -474,11 +427,8 @@ impl World {
             self.time_ms += 1_000;
             (0..self.devices.len()).for_each(|index| self.wake(index));
         }
-        let statuses: Vec<_> = self
-            .devices
-            .iter()
-            .map(|d| d.client.as_ref().map(|c| c.status()))
-            .collect();
+        let statuses: Vec<_> =
+            self.devices.iter().map(|d| d.client.as_ref().map(|c| c.status())).collect();
         panic!("the household does not come to rest: {statuses:?}");
     }
 
@@ -489,31 +439,19 @@ impl World {
 
     /// The values of all progress updates that were ever taken, in order.
     pub fn taken(&self) -> Vec<u32> {
-        let operations = self
-            .server
-            .store
-            .history
-            .iter()
-            .flat_map(|delta| &delta.operations);
+        let operations = self.server.store.history.iter().flat_map(|delta| &delta.operations);
         let value = |change: &Change| match change {
             Change::Progress(_, Some(progress)) => Some(progress.position_s),
             _ => None,
         };
-        operations
-            .filter_map(|operation| value(&operation.change))
-            .collect()
+        operations.filter_map(|operation| value(&operation.change)).collect()
     }
 
     /// The changes that devices were told were refused.
     pub fn refused(&self) -> Vec<(ProfileId, Change)> {
-        let clients = self
-            .devices
-            .iter()
-            .filter_map(|device| device.client.as_ref());
+        let clients = self.devices.iter().filter_map(|device| device.client.as_ref());
         let rejected = clients.flat_map(|client| client.replica().rejected());
-        rejected
-            .map(|r| (r.operation.profile, r.operation.change.clone()))
-            .collect()
+        rejected.map(|r| (r.operation.profile, r.operation.change.clone())).collect()
     }
 }
 

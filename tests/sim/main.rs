@@ -41,11 +41,7 @@ fn main() -> ExitCode {
         "{} passed, {failed} failed, {steps} steps each, {seconds:.1} s",
         count - failed as u64
     );
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What happened in all runs together: a simulation that does nothing proves nothing.
@@ -62,13 +58,7 @@ fn run(seed: u64, steps: usize, total: &mut Totals) -> bool {
     let mut world = World::new(seed, 2 + (seed % 3) as usize, Faults::ALL);
     let ok = catch_unwind(AssertUnwindSafe(|| live_through(&mut world, steps))).is_ok();
     total.actions += world.actions.len();
-    total.taken += world
-        .server
-        .store
-        .history
-        .iter()
-        .map(|d| d.operations.len())
-        .sum::<usize>();
+    total.taken += world.server.store.history.iter().map(|d| d.operations.len()).sum::<usize>();
     total.refused += world.refused().len();
     total.connections += world.links.len();
     total.days += world.days();

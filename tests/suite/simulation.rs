@@ -25,14 +25,7 @@ fn a_seed_repeats_to_the_byte() {
     let run = || {
         let mut world = World::new(7, 3, Faults::ALL);
         live_through(&mut world, 800);
-        (
-            world.story,
-            world
-                .devices
-                .into_iter()
-                .map(|device| device.disk)
-                .collect::<Vec<_>>(),
-        )
+        (world.story, world.devices.into_iter().map(|device| device.disk).collect::<Vec<_>>())
     };
     assert!(run() == run());
 }

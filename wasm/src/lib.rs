@@ -25,7 +25,11 @@ pub struct Replica {
 impl Replica {
     /// Loads a replica from its stored records, in their order; from none it is a new one. `seed` is 16
     /// bytes of entropy, `household` may be empty. Throws `storage_newer` or `invalid_household`.
-    pub fn load(records: Vec<Uint8Array>, seed: &[u8], household: &str) -> Result<Replica, JsValue> {
+    pub fn load(
+        records: Vec<Uint8Array>,
+        seed: &[u8],
+        household: &str,
+    ) -> Result<Replica, JsValue> {
         let seed = seed.try_into();
         let seed = seed.map_err(|_| failure("invalid_seed", "the seed must be 16 bytes"))?;
         let household = match household {
@@ -85,7 +89,10 @@ impl Replica {
 
     /// Notes how far a title was watched. `state`: 0 playing, 1 paused, 2 stopped, 3 finished.
     #[wasm_bindgen(js_name = progressSet)]
-    #[allow(clippy::too_many_arguments, reason = "plain values are what crosses the border cheaply")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "plain values are what crosses the border cheaply"
+    )]
     pub fn progress_set(
         &mut self,
         profile_id: &str,
@@ -145,12 +152,7 @@ impl Replica {
         self.operate(Intent::DeleteProfile(profile(profile_id)?), unix_ms, steady_ms)
     }
 
-    fn operate(
-        &mut self,
-        intent: Intent,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Result<Array, JsValue> {
+    fn operate(&mut self, intent: Intent, unix_ms: f64, steady_ms: f64) -> Result<Array, JsValue> {
         let done = self.client.operate(now(unix_ms, steady_ms), intent);
         done.map(outputs).map_err(|error| failure(error.code(), &error.to_string()))
     }

@@ -50,8 +50,7 @@ impl<K: Ord, V> LwwMap<K, V> {
         let gone = |dot: Dot, holder: Option<Dot>, seen: &VersionVector| {
             holder != Some(dot) && seen.covers(dot)
         };
-        self.0
-            .retain(|key, mine| !gone(mine.dot, other.dot(key), other_seen));
+        self.0.retain(|key, mine| !gone(mine.dot, other.dot(key), other_seen));
         for (key, theirs) in other.0 {
             if !gone(theirs.dot, self.dot(&key), seen) {
                 self.set(key, theirs.dot, theirs.value);

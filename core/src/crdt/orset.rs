@@ -89,12 +89,8 @@ fn join_dots(
     seen: &VersionVector,
     other_seen: &VersionVector,
 ) -> Vec<Dot> {
-    let kept = mine
-        .iter()
-        .filter(|d| theirs.contains(d) || !other_seen.covers(**d));
-    let new = theirs
-        .iter()
-        .filter(|d| !mine.contains(d) && !seen.covers(**d));
+    let kept = mine.iter().filter(|d| theirs.contains(d) || !other_seen.covers(**d));
+    let new = theirs.iter().filter(|d| !mine.contains(d) && !seen.covers(**d));
     let mut dots: Vec<Dot> = kept.chain(new).copied().collect();
     dots.sort_unstable();
     dots

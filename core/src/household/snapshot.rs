@@ -55,11 +55,8 @@ impl Household {
             dots.replicas.push(replica);
             seen.raise(replica, read_stamp(reader, &mut dots.last)?);
         }
-        let mut household = Self {
-            seen,
-            profiles: Default::default(),
-            deleted: Default::default(),
-        };
+        let mut household =
+            Self { seen, profiles: Default::default(), deleted: Default::default() };
         for _ in 0..reader.count(PROFILES_EVER_MAX, "PROFILES_EVER_MAX")? {
             let id = ProfileId(reader.fixed64()?);
             ascending(household.deleted.last(), &id, "order of deleted profiles")?;
@@ -124,17 +121,11 @@ impl Profile {
             1 => {
                 let dot = dots.read(reader, seen)?;
                 let name = reader.string(PROFILE_NAME_BYTES_MAX, "PROFILE_NAME_BYTES_MAX")?;
-                Some(LwwRegister {
-                    dot,
-                    value: name.into(),
-                })
+                Some(LwwRegister { dot, value: name.into() })
             }
             _ => return Err(DecodeError::Invalid("profile name flag")),
         };
-        let mut profile = Self {
-            name,
-            ..Self::default()
-        };
+        let mut profile = Self { name, ..Self::default() };
         let mut last = None;
         for _ in 0..reader.count(ENTRIES_MAX, "ENTRIES_MAX")? {
             let content = read_content(reader, &mut last)?;
@@ -188,19 +179,9 @@ impl Dots {
 
     fn read(&mut self, reader: &mut Reader, seen: &VersionVector) -> Result<Dot, DecodeError> {
         let index = reader.count(REPLICAS_MAX, "REPLICAS_MAX")?;
-        let replica = *self
-            .replicas
-            .get(index)
-            .ok_or(DecodeError::Invalid("replica index"))?;
-        let dot = Dot {
-            replica,
-            timestamp: read_stamp(reader, &mut self.last)?,
-        };
-        if seen.covers(dot) {
-            Ok(dot)
-        } else {
-            Err(DecodeError::Invalid("dot that was not seen"))
-        }
+        let replica = *self.replicas.get(index).ok_or(DecodeError::Invalid("replica index"))?;
+        let dot = Dot { replica, timestamp: read_stamp(reader, &mut self.last)? };
+        if seen.covers(dot) { Ok(dot) } else { Err(DecodeError::Invalid("dot that was not seen")) }
     }
 }
 
@@ -236,11 +217,7 @@ pub(crate) fn read_stamp(
 
 fn write_content<'a>(writer: &mut Writer, last: &str, content: &'a ContentId) -> &'a str {
     let text = content.as_str();
-    let shared = last
-        .bytes()
-        .zip(text.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let shared = last.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
     writer.varint(shared as u64);
     writer.bytes(&text.as_bytes()[shared..]);
     text
@@ -254,10 +231,7 @@ fn read_content(
     let shared = reader.count(before.len(), "length of the content id before")?;
     let rest = reader.bytes(CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX")?;
     let text = [&before[..shared], rest].concat();
-    if before
-        .get(shared)
-        .is_some_and(|byte| rest.first() == Some(byte))
-    {
+    if before.get(shared).is_some_and(|byte| rest.first() == Some(byte)) {
         return Err(DecodeError::Invalid("shared prefix"));
     }
     let text = core::str::from_utf8(&text).map_err(|_| DecodeError::Invalid("content id"))?;
@@ -268,9 +242,5 @@ fn read_content(
 }
 
 fn ascending<T: Ord>(last: Option<&T>, next: &T, name: &'static str) -> Result<(), DecodeError> {
-    if last.is_some_and(|last| last >= next) {
-        Err(DecodeError::Invalid(name))
-    } else {
-        Ok(())
-    }
+    if last.is_some_and(|last| last >= next) { Err(DecodeError::Invalid(name)) } else { Ok(()) }
 }

@@ -80,11 +80,7 @@ impl Record {
                 writer.u8(TAG_SENT);
                 writer.varint(through.0);
             }
-            Self::Acknowledged {
-                taken,
-                versions,
-                voids,
-            } => {
+            Self::Acknowledged { taken, versions, voids } => {
                 writer.u8(TAG_ACKNOWLEDGED);
                 write_taken(&mut writer, *taken);
                 writer.varint(*versions);
@@ -196,12 +192,7 @@ impl Replica {
         writer.u8(RECORD_VERSION);
         writer.u8(TAG_IMAGE);
         writer.fixed64(self.id.0);
-        writer.bytes(
-            self.household
-                .as_ref()
-                .map_or("", HouseholdId::as_str)
-                .as_bytes(),
-        );
+        writer.bytes(self.household.as_ref().map_or("", HouseholdId::as_str).as_bytes());
         writer.u8(u8::from(self.epoch.is_some())
             | u8::from(self.cursor.is_some()) << 1
             | u8::from(self.owes_offer) << 2);
@@ -237,16 +228,9 @@ impl Replica {
             id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
         };
         let flags = reader.u8()?;
-        let epoch = if flags & 1 != 0 {
-            Some(EpochId(reader.fixed64()?))
-        } else {
-            None
-        };
+        let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
-            Some(Cursor {
-                epoch: EpochId(reader.fixed64()?),
-                version: reader.varint()?,
-            })
+            Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
         } else {
             None
         };
@@ -289,8 +273,5 @@ fn write_taken(writer: &mut Writer, taken: Taken) {
 }
 
 fn read_taken(reader: &mut Reader) -> Result<Taken, DecodeError> {
-    Ok(Taken {
-        through: Timestamp(reader.varint()?),
-        digest: reader.fixed32()?,
-    })
+    Ok(Taken { through: Timestamp(reader.varint()?), digest: reader.fixed32()? })
 }

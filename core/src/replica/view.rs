@@ -57,15 +57,10 @@ impl Replica {
         let mut items = Vec::new();
         let shelf = self.confirmed.profile(profile).into_iter();
         let confirmed = shelf.flat_map(|p| p.watchlist().iter().map(|(content, _)| content));
-        let titles: BTreeSet<&ContentId> = confirmed
-            .chain(self.outbox.titles(profile, List::Watchlist))
-            .collect();
+        let titles: BTreeSet<&ContentId> =
+            confirmed.chain(self.outbox.titles(profile, List::Watchlist)).collect();
         for content in titles {
-            let added = self
-                .dots(profile, content)
-                .iter()
-                .map(|dot| dot.timestamp)
-                .max();
+            let added = self.dots(profile, content).iter().map(|dot| dot.timestamp).max();
             if let Some(added) = added {
                 items.push((added, content));
             }
@@ -80,11 +75,7 @@ impl Replica {
 
     /// Progress of one title; `None` when there is none or it was taken off "continue watching".
     pub fn progress(&self, profile: ProfileId, content: &ContentId) -> Option<ProgressItem> {
-        if self.has_profile(profile) {
-            self.newest(profile, content)
-        } else {
-            None
-        }
+        if self.has_profile(profile) { self.newest(profile, content) } else { None }
     }
 
     fn newest(&self, profile: ProfileId, content: &ContentId) -> Option<ProgressItem> {
@@ -92,20 +83,16 @@ impl Replica {
         let confirmed = shelf
             .and_then(|p| p.progress().get(content))
             .map(|register| (register.dot, register.value));
-        let waiting = self
-            .outbox
-            .on(profile, List::Progress, content)
-            .filter_map(|operation| match operation.change {
-                Change::Progress(_, value) => Some((self.dot(operation.timestamp), value)),
-                _ => None,
-            });
+        let waiting =
+            self.outbox.on(profile, List::Progress, content).filter_map(
+                |operation| match operation.change {
+                    Change::Progress(_, value) => Some((self.dot(operation.timestamp), value)),
+                    _ => None,
+                },
+            );
         let (dot, progress) = waiting.chain(confirmed).max_by_key(|(dot, _)| *dot)?;
         let updated = dot.timestamp.millis();
-        Some(ProgressItem {
-            content: content.clone(),
-            progress: progress?,
-            updated,
-        })
+        Some(ProgressItem { content: content.clone(), progress: progress?, updated })
     }
 
     /// Progress of all titles, last watched first.
@@ -115,24 +102,18 @@ impl Replica {
         }
         let shelf = self.confirmed.profile(profile).into_iter();
         let confirmed = shelf.flat_map(|p| p.progress().iter().map(|(content, _)| content));
-        let titles: BTreeSet<&ContentId> = confirmed
-            .chain(self.outbox.titles(profile, List::Progress))
-            .collect();
-        let mut items: Vec<ProgressItem> = titles
-            .into_iter()
-            .filter_map(|content| self.newest(profile, content))
-            .collect();
+        let titles: BTreeSet<&ContentId> =
+            confirmed.chain(self.outbox.titles(profile, List::Progress)).collect();
+        let mut items: Vec<ProgressItem> =
+            titles.into_iter().filter_map(|content| self.newest(profile, content)).collect();
         items.sort_by(|a, b| (b.updated, &b.content).cmp(&(a.updated, &a.content)));
         items
     }
 
     /// The profiles and their names, the default one first.
     pub fn profiles(&self) -> BTreeMap<ProfileId, String> {
-        let mut profiles: BTreeMap<ProfileId, String> = self
-            .confirmed
-            .profiles()
-            .map(|(id, p)| (id, p.name().to_owned()))
-            .collect();
+        let mut profiles: BTreeMap<ProfileId, String> =
+            self.confirmed.profiles().map(|(id, p)| (id, p.name().to_owned())).collect();
         for pending in self.outbox.iter() {
             let profile = pending.operation.profile;
             match &pending.operation.change {

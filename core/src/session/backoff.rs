@@ -19,9 +19,7 @@ pub struct Backoff {
 impl Backoff {
     /// The delay before the next try, in milliseconds, after one more failure.
     pub fn failed(&mut self, random: &mut Random) -> u64 {
-        let bound = DELAY_FIRST_MS
-            .checked_shl(self.failures.min(32))
-            .unwrap_or(DELAY_MAX_MS);
+        let bound = DELAY_FIRST_MS.checked_shl(self.failures.min(32)).unwrap_or(DELAY_MAX_MS);
         self.failures = self.failures.saturating_add(1);
         random.up_to(bound.min(DELAY_MAX_MS))
     }
@@ -41,10 +39,7 @@ mod tests {
         let mut random = Random::new([1; 16]);
         let mut backoff = Backoff::default();
         let highest = |backoff: &Backoff, random: &mut Random| {
-            (0..200)
-                .map(|_| backoff.clone().failed(random))
-                .max()
-                .unwrap_or(0)
+            (0..200).map(|_| backoff.clone().failed(random)).max().unwrap_or(0)
         };
         assert!(highest(&backoff, &mut random) <= DELAY_FIRST_MS);
         for _ in 0..50 {

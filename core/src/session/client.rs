@@ -185,11 +185,7 @@ impl Client {
         };
         let mut outputs = Vec::new();
         client.store_image(&mut outputs);
-        Ok(Opened {
-            client,
-            damage: loaded.damage,
-            outputs,
-        })
+        Ok(Opened { client, damage: loaded.damage, outputs })
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
@@ -239,10 +235,7 @@ impl Client {
     }
 
     fn disconnect(&mut self, outputs: &mut Vec<Output>) {
-        if matches!(
-            self.link,
-            Link::Opening(_) | Link::Greeting(_) | Link::Open(_)
-        ) {
+        if matches!(self.link, Link::Opening(_) | Link::Greeting(_) | Link::Open(_)) {
             outputs.push(Output::Disconnect);
         }
     }
@@ -258,10 +251,7 @@ impl Client {
             token,
             household: self.replica.household().cloned(),
             replica: self.replica.id(),
-            session: Session {
-                number: self.replica.session_number(),
-                nonce,
-            },
+            session: Session { number: self.replica.session_number(), nonce },
             acked: self.replica.acked().through,
             cursor: self.replica.cursor(),
             epoch: self.replica.epoch(),
@@ -301,10 +291,7 @@ impl Client {
     ) -> Result<(), Fault> {
         if let (Link::Greeting(_), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
             let before = self.replica.rejected().len();
-            let changed = self
-                .replica
-                .welcome(now, welcome)
-                .map_err(|_| Fault::Renew)?;
+            let changed = self.replica.welcome(now, welcome).map_err(|_| Fault::Renew)?;
             self.store_image(outputs);
             let mut connection = Connection::new(now);
             if self.replica.owes_offer() {
@@ -398,11 +385,7 @@ impl Client {
             let Some(through) = operations.last().map(|last| last.timestamp) else {
                 return;
             };
-            let delta = Delta {
-                replica: self.replica.id(),
-                through,
-                operations,
-            };
+            let delta = Delta { replica: self.replica.id(), through, operations };
             let number = connection.number();
             connection.in_flight.push_back((number, through));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up);
@@ -413,10 +396,7 @@ impl Client {
     }
 
     fn closed(&mut self, now: Now, code: u16, outputs: &mut Vec<Output>) {
-        if !matches!(
-            self.link,
-            Link::Opening(_) | Link::Greeting(_) | Link::Open(_)
-        ) {
+        if !matches!(self.link, Link::Opening(_) | Link::Greeting(_) | Link::Open(_)) {
             return;
         }
         self.close = CloseCode::from_code(code);

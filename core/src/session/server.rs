@@ -118,22 +118,14 @@ impl Room {
     pub fn handle(&mut self, now: UnixMillis, input: RoomInput) -> Vec<RoomOutput> {
         let mut outputs = Vec::new();
         let (connection, result) = match input {
-            RoomInput::Hello {
-                connection,
-                hello,
-                may_write,
-            } => (
-                connection,
-                self.hello(now, connection, hello, may_write, &mut outputs),
-            ),
+            RoomInput::Hello { connection, hello, may_write } => {
+                (connection, self.hello(now, connection, hello, may_write, &mut outputs))
+            }
             RoomInput::Frame { connection, bytes } => {
                 if !self.connections.contains_key(&connection) {
                     return outputs;
                 }
-                (
-                    connection,
-                    self.frame(now, connection, &bytes, &mut outputs),
-                )
+                (connection, self.frame(now, connection, &bytes, &mut outputs))
             }
             RoomInput::Closed(connection) => {
                 self.connections.remove(&connection);
@@ -156,11 +148,7 @@ impl Room {
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
         let same_epoch = hello.epoch == Some(self.epoch);
-        if hello
-            .household
-            .as_ref()
-            .is_some_and(|household| *household != self.id)
-        {
+        if hello.household.as_ref().is_some_and(|household| *household != self.id) {
             return Err(CloseCode::HouseholdMismatch);
         }
         if !self.rows.contains_key(&hello.replica) {
@@ -178,29 +166,16 @@ impl Room {
         }
         row.session = hello.session;
         row.voids.retain(|stamp, _| *stamp > hello.acked);
-        let voids = row
-            .voids
-            .iter()
-            .map(|(&stamp, &reason)| (stamp, reason))
-            .collect();
+        let voids = row.voids.iter().map(|(&stamp, &reason)| (stamp, reason)).collect();
         let digest = row.digest;
         self.replace(hello.replica, outputs);
         if self.connections.len() >= CONNECTIONS_MAX {
             return Err(CloseCode::Overloaded);
         }
         outputs.push(RoomOutput::Persist(self.commit(hello.replica)));
-        let taken = Taken {
-            through: self.household.seen().of(hello.replica),
-            digest,
-        };
+        let taken = Taken { through: self.household.seen().of(hello.replica), digest };
         let (household, epoch) = (self.id.clone(), self.epoch);
-        let welcome = Welcome {
-            household,
-            epoch,
-            server_time: now,
-            taken,
-            voids,
-        };
+        let welcome = Welcome { household, epoch, server_time: now, taken, voids };
         outputs.push(RoomOutput::Send(id, welcome.encode()));
         let mut connection = Connection {
             replica: hello.replica,
@@ -212,12 +187,7 @@ impl Room {
             next_stream: 1,
         };
         let known = hello.cursor.filter(|cursor| cursor.epoch == self.epoch);
-        self.catch_up(
-            id,
-            &mut connection,
-            known.map(|cursor| cursor.version),
-            outputs,
-        );
+        self.catch_up(id, &mut connection, known.map(|cursor| cursor.version), outputs);
         self.connections.insert(id, connection);
         Ok(())
     }
@@ -254,11 +224,7 @@ impl Room {
         for (_, delta) in missing {
             versions += 1;
             if delta.replica != connection.replica {
-                bytes += delta
-                    .operations
-                    .iter()
-                    .map(|o| o.bytes_bound())
-                    .sum::<usize>();
+                bytes += delta.operations.iter().map(|o| o.bytes_bound()).sum::<usize>();
                 deltas.push(delta);
             }
             if bytes > UPDATE_BYTES_AIM {
@@ -314,23 +280,12 @@ impl Room {
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
-        let Delta {
-            replica,
-            through,
-            operations,
-        } = delta;
+        let Delta { replica, through, operations } = delta;
         check_drift(now, through).map_err(|_| CloseCode::Drift)?;
         let known = self.household.seen().of(replica);
         if through <= known {
-            let ack = Ack {
-                delta: number,
-                advances: false,
-                voids: Vec::new(),
-            };
-            outputs.push(RoomOutput::Send(
-                id,
-                ServerFrame::ack(connection.number(), &ack),
-            ));
+            let ack = Ack { delta: number, advances: false, voids: Vec::new() };
+            outputs.push(RoomOutput::Send(id, ServerFrame::ack(connection.number(), &ack)));
             return Ok(());
         }
         let row = self.rows.entry(replica).or_default();
@@ -352,11 +307,7 @@ impl Room {
             match checked {
                 Ok(()) => {
                     let (stamp, one) = (operation.timestamp, vec![operation.clone()]);
-                    self.household.merge(&Delta {
-                        replica,
-                        through: stamp,
-                        operations: one,
-                    });
+                    self.household.merge(&Delta { replica, through: stamp, operations: one });
                     accepted.push(operation);
                 }
                 Err(reason) => {
@@ -366,20 +317,9 @@ impl Room {
             }
         }
         self.household.cover(replica, through);
-        let ack = Ack {
-            delta: number,
-            advances: true,
-            voids,
-        };
+        let ack = Ack { delta: number, advances: true, voids };
         let ack = ServerFrame::ack(connection.number(), &ack);
-        self.take(
-            Delta {
-                replica,
-                through,
-                operations: accepted,
-            },
-            outputs,
-        );
+        self.take(Delta { replica, through, operations: accepted }, outputs);
         outputs.push(RoomOutput::Send(id, ack));
         self.fan_out(id, outputs);
         Ok(())
@@ -488,10 +428,7 @@ impl Room {
     }
 
     fn row(&self, replica: ReplicaId) -> (ReplicaId, Vec<u8>) {
-        (
-            replica,
-            self.rows.get(&replica).map_or(Vec::new(), Row::encode),
-        )
+        (replica, self.rows.get(&replica).map_or(Vec::new(), Row::encode))
     }
 
     /// The household's id.

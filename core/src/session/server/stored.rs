@@ -84,29 +84,18 @@ impl Row {
         writer.varint(self.session.number);
         writer.fixed64(self.session.nonce);
         writer.fixed32(self.digest);
-        let voids: Vec<_> = self
-            .voids
-            .iter()
-            .map(|(&stamp, &reason)| (stamp, reason))
-            .collect();
+        let voids: Vec<_> = self.voids.iter().map(|(&stamp, &reason)| (stamp, reason)).collect();
         write_voids(&mut writer, &voids);
         writer.finish()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let session = Session {
-            number: reader.varint()?,
-            nonce: reader.fixed64()?,
-        };
+        let session = Session { number: reader.varint()?, nonce: reader.fixed64()? };
         let digest = reader.fixed32()?;
         let voids = read_voids(&mut reader)?.into_iter().collect();
         reader.finish()?;
-        Ok(Self {
-            session,
-            digest,
-            voids,
-        })
+        Ok(Self { session, digest, voids })
     }
 }
 
@@ -143,9 +132,7 @@ impl Room {
             }
             log.push_back((*version, delta));
         }
-        let last = log
-            .back()
-            .map_or(stored.snapshot_version, |(version, _)| *version);
+        let last = log.back().map_or(stored.snapshot_version, |(version, _)| *version);
         if last != stored.version {
             return Err(DecodeError::Invalid("end of the log"));
         }
@@ -171,10 +158,6 @@ impl Room {
         let mut writer = Writer::new();
         self.household.encode(&mut writer);
         let floor = self.version - self.log.len() as u64;
-        Snapshot {
-            version: self.version,
-            floor,
-            bytes: writer.finish(),
-        }
+        Snapshot { version: self.version, floor, bytes: writer.finish() }
     }
 }
