@@ -1,0 +1,136 @@
+/** Starts one TV: opens its copy of the household, shows it, and hands out the remote's keys. */
+
+import { type Client, type OmegaError, open } from "omega-sync";
+import { Details } from "./details.js";
+import { element, type Screen, setChildren } from "./element.js";
+import type { RemoteKey } from "./focus.js";
+import { Home } from "./home.js";
+import { inspect } from "./inspector.js";
+import { Player } from "./player.js";
+
+/** Keyboards, and the Back keys of webOS (461) and Tizen (10009). */
+const KEYS = new Map<string, RemoteKey>([
+  ["ArrowUp", "up"],
+  ["ArrowDown", "down"],
+  ["ArrowLeft", "left"],
+  ["ArrowRight", "right"],
+  ["Enter", "enter"],
+  ["Backspace", "back"],
+  ["Escape", "back"],
+]);
+const BACK_KEY_CODES = new Set([461, 10009]);
+
+const PLACES = new Map([
+  ["tv-living", "Living room"],
+  ["tv-bedroom", "Bedroom"],
+]);
+
+const query = new URLSearchParams(location.search);
+const device = query.get("device") ?? "tv-living";
+const household = query.get("household") ?? "demo";
+
+start().catch((thrown: unknown) => {
+  byId("screen").replaceChildren(element("p", "failure", [String(thrown)], "failure"));
+});
+
+async function start(): Promise<void> {
+  const client = await open({
+    url: location.origin,
+    device,
+    household,
+    token: fetchToken,
+    wasm: "omega_sync_wasm_bg.wasm",
+  });
+  inspect(client, byId("inspector"));
+  new Tv(client, byId("screen")).start();
+}
+
+/** Only a server in development gives tokens away like this; an app asks its own back end. */
+async function fetchToken(): Promise<string> {
+  const answer = await fetch(`/dev/token?${new URLSearchParams({ household, device })}`);
+  if (!answer.ok) throw new Error(`no token: the server answered ${answer.status}`);
+  const { token }: { token: string } = await answer.json();
+  return token;
+}
+
+/** The screens and the way between them. */
+class Tv {
+  private readonly home: Home;
+  private screen: Screen;
+  private readonly notice = element("p", "notice", [], "notice");
+
+  constructor(
+    private readonly client: Client,
+    private readonly root: HTMLElement,
+  ) {
+    const place = PLACES.get(device) ?? device;
+    document.title = `${place} TV`;
+    this.home = new Home(client, place, (content) => this.openDetails(content));
+    this.screen = this.home;
+    this.notice.hidden = true;
+  }
+
+  start(): void {
+    this.show(this.home);
+    this.client.on("change", () => this.screen.update());
+    this.client.on("error", (error) => this.report(error));
+    window.addEventListener("keydown", (event) => {
+      const key = BACK_KEY_CODES.has(event.keyCode) ? "back" : KEYS.get(event.key);
+      if (key === undefined) return;
+      event.preventDefault();
+      this.press(key);
+    });
+    for (const event of ["focus", "blur"]) {
+      window.addEventListener(event, () => this.showWatched());
+    }
+    this.showWatched();
+  }
+
+  private press(key: RemoteKey): void {
+    if (!this.notice.hidden && key === "enter") location.reload();
+    else this.screen.press(key);
+  }
+
+  private show(screen: Screen): void {
+    if (this.screen !== screen) this.screen.leave();
+    this.screen = screen;
+    screen.update();
+    setChildren(this.root, [screen.element, this.notice]);
+  }
+
+  private openDetails(content: string): void {
+    const details = new Details(this.client, content, {
+      play: () => this.openPlayer(content),
+      back: () => this.show(this.home),
+      attempt: (write) => this.attempt(write),
+    });
+    this.show(details);
+  }
+
+  private openPlayer(content: string): void {
+    const attempt = (write: Promise<void>) => this.attempt(write);
+    this.show(new Player(this.client, content, attempt, () => this.openDetails(content)));
+  }
+
+  private attempt(write: Promise<void>): void {
+    write.catch((error: OmegaError) => this.report(error));
+  }
+
+  /** What the viewer has to know; the inspector shows the rest. */
+  private report(error: OmegaError): void {
+    if (error.code !== "superseded") return;
+    this.notice.textContent = "This TV is open in another tab. Press Enter to use it here.";
+    this.notice.hidden = false;
+  }
+
+  /** Keys go to one of the TVs: it is the one that looks switched on. */
+  private showWatched(): void {
+    document.body.classList.toggle("watched", document.hasFocus());
+  }
+}
+
+function byId(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no #${id}`);
+  return found;
+}
