@@ -1,10 +1,10 @@
 // `npm start`: set up, build, and run the edge server with the demo until Ctrl-C.
-import { spawn } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { build } from "./build.mjs";
-import { DATA, DEMO_DIST, EDGE_BINARY, ROOT } from "./paths.mjs";
+import { DATA, DEMO_DIST, ROOT } from "./paths.mjs";
+import { runEdge } from "./server.mjs";
 import { Complaint, main, say } from "./steps.mjs";
 
 const LOOPBACK = new Set(["127.0.0.1", "localhost", "::1"]);
@@ -66,44 +66,32 @@ function checkPort(host, port) {
 /** @param {string} host @param {number} port @returns {Promise<number>} */
 async function serve(host, port) {
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const secret = join(DATA, "dev-secret");
-  const server = spawn(
-    EDGE_BINARY,
+  const { exit, stopping } = runEdge(
     [
       ...["serve", "--dev", "--listen", authority, "--data", DATA],
-      ...["--static", DEMO_DIST, "--jwt-secret-file", secret],
+      ...["--static", DEMO_DIST, "--jwt-secret-file", join(DATA, "dev-secret")],
     ],
     { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] },
   );
-  const exit = new Promise((resolve, reject) => {
-    server.once("error", (error) =>
-      reject(new Complaint(`cannot run omega-edge: ${error.message}`)),
-    );
-    server.once("exit", (code, signal) => resolve(signal ? 1 : code));
-  });
-  // The server ends on these by itself, after its last write; its exit code is ours.
-  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
-    process.removeAllListeners(signal);
-    process.on(signal, () => server.kill(signal));
-  }
-  process.once("exit", () => server.kill("SIGTERM"));
-  const stop = new AbortController();
-  exit.finally(() => stop.abort()).catch(() => {});
-  if (await healthy(`http://${authority}/health`, stop.signal)) {
+  const ended = new AbortController();
+  exit.finally(() => ended.abort()).catch(() => {});
+  if (await healthy(`http://${authority}/health`, ended.signal)) {
     say(`ready: http://${authority}  (Ctrl-C stops it)`);
   }
-  return exit;
+  const code = await exit;
+  if (stopping()) return code;
+  throw new Complaint(`omega-edge ended by itself, with exit code ${code}: see its output above`);
 }
 
-/** @param {string} url @param {AbortSignal} stopped the server has ended; so does the wait */
-async function healthy(url, stopped) {
+/** @param {string} url @param {AbortSignal} ended the server has ended; so does the wait */
+async function healthy(url, ended) {
   const deadline = performance.now() + HEALTH_WAIT_MS;
-  while (performance.now() < deadline && !stopped.aborted) {
-    const answer = await fetch(url, { signal: stopped }).catch(() => undefined);
+  while (performance.now() < deadline && !ended.aborted) {
+    const answer = await fetch(url, { signal: ended }).catch(() => undefined);
     if (answer?.ok) return true;
     await new Promise((resolve) => setTimeout(resolve, HEALTH_PAUSE_MS));
   }
-  if (stopped.aborted) return false;
+  if (ended.aborted) return false;
   const wait = `within ${HEALTH_WAIT_MS / 1000} s`;
   throw new Complaint(`omega-edge did not answer ${url} ${wait}: see its output above`);
 }

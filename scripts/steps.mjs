@@ -6,6 +6,8 @@ import { LOGS, ROOT } from "./paths.mjs";
 
 /** How often a step that still runs says so, in milliseconds. */
 const PULSE_MS = 15_000;
+/** The oldest Node that these scripts and their tests are run on; package.json says the same. */
+const NODE_MAJOR_MIN = 20;
 /** Lines of a failed command shown to the person: its first, where npm says why, and its last. */
 const HEAD_LINES = 8;
 const TAIL_LINES = 32;
@@ -174,6 +176,11 @@ export async function main(body) {
   process.once("SIGTERM", () => process.exit(143));
   process.once("SIGINT", () => process.exit(130));
   try {
+    if (Number.parseInt(process.versions.node, 10) < NODE_MAJOR_MIN) {
+      throw new Complaint(
+        `this is Node ${process.versions.node}: install ${NODE_MAJOR_MIN} or later`,
+      );
+    }
     process.exitCode = (await body()) ?? 0;
   } catch (error) {
     console.error(error instanceof Complaint ? `omega-sync: ${error.message}` : error);
