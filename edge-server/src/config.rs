@@ -1,0 +1,270 @@
+//! Flags and environment, each with its unit and default, checked before anything starts.
+
+use crate::auth::{AUDIENCE, ISSUER, SCOPE};
+use crate::error::StartError;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use omega_sync_core::id::{DeviceId, HouseholdId};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Host to listen on without `--listen` and `SYNC_HOST`.
+pub const HOST: &str = "127.0.0.1";
+/// Port to listen on without `--listen` and `SYNC_PORT`.
+pub const PORT: u16 = 8083;
+/// Longest life of a token from the `token` command.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "omega-edge", version, about = "The edge server of Omega Sync")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Print a token for a device
+    Token(TokenArgs),
+}
+
+/// The secret and the claims that `serve` and `token` must agree on.
+#[derive(Debug, Clone, Args)]
+pub struct JwtArgs {
+    /// File with the secret that signs tokens: at least 32 random bytes
+    #[arg(long, value_name = "FILE")]
+    pub jwt_secret_file: PathBuf,
+    /// Issuer (`iss`) of tokens
+    #[arg(long, value_name = "NAME", default_value = ISSUER)]
+    pub jwt_issuer: String,
+    /// Audience (`aud`) of tokens
+    #[arg(long, value_name = "NAME", default_value = AUDIENCE)]
+    pub jwt_audience: String,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Address to listen on, HOST:PORT [default: SYNC_HOST:SYNC_PORT, or 127.0.0.1:8083]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Folder of the database, created if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The secret and the claims.
+    #[command(flatten)]
+    pub jwt: JwtArgs,
+    /// Hand out tokens at /dev/token, and create a missing secret; on a loopback address only
+    #[arg(long)]
+    pub dev: bool,
+    /// Also serve the files of this folder
+    #[arg(long = "static", value_name = "DIR")]
+    pub static_folder: Option<PathBuf>,
+}
+
+/// Flags of `token`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// Household the token is for (`sub`)
+    #[arg(long, value_name = "ID", value_parser = household)]
+    pub household: HouseholdId,
+    /// Device the token is for (`did`)
+    #[arg(long, value_name = "ID", value_parser = device)]
+    pub device: DeviceId,
+    /// What it allows: words of "read write control"
+    #[arg(long, value_name = "WORDS", default_value = SCOPE, value_parser = scope)]
+    pub scope: String,
+    /// How long it lives, such as 90s, 15m, 1h or 30d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
+    pub expires_in: Duration,
+    /// The secret and the claims.
+    #[command(flatten)]
+    pub jwt: JwtArgs,
+}
+
+fn household(text: &str) -> Result<HouseholdId, String> {
+    HouseholdId::new(text).map_err(|error| error.to_string())
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    DeviceId::new(text).map_err(|error| error.to_string())
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    let known: Vec<&str> = SCOPE.split(' ').collect();
+    let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
+    if words.peek().is_none() || words.any(|word| !known.contains(&word)) {
+        return Err(format!("use one or more of the words \"{SCOPE}\""));
+    }
+    Ok(text.into())
+}
+
+fn life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a time such as 90s, 15m, 1h or 30d"))?;
+    if life < Duration::from_secs(1) || life > TOKEN_LIFE_MAX {
+        return Err("use a time from 1s to 366d".into());
+    }
+    Ok(life)
+}
+
+impl Cli {
+    /// Reads the command line. Help and version come back as the text to print.
+    pub fn read<I>(arguments: I) -> Result<Result<Self, String>, StartError>
+    where
+        I: IntoIterator,
+        I::Item: Into<std::ffi::OsString> + Clone,
+    {
+        match Self::try_parse_from(arguments) {
+            Ok(cli) => Ok(Ok(cli)),
+            Err(error) => match error.kind() {
+                ErrorKind::DisplayHelp
+                | ErrorKind::DisplayVersion
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Ok(Err(error.render().to_string()))
+                }
+                _ => Err(StartError::Usage(one_line(&error.render().to_string()))),
+            },
+        }
+    }
+}
+
+/// Clap's message without its usage text, in one line.
+fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let words = message.split("\n\nUsage:").next().unwrap_or(message);
+    let words = words.split("\n\nFor more information").next().unwrap_or(words);
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{line} (see omega-edge --help)")
+}
+
+impl ServeArgs {
+    /// The address to listen on, from the flag, else from the environment, else the default.
+    pub fn address(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<SocketAddr, StartError> {
+        let (text, from) = match &self.listen {
+            Some(text) => (text.clone(), "--listen"),
+            None => {
+                let host = variable("SYNC_HOST").unwrap_or_else(|| HOST.into());
+                let port = variable("SYNC_PORT").unwrap_or_else(|| PORT.to_string());
+                if port.parse::<u16>().is_err() {
+                    let usage = format!("SYNC_PORT must be a number from 0 to 65535, not '{port}'");
+                    return Err(StartError::Usage(usage));
+                }
+                let bare_ipv6 = host.contains(':') && !host.starts_with('[');
+                let host = if bare_ipv6 { format!("[{host}]") } else { host };
+                (format!("{host}:{port}"), "SYNC_HOST")
+            }
+        };
+        let mut found = text.to_socket_addrs().ok().into_iter().flatten();
+        let address = found.next().ok_or_else(|| {
+            let usage = format!("'{text}' ({from}) is no address: use one such as {HOST}:{PORT}");
+            StartError::Usage(usage)
+        })?;
+        if self.dev && !address.ip().to_canonical().is_loopback() {
+            let usage = format!(
+                "--dev hands out tokens, so it needs a loopback address such as {HOST}:{PORT}, \
+                 not {address}: leave out --dev, or listen there"
+            );
+            return Err(StartError::Usage(usage));
+        }
+        Ok(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVE: [&str; 6] = ["omega-edge", "serve", "--data", "d", "--jwt-secret-file", "s"];
+
+    fn usage(arguments: &[&str]) -> String {
+        let error = Cli::read(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let line = error.to_string();
+        assert!(!line.contains('\n'), "{line}");
+        line
+    }
+
+    fn serve(more: &[&str]) -> ServeArgs {
+        let arguments: Vec<&str> = SERVE.iter().chain(more).copied().collect();
+        match Cli::read(&arguments).unwrap().unwrap().command {
+            Command::Serve(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn token(more: &[&str]) -> Vec<&'static str> {
+        let start = ["omega-edge", "token", "--household", "h", "--device", "d"];
+        let more = more.iter().map(|word| &*word.to_string().leak());
+        start.into_iter().chain(["--jwt-secret-file", "s"]).chain(more).collect()
+    }
+
+    #[test]
+    fn the_default_address_follows_the_environment() {
+        let none = |_: &str| None;
+        assert_eq!(serve(&[]).address(none).unwrap().to_string(), "127.0.0.1:8083");
+        let set = |name: &str| Some(if name == "SYNC_HOST" { "::1" } else { "9000" }.to_string());
+        assert_eq!(serve(&[]).address(set).unwrap().to_string(), "[::1]:9000");
+        let flag = serve(&["--listen", "127.0.0.1:1"]);
+        assert_eq!(flag.address(set).unwrap().to_string(), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_bad_address_says_what_to_do() {
+        let port = |name: &str| (name == "SYNC_PORT").then(|| "70000".to_string());
+        let error = serve(&[]).address(port).unwrap_err().to_string();
+        assert!(error.contains("SYNC_PORT must be a number from 0 to 65535"), "{error}");
+        let error = serve(&["--listen", "8083"]).address(|_| None).unwrap_err().to_string();
+        assert!(error.contains("use one such as 127.0.0.1:8083"), "{error}");
+    }
+
+    #[test]
+    fn development_needs_loopback() {
+        let error = serve(&["--dev", "--listen", "0.0.0.0:1"]).address(|_| None).unwrap_err();
+        assert!(error.to_string().contains("needs a loopback address"), "{error}");
+        assert!(serve(&["--dev", "--listen", "[::1]:1"]).address(|_| None).is_ok());
+        assert!(serve(&["--listen", "0.0.0.0:1"]).address(|_| None).is_ok());
+    }
+
+    #[test]
+    fn bad_flags_are_one_line() {
+        let missing = usage(&["omega-edge", "serve"]);
+        assert!(missing.contains("--data <DIR>") && missing.contains("--jwt-secret-file"));
+        assert!(usage(&["omega-edge", "sreve"]).contains("sreve"));
+        let no_time = usage(&token(&["--expires-in", "soon"]));
+        assert!(no_time.contains("15m"), "{no_time}");
+        assert!(usage(&token(&["--expires-in", "0s"])).contains("from 1s to 366d"));
+        assert!(usage(&token(&["--expires-in", "367d"])).contains("from 1s to 366d"));
+        assert!(usage(&token(&["--scope", "admin"])).contains("read write control"));
+        assert!(usage(&token(&["--scope", ""])).contains("scope"));
+        let long = "x".repeat(65);
+        let id = usage(&["omega-edge", "token", "--household", &long]);
+        assert!(id.contains("1 to 64 bytes"), "{id}");
+    }
+
+    #[test]
+    fn a_token_has_defaults() {
+        match Cli::read(token(&[])).unwrap().unwrap().command {
+            Command::Token(args) => {
+                assert_eq!(args.scope, SCOPE);
+                assert_eq!(args.expires_in, Duration::from_secs(3600));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn help_is_text_to_print() {
+        let help = Cli::read(["omega-edge", "serve", "--help"]).unwrap().unwrap_err();
+        assert!(help.contains("--static <DIR>"), "{help}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Tokens for everyone who asks, for demos on one's own machine.
+//!
+//! Invariant: the route exists only with `--dev`, which needs a loopback address to listen on, and
+//! answers only a loopback peer that asked for a loopback host. The last check is against a web page
+//! whose name was made to point here (DNS rebinding), the origin check against other pages.
+
+use crate::auth::SCOPE;
+use crate::error::Error;
+use crate::http::{Edge, answer};
+use crate::listen::Peer;
+use axum::extract::{Extension, Query, State};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, HOST, ORIGIN, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use omega_sync_core::id::{DeviceId, HouseholdId};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a development token lives; short, so that fetching another is part of every demo.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    household: Option<String>,
+    device: Option<String>,
+}
+
+/// `GET /dev/token?household=H&device=D`.
+pub(crate) async fn token(
+    State(edge): State<Arc<Edge>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Error> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !peer.address.ip().to_canonical().is_loopback() || !is_loopback_host(host) {
+        return Err(Error::Origin("development tokens are for this machine only"));
+    }
+    let origin = headers.get(ORIGIN);
+    if origin.is_some_and(|origin| !origin.to_str().is_ok_and(is_loopback_origin)) {
+        return Err(Error::Origin("development tokens are for pages of this machine only"));
+    }
+    let wrong = |error: omega_sync_core::id::IdError| Error::Parameter(error.to_string());
+    let household = HouseholdId::new(&wanted.household.unwrap_or_default()).map_err(wrong)?;
+    let device = DeviceId::new(&wanted.device.unwrap_or_default()).map_err(wrong)?;
+    let token = edge.authority.issue(&household, &device, SCOPE, TOKEN_LIFE)?;
+    let mut response = answer(StatusCode::OK, "application/json", &json!({ "token": token }));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    Ok(response)
+}
+
+fn is_loopback_origin(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(is_loopback_host)
+}
+
+/// Whether `host[:port]` is one of the names that no name server answers for.
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_hosts() {
+        for host in ["localhost", "localhost:8083", "127.0.0.1:80", "[::1]:8083", "[::1]"] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        let others = ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8083"];
+        for host in others.into_iter().chain(["[::2]", "localhost:80:80", "10.0.0.1"]) {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_pages_are_origins() {
+        assert!(is_loopback_origin("http://localhost:5173"));
+        assert!(is_loopback_origin("https://127.0.0.1"));
+        for origin in ["null", "file://", "http://evil.example", "localhost", "ws://localhost"] {
+            assert!(!is_loopback_origin(origin), "{origin}");
+        }
+    }
+}

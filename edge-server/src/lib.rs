@@ -1,0 +1,146 @@
+//! The edge server of Omega Sync: it carries what the core decides.
+//!
+//! `http` and `ws` move requests and frames, `hub` and `room` own one household each, `store` keeps
+//! bytes. `auth` alone sees tokens, `store::sqlite` alone writes SQL, and no module decides a merge.
+
+pub mod auth;
+pub mod config;
+mod dev;
+pub mod error;
+mod http;
+mod hub;
+pub mod limits;
+mod listen;
+mod outbox;
+mod room;
+pub mod store;
+mod ws;
+
+use crate::auth::{Authority, Secret};
+use crate::config::{JwtArgs, ServeArgs, TokenArgs};
+use crate::error::StartError;
+use crate::http::Edge;
+use crate::hub::Hub;
+use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use dev::TOKEN_LIFE as DEV_TOKEN_LIFE;
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    edge: Arc<Edge>,
+    stop: watch::Sender<bool>,
+    listening: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the store and listens.
+    ///
+    /// # Errors
+    /// The address, the secret or the data folder can't be used.
+    pub async fn start(args: &ServeArgs, limits: Limits) -> Result<Self, StartError> {
+        let wanted = args.address(|name| std::env::var(name).ok())?;
+        if let Some(folder) = args.static_folder.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(StartError::Static(folder.display().to_string()));
+        }
+        let authority = authority(&args.jwt, args.dev)?;
+        let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
+            _ => StartError::Listen { address: wanted.to_string(), reason: error.to_string() },
+        })?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen {
+            address: wanted.to_string(),
+            reason: error.to_string(),
+        })?;
+        let data = args.data.clone();
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&data)).await;
+        let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
+        let store: Arc<dyn Store> = Arc::new(opened?);
+        let (stop, stopping) = watch::channel(false);
+        let edge = Arc::new(Edge {
+            hub: Hub::new(store.clone(), limits.clone()),
+            store,
+            authority,
+            sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            limits,
+            stopping: stopping.clone(),
+        });
+        let router = http::router(edge.clone(), args.dev, args.static_folder.as_deref());
+        let listening = tokio::spawn(listen::run(listener, router, stopping));
+        Ok(Self { address, edge, stop, listening })
+    }
+
+    /// Where it listens; of use when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets each room finish its commit, closes all sockets with `restart`, and closes
+    /// the store. Takes no longer than the stop and close timeouts together, unless the disk hangs.
+    pub async fn stop(self) -> Result<(), StartError> {
+        self.stop.send_replace(true);
+        if timeout(STOP_TIMEOUT, self.edge.hub.stop()).await.is_err() {
+            tracing::warn!("some rooms did not end in time; what they acknowledged is durable");
+        }
+        let all = u32::try_from(self.edge.limits.sockets_max).unwrap_or(u32::MAX);
+        if timeout(CLOSE_TIMEOUT, self.edge.sockets.acquire_many(all)).await.is_err() {
+            tracing::debug!("some sockets did not answer the close frame");
+        }
+        let _ = self.listening.await;
+        Ok(self.edge.store.close().await?)
+    }
+}
+
+/// Runs a server until the process is asked to end (SIGINT or SIGTERM).
+///
+/// # Errors
+/// It could not start, or not close the store.
+pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
+    let asked = asked_to_end()?;
+    let server = Server::start(args, Limits::default()).await?;
+    println!("omega-edge listens on http://{}", server.address());
+    if args.dev {
+        tracing::warn!("development mode: tokens for everyone on this machine");
+    }
+    asked.await;
+    tracing::info!("stopping");
+    server.stop().await
+}
+
+/// The text of a token.
+///
+/// # Errors
+/// The secret can't be read.
+pub fn token(args: &TokenArgs) -> Result<String, StartError> {
+    let authority = authority(&args.jwt, false)?;
+    Ok(authority.issue(&args.household, &args.device, &args.scope, args.expires_in)?)
+}
+
+fn authority(jwt: &JwtArgs, create: bool) -> Result<Authority, StartError> {
+    let file = &jwt.jwt_secret_file;
+    let secret = if create { Secret::read_or_create(file) } else { Secret::read(file) }?;
+    Ok(Authority::new(&secret, &jwt.jwt_issuer, &jwt.jwt_audience))
+}
+
+/// Listens for the signals from now on, not only once the future is polled.
+fn asked_to_end() -> Result<impl Future<Output = ()>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| StartError::System(error.to_string()));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,78 @@
+//! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one closes
+//! a socket or refuses a request with a code; none is reached silently.
+
+use std::time::Duration;
+
+/// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
+pub const SOCKETS_MAX: usize = 10_000;
+/// TCP connections at a time; above it new ones wait in the listen queue.
+pub const CONNECTIONS_MAX: usize = SOCKETS_MAX + 2_000;
+/// Rooms in memory at a time; above it a hello is answered with `overloaded`.
+pub const ROOMS_MAX: usize = SOCKETS_MAX + 2_000;
+/// A new socket must send its hello within this time, else `idle`.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the server sends a WebSocket ping.
+pub const PING_EVERY: Duration = Duration::from_secs(30);
+/// A socket from which nothing came for this long, not even a pong, is closed with `idle`.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a closed socket may take to read its close frame and answer it.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Largest message read into memory. It is above `FRAME_BYTES_MAX` so that a frame a little too large
+/// is read to its end, and its sender gets `too_large` and not a reset connection.
+pub const READ_BYTES_MAX: usize = 2 * omega_sync_core::message::FRAME_BYTES_MAX;
+/// Frames waiting to be written to one socket; more closes it with `slow`.
+pub const OUTBOX_FRAMES_MAX: usize = 1_024;
+/// Bytes waiting to be written to one socket; more closes it with `slow`.
+pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Received bytes that one room has not handled yet; above it its sockets are not read.
+pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Inputs a room handles before it persists.
+pub const BATCH_INPUTS_MAX: usize = 256;
+/// Bytes a room may want to send before it persists; above it no further input joins the batch.
+pub const BATCH_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A room without connections leaves memory after this time.
+pub const ROOM_IDLE: Duration = Duration::from_secs(60);
+/// Time for a request's headers to arrive, and for an idle HTTP connection to send the next ones.
+pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a request's headers.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Time for the store to answer a health check.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for rooms to finish their commits when the server stops.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The bounds that a test lowers to reach their edge; everyone else takes the default.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// [`SOCKETS_MAX`].
+    pub sockets_max: usize,
+    /// [`ROOMS_MAX`].
+    pub rooms_max: usize,
+    /// [`HELLO_TIMEOUT`].
+    pub hello_timeout: Duration,
+    /// [`PING_EVERY`].
+    pub ping_every: Duration,
+    /// [`IDLE_TIMEOUT`].
+    pub idle_timeout: Duration,
+    /// [`OUTBOX_FRAMES_MAX`].
+    pub outbox_frames_max: usize,
+    /// [`OUTBOX_BYTES_MAX`].
+    pub outbox_bytes_max: usize,
+    /// [`ROOM_IDLE`].
+    pub room_idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sockets_max: SOCKETS_MAX,
+            rooms_max: ROOMS_MAX,
+            hello_timeout: HELLO_TIMEOUT,
+            ping_every: PING_EVERY,
+            idle_timeout: IDLE_TIMEOUT,
+            outbox_frames_max: OUTBOX_FRAMES_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+            room_idle: ROOM_IDLE,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Accepts TCP connections, serves HTTP/1.1 on them, and stops.
+//!
+//! A loop of our own because of two bounds that `axum::serve` has not: connections at a time, and time
+//! for a request's headers to arrive.
+
+use crate::limits::{CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT};
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
+
+/// Wait after a failed accept; most often there are no file descriptors left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The other end of a connection, with its place among [`CONNECTIONS_MAX`].
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+/// Serves until told to stop, then gives the HTTP connections that are open up.
+pub(crate) async fn run(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => return,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::spawn(connection(stream, peer, router.clone(), stopping.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Waits until the server stops.
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error says that the server is gone altogether.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, Peer)> {
+    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    // Frames are small and each is a whole message: waiting for more only delays them.
+    stream.set_nodelay(true)?;
+    Ok((stream, Peer { address, _place: Arc::new(place) }))
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
+        let (router, peer) = (router.clone(), peer.clone());
+        async move {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(peer);
+            tower_service::Service::call(&mut { router }, request).await
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(HEADERS_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection failed");
+    }
+}

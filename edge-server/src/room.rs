@@ -1,0 +1,194 @@
+//! One household while somebody is connected: a task that owns the core's [`Room`], so that no lock is
+//! needed around its state.
+//!
+//! It takes the inputs that wait, lets the core handle each, joins their commits into one, makes that
+//! durable, and only then carries out what the core wants sent. Invariant: no frame leaves before what
+//! it tells of is durable. While a commit is on its way the next inputs gather, so the busier a
+//! household is, the more updates share one fsync.
+
+use crate::hub::{RoomMessage, Seat};
+use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX};
+use crate::outbox::Outbox;
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::id::EpochId;
+use omega_sync_core::message::CloseCode;
+use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+
+type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
+
+/// Runs a room until it is idle, the server stops, or it fails.
+pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
+    let (outboxes, code) = match load(&seat).await {
+        Ok(room) => {
+            let mut task = RoomTask { seat: &seat, room, outboxes: HashMap::new() };
+            let end = task.serve(&mut inbox).await;
+            (task.outboxes, end)
+        }
+        Err(code) => (HashMap::new(), Some(code)),
+    };
+    let Some(code) = code else {
+        return;
+    };
+    // After this nobody can join, so whoever is in the inbox is the last.
+    seat.leave();
+    inbox.close();
+    while let Ok(message) = inbox.try_recv() {
+        if let RoomMessage::Join { outbox, .. } = message {
+            outbox.close(code);
+        }
+    }
+    outboxes.into_values().for_each(|outbox| outbox.close(code));
+}
+
+/// Loads the household, or creates one in memory; the core's first commit creates it in the store.
+async fn load(seat: &Seat) -> Result<Room, CloseCode> {
+    let household = seat.household();
+    let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
+    match stored {
+        Some(stored) => Room::load(household.clone(), &stored).map_err(|error| {
+            tracing::error!(%household, %error, "the stored household can't be read");
+            CloseCode::StorageUnavailable
+        }),
+        None => {
+            let epoch = getrandom::u64().map_err(|error| {
+                tracing::error!(%error, "no random numbers");
+                CloseCode::StorageUnavailable
+            })?;
+            Ok(Room::create(household.clone(), EpochId(epoch)))
+        }
+    }
+}
+
+struct RoomTask<'a> {
+    seat: &'a Seat,
+    room: Room,
+    outboxes: HashMap<ConnectionId, Outbox>,
+}
+
+/// What to do once the batch's commit is durable.
+enum Effect {
+    Send(ConnectionId, Vec<u8>),
+    Close(ConnectionId, CloseCode),
+}
+
+/// What came of a batch of inputs.
+#[derive(Default)]
+struct Batch {
+    commit: Option<Commit>,
+    effects: Vec<Effect>,
+    output_bytes: usize,
+    shares: Vec<OwnedSemaphorePermit>,
+    stop: bool,
+}
+
+impl RoomTask<'_> {
+    /// Ends with the code to close all connections with, or without one if there are none left.
+    async fn serve(&mut self, inbox: &mut Inbox) -> Option<CloseCode> {
+        loop {
+            let Some(first) = self.next(inbox).await else {
+                if self.seat.retire(inbox) {
+                    return None;
+                }
+                continue;
+            };
+            let mut batch = Batch::default();
+            self.take(first, &mut batch);
+            for _ in 1..BATCH_INPUTS_MAX {
+                if batch.stop || batch.output_bytes > BATCH_OUTPUT_BYTES_MAX {
+                    break;
+                }
+                let Ok(message) = inbox.try_recv() else {
+                    break;
+                };
+                self.take(message, &mut batch);
+            }
+            if let Some(commit) = batch.commit.take()
+                && let Err(error) = self.seat.store().commit(self.seat.household(), commit).await
+            {
+                tracing::warn!(household = %self.seat.household(), %error, "a room ends");
+                return Some(error.close_code());
+            }
+            self.carry_out(batch.effects);
+            if batch.stop {
+                return Some(CloseCode::Restart);
+            }
+        }
+    }
+
+    /// The next message; `None` when nobody was connected for a while.
+    async fn next(&mut self, inbox: &mut Inbox) -> Option<RoomMessage> {
+        if self.outboxes.is_empty() {
+            timeout(self.seat.limits().room_idle, inbox.recv()).await.ok().flatten()
+        } else {
+            inbox.recv().await
+        }
+    }
+
+    fn take(&mut self, message: RoomMessage, batch: &mut Batch) {
+        let input = match message {
+            RoomMessage::Join { connection, hello, may_write, outbox } => {
+                self.outboxes.insert(connection, outbox);
+                RoomInput::Hello { connection, hello, may_write }
+            }
+            RoomMessage::Frame { connection, bytes, share } => {
+                batch.shares.push(share);
+                RoomInput::Frame { connection, bytes: bytes.into() }
+            }
+            RoomMessage::Leave(connection) => {
+                self.outboxes.remove(&connection);
+                RoomInput::Closed(connection)
+            }
+            RoomMessage::Stop => {
+                batch.stop = true;
+                return;
+            }
+        };
+        for output in self.room.handle(now(), input) {
+            match output {
+                RoomOutput::Persist(next) => match &mut batch.commit {
+                    Some(commit) => commit.merge(next),
+                    None => batch.commit = Some(next),
+                },
+                RoomOutput::Send(connection, frame) => {
+                    batch.output_bytes += frame.len();
+                    batch.effects.push(Effect::Send(connection, frame));
+                }
+                RoomOutput::Close(connection, code) => {
+                    batch.effects.push(Effect::Close(connection, code));
+                }
+            }
+        }
+    }
+
+    /// Sends and closes, in order; all that was to be persisted is.
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(connection, frame) => {
+                    let full = self.outboxes.get(&connection).map(|outbox| outbox.push(frame));
+                    if let Some(Err(_)) = full
+                        && let Some(outbox) = self.outboxes.remove(&connection)
+                    {
+                        outbox.close_now(CloseCode::Slow);
+                        self.room.handle(now(), RoomInput::Closed(connection));
+                    }
+                }
+                Effect::Close(connection, code) => {
+                    if let Some(outbox) = self.outboxes.remove(&connection) {
+                        outbox.close(code);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The clock, read here because the core has none.
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,250 @@
+//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one thread that writes and one that
+//! reads.
+//!
+//! The writer takes every commit that waits, of whatever household, and puts them into one transaction
+//! with a savepoint each: one fsync makes all of them durable, and a conflict undoes only its own.
+//! Invariant: an answer leaves only after the transaction's fsync. Throughput therefore grows with the
+//! load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
+
+mod database;
+
+use self::database::Database;
+use super::{Answer, Store, StoreError};
+use omega_sync_core::id::HouseholdId;
+use omega_sync_core::session::server::{Commit, Stored};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commits that share one transaction.
+pub const BATCH_COMMITS_MAX: usize = 512;
+/// Bytes of commits after which no further one joins a transaction.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Commits or loads that wait for their thread; above it the asking room waits.
+pub const QUEUE_MAX: usize = 4_096;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Write {
+    Commit(HouseholdId, Commit, Reply<()>),
+    Probe(Reply<()>),
+}
+
+enum Read {
+    Load(HouseholdId, Reply<Option<Stored>>),
+    Probe(Reply<()>),
+}
+
+/// What is wrong with the database, as far as the last operations tell.
+#[derive(Default)]
+struct Condition {
+    /// The last write's error; cleared by the next write that works.
+    write: Option<StoreError>,
+    /// Damage stays until someone has looked: other households may still work.
+    damage: Option<StoreError>,
+}
+
+type SharedCondition = Arc<Mutex<Condition>>;
+
+/// Households in one SQLite file.
+pub struct SqliteStore {
+    queues: Mutex<Option<Queues>>,
+    threads: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
+    condition: SharedCondition,
+}
+
+#[derive(Clone)]
+struct Queues {
+    write: mpsc::Sender<Write>,
+    read: mpsc::Sender<Read>,
+}
+
+impl SqliteStore {
+    /// Opens or creates the database in a folder, which is created too. Blocks.
+    ///
+    /// # Errors
+    /// The folder can't be used or is in use, or the database is damaged or from a newer version.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let lock = Arc::new(database::lock(folder)?);
+        let writer = Database::open(folder)?;
+        let reader = Database::open_reader(folder)?;
+        let (write, writes) = mpsc::channel(QUEUE_MAX);
+        let (read, reads) = mpsc::channel(QUEUE_MAX);
+        let condition = SharedCondition::default();
+        let threads = vec![
+            start("store-writer", &lock, &condition, |condition| {
+                run_writer(writer, writes, &condition);
+            })?,
+            start("store-reader", &lock, &condition, |condition| {
+                run_reader(reader, reads, &condition);
+            })?,
+        ];
+        Ok(Self {
+            queues: Mutex::new(Some(Queues { write, read })),
+            threads: Arc::new(Mutex::new(threads)),
+            condition,
+        })
+    }
+
+    fn queues(&self) -> Result<Queues, StoreError> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.clone().ok_or(StoreError::Closed)
+    }
+}
+
+/// Starts a thread that keeps the folder's lock until it ends.
+fn start(
+    name: &str,
+    lock: &Arc<File>,
+    condition: &SharedCondition,
+    body: impl FnOnce(SharedCondition) + Send + 'static,
+) -> Result<thread::JoinHandle<()>, StoreError> {
+    let (lock, condition) = (lock.clone(), condition.clone());
+    let run = move || {
+        body(condition);
+        drop(lock);
+    };
+    let started = thread::Builder::new().name(name.into()).spawn(run);
+    started.map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+impl Store for SqliteStore {
+    fn load(&self, household: &HouseholdId) -> Answer<Option<Stored>> {
+        let (queues, household) = (self.queues(), household.clone());
+        Box::pin(async move { ask(&queues?.read, |reply| Read::Load(household, reply)).await })
+    }
+
+    fn commit(&self, household: &HouseholdId, commit: Commit) -> Answer<()> {
+        let (queues, household) = (self.queues(), household.clone());
+        Box::pin(async move {
+            ask(&queues?.write, |reply| Write::Commit(household, commit, reply)).await
+        })
+    }
+
+    /// Reads something; writes something only if the last write failed.
+    fn check(&self) -> Answer<()> {
+        let queues = self.queues();
+        let (damage, writes) = {
+            let condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+            (condition.damage.clone(), condition.write.is_none())
+        };
+        Box::pin(async move {
+            match damage {
+                Some(damage) => Err(damage),
+                None if writes => ask(&queues?.read, Read::Probe).await,
+                None => ask(&queues?.write, Write::Probe).await,
+            }
+        })
+    }
+
+    fn close(&self) -> Answer<()> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = self.threads.clone();
+        Box::pin(async move {
+            let join = move || {
+                let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
+                threads.drain(..).all(|thread| thread.join().is_ok())
+            };
+            match tokio::task::spawn_blocking(join).await {
+                Ok(true) => Ok(()),
+                _ => Err(StoreError::Unavailable("a store thread failed".into())),
+            }
+        })
+    }
+}
+
+async fn ask<Q, T>(
+    queue: &mpsc::Sender<Q>,
+    question: impl FnOnce(Reply<T>) -> Q,
+) -> Result<T, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    queue.send(question(reply)).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// Runs until every sender of the queue is gone and the queue is empty.
+fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &SharedCondition) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut commits = Vec::new();
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(write) = next {
+            match write {
+                Write::Commit(household, commit, reply) => {
+                    bytes += size(&commit);
+                    commits.push((household, commit));
+                    replies.push(reply);
+                }
+                Write::Probe(reply) => answer(reply, note(state, database.probe_write())),
+            }
+            let room = commits.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
+            next = if room { queue.try_recv().ok() } else { None };
+        }
+        if commits.is_empty() {
+            continue;
+        }
+        match note(state, database.commit(&commits)) {
+            Ok(results) => {
+                for (reply, result) in replies.into_iter().zip(results) {
+                    if let Err(error) = &result {
+                        note_damage(state, error);
+                    }
+                    answer(reply, result);
+                }
+            }
+            Err(error) => {
+                tracing::error!(code = error.code(), %error, commits = commits.len(), "commit");
+                replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
+            }
+        }
+    }
+}
+
+fn run_reader(mut database: Database, mut queue: mpsc::Receiver<Read>, state: &SharedCondition) {
+    while let Some(read) = queue.blocking_recv() {
+        match read {
+            Read::Load(household, reply) => {
+                let loaded = database.load(&household);
+                if let Err(error) = &loaded {
+                    tracing::error!(code = error.code(), %error, %household, "load");
+                    note_damage(state, error);
+                }
+                answer(reply, loaded);
+            }
+            Read::Probe(reply) => answer(reply, database.probe_read()),
+        }
+    }
+}
+
+/// Remembers whether the last write worked.
+fn note<T>(state: &SharedCondition, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    if let Err(error) = &result {
+        note_damage(state, error);
+    }
+    state.lock().unwrap_or_else(PoisonError::into_inner).write = result.as_ref().err().cloned();
+    result
+}
+
+fn note_damage(state: &SharedCondition, error: &StoreError) {
+    if matches!(error, StoreError::Corrupt(_)) {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.damage.get_or_insert_with(|| error.clone());
+    }
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+    // Who asked may have gone; the work is done all the same.
+    let _ = reply.send(result);
+}
+
+fn size(commit: &Commit) -> usize {
+    let entries = commit.entries.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    let replicas = commit.replicas.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    entries + replicas + commit.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! One connection to the database file: opening, schema, and every line of SQL.
+
+use crate::store::StoreError;
+use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
+use omega_sync_core::session::server::{Commit, Snapshot, Stored};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// The database's file name in the data folder.
+pub const FILE_NAME: &str = "omega.sqlite3";
+/// The lock's file name. Apart from the database, whose own locks SQLite takes and drops.
+pub const LOCK_NAME: &str = "omega-edge.lock";
+/// Marks a SQLite file as ours: "omeg".
+const APPLICATION_ID: i64 = 0x6f6d_6567;
+/// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_init.sql")];
+/// How long to wait for another process, such as a backup, to release the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut back to this size after a checkpoint.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// Creates the folder if it is missing and takes its lock, which ends with the file or the process.
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Folder {
+        path: folder.display().to_string(),
+        reason: error.to_string(),
+    };
+    if !folder.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(folder.join(LOCK_NAME)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(folder.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// A connection.
+pub(super) struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    /// Opens for writing and brings the schema up to date.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(FILE_NAME);
+        let mut connection = connect(&path)?;
+        let found = recognise(&connection)?;
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+            .map_err(classify)?;
+        if mode != "wal" {
+            let reason = format!("the file system allows no write-ahead log (mode {mode})");
+            return Err(StoreError::Folder { path: folder.display().to_string(), reason });
+        }
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT).map_err(classify)?;
+        migrate(&mut connection, found)?;
+        Ok(Self { connection })
+    }
+
+    /// Opens a second connection that only reads.
+    pub(super) fn open_reader(folder: &Path) -> Result<Self, StoreError> {
+        let connection = connect(&folder.join(FILE_NAME))?;
+        connection.pragma_update(None, "query_only", true).map_err(classify)?;
+        Ok(Self { connection })
+    }
+
+    /// Applies all commits in one transaction and makes it durable. The outer error means that none
+    /// of them happened, an inner one that this one did not.
+    pub(super) fn commit(
+        &mut self,
+        commits: &[(HouseholdId, Commit)],
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let mut transaction = begun.map_err(classify)?;
+        let mut results = Vec::with_capacity(commits.len());
+        for (household, commit) in commits {
+            let savepoint = transaction.savepoint().map_err(classify)?;
+            let result = match apply(&savepoint, household, commit) {
+                Ok(()) => savepoint.commit().map_err(classify),
+                Err(error) => savepoint.finish().map_err(classify).and(Err(error)),
+            };
+            match result {
+                // These are this household's own trouble; all others hit the whole database.
+                Ok(()) | Err(StoreError::Conflict | StoreError::Corrupt(_)) => results.push(result),
+                Err(error) => return Err(error),
+            }
+            if transaction.is_autocommit() {
+                return Err(StoreError::Unavailable("the transaction was rolled back".into()));
+            }
+        }
+        transaction.commit().map_err(classify)?;
+        Ok(results)
+    }
+
+    /// Everything kept of a household, from one state of the database.
+    pub(super) fn load(&mut self, household: &HouseholdId) -> Result<Option<Stored>, StoreError> {
+        let transaction = self.connection.transaction().map_err(classify)?;
+        read(&transaction, household).map_err(classify)
+    }
+
+    /// Reads something.
+    pub(super) fn probe_read(&self) -> Result<(), StoreError> {
+        let found = self.connection.query_row("SELECT 1 FROM household LIMIT 1", [], |_| Ok(()));
+        found.optional().map(drop).map_err(classify)
+    }
+
+    /// Writes something that changes nothing, with its fsync.
+    pub(super) fn probe_write(&self) -> Result<(), StoreError> {
+        let schema = schema_version(&self.connection)?;
+        self.connection.pragma_update(None, "user_version", schema).map_err(classify)
+    }
+
+    /// Lets the file grow by no page more, to see what a full disk does.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.connection.query_row("PRAGMA max_page_count = 1", [], |_| Ok(())).unwrap();
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(classify)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(classify)?;
+    // FULL: every commit waits for an fsync of the write-ahead log.
+    connection.pragma_update(None, "synchronous", "FULL").map_err(classify)?;
+    connection.pragma_update(None, "trusted_schema", false).map_err(classify)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(classify)
+}
+
+/// Refuses what is not ours or too new, before anything is written, and returns the schema's version.
+fn recognise(connection: &Connection) -> Result<i64, StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let found = schema_version(connection)?;
+    let application: i64 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(classify)?;
+    // A new file; also one of a first start that was killed before its first migration.
+    let empty = application == 0 && found == 0 && tables(connection)? == 0;
+    if application != APPLICATION_ID && !empty {
+        return Err(StoreError::Corrupt("it belongs to another program".into()));
+    }
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    Ok(found)
+}
+
+/// Applies the migrations that are missing, each in a transaction of its own.
+fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
+    for (at, migration) in MIGRATIONS.iter().enumerate() {
+        let version = at as i64 + 1;
+        if version <= found {
+            continue;
+        }
+        let transaction = connection.transaction().map_err(classify)?;
+        transaction.execute_batch(migration).map_err(classify)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(classify)?;
+        transaction.pragma_update(None, "user_version", version).map_err(classify)?;
+        transaction.commit().map_err(classify)?;
+    }
+    Ok(())
+}
+
+fn tables(connection: &Connection) -> Result<i64, StoreError> {
+    connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(classify)
+}
+
+fn apply(
+    connection: &Connection,
+    household: &HouseholdId,
+    commit: &Commit,
+) -> Result<(), StoreError> {
+    let key = advance(connection, household, commit)?;
+    let run = || -> rusqlite::Result<()> {
+        let mut append = connection
+            .prepare_cached("INSERT INTO log (household, version, entry) VALUES (?1, ?2, ?3)")?;
+        for (version, entry) in &commit.entries {
+            append.execute(params![key, signed(*version), entry])?;
+        }
+        let mut replace = connection.prepare_cached(
+            "INSERT INTO replica (household, replica, state) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET state = excluded.state",
+        )?;
+        for (replica, state) in &commit.replicas {
+            replace.execute(params![key, signed(replica.0), state])?;
+        }
+        if let Some(Snapshot { version, floor, bytes }) = &commit.snapshot {
+            let mut replace = connection.prepare_cached(
+                "INSERT INTO snapshot (household, version, state) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET version = excluded.version, state = excluded.state",
+            )?;
+            replace.execute(params![key, signed(*version), bytes])?;
+            connection
+                .prepare_cached("DELETE FROM log WHERE household = ?1 AND version <= ?2")?
+                .execute(params![key, signed(*floor)])?;
+        }
+        Ok(())
+    };
+    run().map_err(classify)?;
+    Ok(())
+}
+
+/// Compares and sets the household's version, creating its row for version 0, and returns its key.
+fn advance(
+    connection: &Connection,
+    household: &HouseholdId,
+    commit: &Commit,
+) -> Result<i64, StoreError> {
+    let run = || -> rusqlite::Result<Option<i64>> {
+        if commit.expected == 0 {
+            connection
+                .prepare_cached(
+                    "INSERT INTO household (id, epoch, version) VALUES (?1, ?2, 0)
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![household.as_str(), signed(commit.epoch.0)])?;
+        }
+        connection
+            .prepare_cached(
+                "UPDATE household SET version = ?4
+                 WHERE id = ?1 AND epoch = ?2 AND version = ?3 RETURNING key",
+            )?
+            .query_row(
+                params![
+                    household.as_str(),
+                    signed(commit.epoch.0),
+                    signed(commit.expected),
+                    signed(commit.version)
+                ],
+                |row| row.get(0),
+            )
+            .optional()
+    };
+    run().map_err(classify)?.ok_or(StoreError::Conflict)
+}
+
+fn read(
+    transaction: &Transaction,
+    household: &HouseholdId,
+) -> Result<Option<Stored>, rusqlite::Error> {
+    let row = transaction
+        .prepare_cached("SELECT key, epoch, version FROM household WHERE id = ?1")?
+        .query_row([household.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?)))
+        })
+        .optional()?;
+    let Some((key, epoch, version)) = row else {
+        return Ok(None);
+    };
+    let snapshot = transaction
+        .prepare_cached("SELECT version, state FROM snapshot WHERE household = ?1")?
+        .query_row([key], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))
+        .optional()?;
+    let (snapshot_version, snapshot) = snapshot.unwrap_or_default();
+    let log = transaction
+        .prepare_cached("SELECT version, entry FROM log WHERE household = ?1 ORDER BY version")?
+        .query_map([key], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let replicas = transaction
+        .prepare_cached("SELECT replica, state FROM replica WHERE household = ?1")?
+        .query_map([key], |row| Ok((ReplicaId(unsigned(row.get(0)?)), row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Stored { epoch: EpochId(epoch), version, snapshot, snapshot_version, log, replicas }))
+}
+
+/// SQLite's integers are signed; the same 64 bits, and versions never come near the top one.
+fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}
+
+fn classify(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch,
+        ) => StoreError::Corrupt(error.to_string()),
+        None => StoreError::Corrupt(error.to_string()),
+        Some(_) => StoreError::Unavailable(error.to_string()),
+    }
+}

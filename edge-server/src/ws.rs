@@ -1,0 +1,289 @@
+//! One WebSocket: upgrade, hello, then frames in both directions until one side ends it.
+//!
+//! It knows tokens only to hand them to `auth`, and frames only as bytes; the first one is decoded
+//! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
+//! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
+
+use crate::auth::Principal;
+use crate::error::Error;
+use crate::http::Edge;
+use crate::hub::Membership;
+use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
+use crate::listen::{Peer, stopped};
+use crate::outbox::{OutboxReader, Outgoing, outbox};
+use axum::body::Bytes;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::response::Response;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use omega_sync_core::message::{ClientFrame, CloseCode, FRAME_BYTES_MAX, Hello, SUBPROTOCOL};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio_tungstenite::tungstenite;
+
+/// Read at once from a socket; small, for there are many sockets and few large frames.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Gathered before it is written to a socket.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+type Sink = SplitSink<WebSocket, Message>;
+type Stream = SplitStream<WebSocket>;
+
+/// How a socket ends.
+#[derive(Debug)]
+enum End {
+    /// With our close frame.
+    Close(CloseCode),
+    /// With our close frame, and nothing more can be read.
+    CloseUnread(CloseCode),
+    /// The peer has ended it.
+    Gone,
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Close(error.close_code())
+    }
+}
+
+/// `GET /ws`.
+pub(crate) async fn upgrade(
+    State(edge): State<Arc<Edge>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Error> {
+    let upgrade = upgrade.map_err(|_| Error::UpgradeRequired)?.protocols([SUBPROTOCOL]);
+    if upgrade.selected_protocol().is_none() {
+        return Err(Error::UpgradeRequired);
+    }
+    // Browsers can't set the header; their token comes with the hello.
+    let bearer = headers.get(AUTHORIZATION).map(|value| {
+        let text = value.to_str().unwrap_or_default();
+        let (scheme, token) = text.split_once(' ').unwrap_or_default();
+        edge.authority.verify(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
+    });
+    let principal = bearer.transpose()?;
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_frame_size(READ_BYTES_MAX)
+        .max_message_size(READ_BYTES_MAX);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        run(&edge, socket, principal).await;
+        // Until here the socket counts as a connection.
+        drop(peer);
+    }))
+}
+
+async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>) {
+    let (mut sink, mut stream) = socket.split();
+    let end = match edge.sockets.clone().try_acquire_owned() {
+        Ok(_place) => {
+            let end = session(edge, &mut sink, &mut stream, principal).await;
+            return close(end, &mut sink, &mut stream).await;
+        }
+        Err(_) => End::from(Error::Overloaded),
+    };
+    close(end, &mut sink, &mut stream).await;
+}
+
+async fn session(
+    edge: &Edge,
+    sink: &mut Sink,
+    stream: &mut Stream,
+    principal: Option<Principal>,
+) -> End {
+    let mut stopping = edge.stopping.clone();
+    let opened = tokio::select! {
+        opened = timeout(edge.limits.hello_timeout, open(edge, stream, principal)) => {
+            opened.unwrap_or(Err(Error::Idle.into()))
+        }
+        () = stopped(&mut stopping) => Err(Error::Stopping.into()),
+    };
+    let (principal, hello) = match opened {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    let (sender, mut outbox) = outbox(&edge.limits);
+    let may_write = principal.scope.write;
+    let membership = match edge.hub.join(&principal.household, hello, may_write, sender) {
+        Ok(membership) => membership,
+        Err(code) => return End::Close(code),
+    };
+    tracing::debug!(household = %principal.household, device = %principal.device, "joined");
+    let permitted = principal.ends.duration_since(SystemTime::now()).unwrap_or_default();
+    let urgent = outbox.urgent();
+    let end = tokio::select! {
+        end = read(stream, &membership, edge.limits.idle_timeout) => end,
+        end = write(sink, &mut outbox, edge.limits.ping_every) => end,
+        code = urgent => End::Close(code),
+        () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
+    };
+    tracing::debug!(household = %principal.household, device = %principal.device, ?end, "left");
+    end
+}
+
+/// Waits for the hello and finds out who says it. A token in the request's header counts before the
+/// hello's.
+async fn open(
+    edge: &Edge,
+    stream: &mut Stream,
+    principal: Option<Principal>,
+) -> Result<(Principal, Hello), End> {
+    let frame = next_frame(stream).await?;
+    let mut hello = match ClientFrame::decode(&frame).map_err(Error::from)? {
+        ClientFrame::Hello(hello) => hello,
+        _ => return Err(Error::Malformed("the first frame must be a hello").into()),
+    };
+    let token = std::mem::take(&mut hello.token);
+    let principal = match principal {
+        Some(principal) => principal,
+        None => edge.authority.verify(&token).map_err(Error::from)?,
+    };
+    if !principal.scope.read {
+        return Err(Error::Scope("read").into());
+    }
+    if hello.household.as_ref().is_some_and(|household| *household != principal.household) {
+        return Err(Error::HouseholdMismatch.into());
+    }
+    Ok((principal, hello))
+}
+
+/// Hands every frame to the room; reads no further while the room's inbox is full.
+async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Duration) -> End {
+    loop {
+        let message = match timeout_at(Instant::now() + idle_timeout, next_message(stream)).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(end)) => return end,
+            Err(_) => return Error::Idle.into(),
+        };
+        let frame = match binary(message) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => continue,
+            Err(error) => return error.into(),
+        };
+        if membership.deliver(frame).await.is_err() {
+            // The outbox says with which code.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Writes frames as they come, as many at once as there are, and pings.
+async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration) -> End {
+    let mut pings = interval(ping_every);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings.tick().await;
+    loop {
+        let first = tokio::select! {
+            outgoing = outbox.next() => Some(outgoing),
+            _ = pings.tick() => None,
+        };
+        let written = match first {
+            Some(first) => write_all(sink, outbox, first).await,
+            None => sink.send(Message::Ping(Bytes::new())).await.map(|()| None),
+        };
+        match written {
+            Ok(None) => {}
+            Ok(Some(code)) => return End::Close(code),
+            Err(_) => return End::Gone,
+        }
+    }
+}
+
+/// Writes a frame and those that wait behind it, then flushes; returns the code to close with, if that
+/// came up.
+async fn write_all(
+    sink: &mut Sink,
+    outbox: &mut OutboxReader,
+    first: Outgoing,
+) -> Result<Option<CloseCode>, axum::Error> {
+    let mut size = 0;
+    let mut code = None;
+    let mut next = Some(first);
+    while let Some(outgoing) = next {
+        match outgoing {
+            Outgoing::Frame(frame) => {
+                size += frame.len();
+                sink.feed(Message::Binary(frame)).await?;
+            }
+            Outgoing::Close(close) => {
+                code = Some(close);
+                break;
+            }
+        }
+        next = outbox.try_next();
+    }
+    sink.flush().await?;
+    outbox.written(size);
+    Ok(code)
+}
+
+/// The next binary frame.
+async fn next_frame(stream: &mut Stream) -> Result<Bytes, End> {
+    loop {
+        if let Some(frame) = binary(next_message(stream).await?)? {
+            return Ok(frame);
+        }
+    }
+}
+
+/// The frame in a message, `None` for a ping or pong.
+fn binary(message: Message) -> Result<Option<Bytes>, Error> {
+    match message {
+        Message::Binary(frame) if frame.len() > FRAME_BYTES_MAX => Err(Error::TooLarge),
+        Message::Binary(frame) => Ok(Some(frame)),
+        Message::Text(_) => Err(Error::Malformed("frames are binary")),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(None),
+    }
+}
+
+/// The next message of whatever kind; the library answers pings.
+async fn next_message(stream: &mut Stream) -> Result<Message, End> {
+    match stream.next().await {
+        Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(broken(&error)),
+    }
+}
+
+fn broken(error: &axum::Error) -> End {
+    use tungstenite::Error::{Capacity, Protocol, Utf8};
+    let source = std::error::Error::source(error);
+    match source.and_then(|source| source.downcast_ref::<tungstenite::Error>()) {
+        Some(Capacity(_)) => End::CloseUnread(CloseCode::TooLarge),
+        Some(Protocol(_) | Utf8(_)) => End::CloseUnread(CloseCode::Malformed),
+        _ => End::Gone,
+    }
+}
+
+/// Says goodbye and gives the peer a moment to hear it: a socket dropped with unread bytes is reset,
+/// and a reset can overtake the close frame.
+async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
+    let (code, readable) = match end {
+        End::Close(code) => (code, true),
+        End::CloseUnread(code) => (code, false),
+        End::Gone => {
+            // Completes the peer's closing handshake, if there is one.
+            let _ = timeout(CLOSE_TIMEOUT, sink.close()).await;
+            return;
+        }
+    };
+    let frame = CloseFrame { code: code.code(), reason: code.reason().into() };
+    let goodbye = async {
+        sink.send(Message::Close(Some(frame))).await?;
+        if readable {
+            while let Some(Ok(_)) = stream.next().await {}
+        } else {
+            sleep(CLOSE_TIMEOUT).await;
+        }
+        Ok::<(), axum::Error>(())
+    };
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
