@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 
 /// Operations in one delta.
 pub const DELTA_OPERATIONS_MAX: usize = 500;
+/// Bytes of one delta however it is encoded, by [`Operation::bytes_bound`]: what is taken from one
+/// connection must fit a frame to any other.
+pub const DELTA_BYTES_MAX: usize = 128 * 1024;
 /// Titles, and replicas, that a context remembers; when one more comes it starts anew.
 pub const CONTEXT_ENTRIES_MAX: usize = 1_024;
 
@@ -36,6 +39,12 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// No encoding of this delta is longer, in bytes.
+    pub fn bytes_bound(&self) -> usize {
+        const FIXED: usize = 32;
+        FIXED + self.operations.iter().map(Operation::bytes_bound).sum::<usize>()
+    }
+
     /// Appends the delta, replica included.
     pub fn encode(&self, writer: &mut Writer, context: &mut Context) {
         context.write_replica(writer, self.replica);

@@ -431,7 +431,7 @@ close_codes! {
     VersionUnsupported = 4501, "version_unsupported";
     /// The token is for another household than the storage.
     HouseholdMismatch = 4502, "household_mismatch";
-    /// A frame above [`FRAME_BYTES_MAX`].
+    /// A frame above [`FRAME_BYTES_MAX`], or a delta above its limit.
     TooLarge = 4503, "too_large";
 }
 

@@ -10,11 +10,12 @@ mod stored;
 pub use stored::{Commit, Snapshot, Stored};
 
 use crate::clock::{Timestamp, UnixMillis, check_drift};
-use crate::delta::{Context, Delta};
+use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
 use crate::household::{Household, REPLICAS_MAX, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome, read_delta,
+    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Taken, UPDATE_DELTAS_MAX, VOIDS_MAX, Welcome,
+    read_delta,
 };
 use std::collections::{BTreeMap, VecDeque};
 use stored::Row;
@@ -224,10 +225,10 @@ impl Room {
         for (_, delta) in missing {
             versions += 1;
             if delta.replica != connection.replica {
-                bytes += delta.operations.iter().map(|o| o.bytes_bound()).sum::<usize>();
+                bytes += delta.bytes_bound();
                 deltas.push(delta);
             }
-            if bytes > UPDATE_BYTES_AIM {
+            if bytes > UPDATE_BYTES_AIM || deltas.len() >= UPDATE_DELTAS_MAX {
                 outputs.push(RoomOutput::Send(id, update(connection, versions, &deltas)));
                 deltas.clear();
                 (versions, bytes) = (0, 0);
@@ -256,6 +257,9 @@ impl Room {
             ClientFrame::Delta(number, body) => {
                 let connection = self.expect(id, number)?;
                 let delta = read_delta(body.0, &mut connection.up, connection.replica)?;
+                if delta.bytes_bound() > DELTA_BYTES_MAX {
+                    return Err(CloseCode::TooLarge);
+                }
                 self.delta(now, id, number, delta, outputs)
             }
         }

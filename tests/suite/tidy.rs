@@ -1,0 +1,142 @@
+//! What a reviewer would otherwise have to look for in every change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file beyond this has two subjects.
+const FILE_LINES_MAX: usize = 620;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of ours").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "ts") {
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {folder}");
+    found
+}
+
+#[test]
+fn core_has_no_clock_no_entropy_and_no_io() {
+    let forbidden = [
+        "SystemTime",
+        "Instant",
+        "std::time",
+        "getrandom",
+        "rand::",
+        "std::net",
+        "std::fs",
+        "std::thread",
+        "async ",
+        "HashMap",
+        "HashSet",
+        "println!",
+        "unsafe",
+    ];
+    for (path, text) in sources("core/src") {
+        for word in forbidden {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn modules_of_the_core_look_only_down() {
+    let order = [
+        "codec",
+        "id",
+        "clock",
+        "causal",
+        "crdt",
+        "household",
+        "delta",
+        "message",
+        "outbox",
+        "replica",
+        "session",
+    ];
+    // A household is what deltas change, and frames carry what a replica knows: they name each other.
+    let pairs = [("household", "delta"), ("message", "replica")];
+    for (path, text) in sources("core/src") {
+        let relative = path.strip_prefix(root().join("core/src")).expect("inside");
+        let first = relative.components().next().expect("a name").as_os_str().to_string_lossy();
+        let module = first.trim_end_matches(".rs").to_owned();
+        let Some(place) = order.iter().position(|name| *name == module) else { continue };
+        for (above, name) in order.iter().enumerate().skip(place + 1) {
+            let known = pairs.contains(&(module.as_str(), name));
+            let used = text.contains(&format!("use crate::{name}::"));
+            assert!(!used || known, "{} ({place}) uses {name} ({above})", relative.display());
+        }
+    }
+}
+
+#[test]
+fn the_server_keeps_its_layers_apart() {
+    for (path, text) in sources("edge-server/src") {
+        let name = path.to_string_lossy().into_owned();
+        let store = name.contains("/store");
+        assert!(!store || !text.contains("axum"), "{name}: a store knows no HTTP");
+        let sql = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"];
+        let has_sql = sql.iter().any(|word| text.contains(word));
+        assert!(store || !has_sql, "{name}: SQL lives in store/ only");
+    }
+}
+
+#[test]
+fn files_have_one_subject_and_lines_fit_a_screen() {
+    for folder in ["core/src", "wasm/src", "edge-server/src", "pkg/src", "web-demo/src", "tests"] {
+        for (path, text) in sources(folder) {
+            if path.to_string_lossy().contains("node_modules") {
+                continue;
+            }
+            let lines = text.lines().count();
+            assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines", path.display());
+            let data = path.ends_with("catalog.ts");
+            let wide = text.lines().position(|line| line.chars().count() > 110);
+            assert!(data || wide.is_none(), "{} has a line that is too wide", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_document_names_every_limit_tag_and_close_code() {
+    let document = fs::read_to_string(root().join("docs/protocol.md")).expect("it is there");
+    for (path, text) in sources("core/src") {
+        for line in text.lines() {
+            let words: Vec<&str> =
+                line.trim_start_matches("pub ").split([' ', ':', '=', ';']).collect();
+            if !line.starts_with("pub const ") || words.first() != Some(&"const") {
+                continue;
+            }
+            let limit = ["_MAX", "_MS", "_MIN", "_EVERY", "_KEPT"]
+                .iter()
+                .any(|end| words[1].ends_with(end));
+            let named = document.contains(&format!("`{}`", words[1]));
+            assert!(!limit || named, "{}: {} is not in the document", path.display(), words[1]);
+        }
+    }
+    for code in omega_sync_core::message::CloseCode::ALL {
+        let row = format!("| {} | `{}` |", code.code(), code.reason());
+        assert!(document.contains(&row), "no row {row}");
+    }
+    let messages = fs::read_to_string(root().join("core/src/message.rs")).expect("it is there");
+    let tags = messages.lines().filter_map(|line| line.strip_prefix("const TAG_"));
+    for tag in tags {
+        let (name, value) = tag.split_once(": u8 = ").expect("a tag");
+        let title = format!("{}{}", &name[..1], name[1..].to_lowercase());
+        let heading = format!("**{} {title}**", value.trim_end_matches(';'));
+        assert!(document.contains(&heading), "no paragraph {heading}");
+    }
+}
