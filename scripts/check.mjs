@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { build } from "./build.mjs";
 import { ROOT } from "./paths.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
-import { Complaint, main, run, step } from "./steps.mjs";
+import { Complaint, main, run, step, stepsToTheEnd } from "./steps.mjs";
 import { nativeToolchain } from "./toolchain.mjs";
 
 /** Packages with native code, and the wasm package, which compiles natively too. */
@@ -19,25 +19,47 @@ main(async () => {
   if (!nativeIsReady()) await step("build tools", setUpBuildTools);
   const { cargo, env } = nativeToolchain();
   await step("Rust components", () => need(cargo, env));
-  const bin = (/** @type {string} */ name) => join(ROOT, "node_modules", ".bin", name);
+  const failed = await stepsToTheEnd([biome(), ...rust(cargo, env)]);
+  await build({ server: false, demo: false });
+  failed.push(...(await stepsToTheEnd(TYPED.map(types))));
+  if (failed.length === 0) return;
+  throw new Complaint(`these checks failed: ${failed.join(", ")}`);
+});
 
-  await step("biome", () => run(bin("biome"), ["check", "--error-on-warnings"], { show: true }));
-  for (const { name, folder, args } of LINTED) {
-    const fmt = () => run(cargo, ["fmt", "--check"], { cwd: folder, env, show: true });
-    await step(`cargo fmt, ${name}`, fmt);
+/** @param {string} name of a command that an npm package brings */
+function bin(name) {
+  return join(ROOT, "node_modules", ".bin", name);
+}
+
+function biome() {
+  const args = ["check", "--error-on-warnings"];
+  return { name: "biome", work: () => run(bin("biome"), args, { show: true }) };
+}
+
+/** @param {string} folder */
+function types(folder) {
+  const args = ["--noEmit", "-p", folder];
+  return { name: `tsc ${folder}`, work: () => run(bin("tsc"), args, { show: true }) };
+}
+
+/** @param {string} cargo @param {NodeJS.ProcessEnv} env */
+function rust(cargo, env) {
+  const checks = LINTED.flatMap(({ name, folder, args }) => {
+    const fmt = { cwd: folder, env, show: true };
+    const clippy = { cwd: folder, env, log: `clippy-${name}` };
     const flags = ["--locked", "--all-targets", ...args, "--", "-D", "warnings"];
-    const clippy = () => run(cargo, ["clippy", ...flags], { cwd: folder, env, log: "clippy" });
-    await step(`cargo clippy, ${name}`, clippy);
-  }
+    return [
+      { name: `cargo fmt, ${name}`, work: () => run(cargo, ["fmt", "--check"], fmt) },
+      { name: `cargo clippy, ${name}`, work: () => run(cargo, ["clippy", ...flags], clippy) },
+    ];
+  });
   const strict = { ...env, RUSTDOCFLAGS: "-D warnings" };
   const doc = ["doc", "--locked", "--workspace", "--no-deps"];
-  await step("cargo doc", () => run(cargo, doc, { env: strict, log: "doc" }));
-
-  await build({ server: false, demo: false });
-  for (const folder of TYPED) {
-    await step(`tsc, ${folder}`, () => run(bin("tsc"), ["--noEmit", "-p", folder], { show: true }));
-  }
-});
+  return [
+    ...checks,
+    { name: "cargo doc", work: () => run(cargo, doc, { env: strict, log: "doc" }) },
+  ];
+}
 
 /** @param {string} cargo @param {NodeJS.ProcessEnv} env */
 async function need(cargo, env) {

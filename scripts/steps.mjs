@@ -55,6 +55,24 @@ export async function step(name, work) {
 }
 
 /**
+ * Runs all of them, one after the other, whatever fails. @returns the names of those that failed
+ * @param {Array<{name: string, work: () => Promise<void>}>} list
+ */
+export async function stepsToTheEnd(list) {
+  const failed = [];
+  for (const { name, work } of list) {
+    try {
+      await step(name, work);
+    } catch (error) {
+      if (!(error instanceof Complaint)) throw error;
+      console.error(error.message);
+      failed.push(name);
+    }
+  }
+  return failed;
+}
+
+/**
  * Lets at most `slots` pieces of work run at once.
  * @param {number} slots
  */

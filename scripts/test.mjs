@@ -5,7 +5,7 @@ import { installEngines, TESTED } from "../tests/engines/engines.mjs";
 import { build, wasmTools } from "./build.mjs";
 import { EDGE_BINARY, ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
 import { setUpNpm, setUpTestTools } from "./setup.mjs";
-import { Complaint, main, run, say, step } from "./steps.mjs";
+import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
 
 /** A suite that takes longer hangs. */
@@ -39,17 +39,10 @@ main(async () => {
   await step("test tools", setUpTestTools);
   await step("TV engines", () => installEngines(TESTED));
 
-  /** @type {string[]} */
-  const failed = [];
-  for (const suite of suites) {
-    const outcome = step(`${suite.name} (${suite.what})`, suite.run);
-    await outcome.catch((error) => {
-      if (!(error instanceof Complaint)) throw error;
-      console.error(error.message);
-      failed.push(suite.name);
-    });
-  }
-  if (failed.length > 0) say(`failed: ${failed.join(", ")}; one alone: npm test -- ${failed[0]}`);
+  const failed = await stepsToTheEnd(
+    suites.map(({ name, what, run: work }) => ({ name: `${name}: ${what}`, work })),
+  );
+  if (failed.length > 0) say(`failed: ${failed.join("; ")} (one alone: npm test -- NAME)`);
   console.log(`${suites.length - failed.length} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
 });

@@ -66,11 +66,7 @@ fn check(bytes: &[u8], glue: &str) -> Result<()> {
             for import in imports.into_imports() {
                 let import = import?;
                 if import.module != glue {
-                    bail!(
-                        "imports `{}` from `{}`, only {glue} exists",
-                        import.name,
-                        import.module
-                    );
+                    bail!("imports `{}` from `{}`, only {glue} exists", import.name, import.module);
                 }
             }
         }
@@ -86,9 +82,7 @@ mod tests {
 
     fn module(sections: &[&[u8]]) -> Vec<u8> {
         let mut bytes = HEADER.to_vec();
-        sections
-            .iter()
-            .for_each(|section| bytes.extend_from_slice(section));
+        sections.iter().for_each(|section| bytes.extend_from_slice(section));
         bytes
     }
 
@@ -118,10 +112,7 @@ mod tests {
     #[test]
     fn sign_extension_is_refused() {
         let error = check(&function(&[0xc0]), "./glue.js").expect_err("i32.extend8_s is not MVP");
-        assert!(
-            format!("{error:#}").contains("not an MVP module"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("not an MVP module"), "{error:#}");
     }
 
     #[test]
