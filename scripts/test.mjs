@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { installEngines, TESTED } from "../tests/engines/engines.mjs";
 import { build, wasmTools } from "./build.mjs";
 import { EDGE_BINARY, ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
-import { setUpNpm, setUpTestTools } from "./setup.mjs";
+import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
 
@@ -33,7 +33,6 @@ const SUITE_ENV = { OMEGA_EDGE_BIN: EDGE_BINARY };
 
 main(async () => {
   const suites = chosen(process.argv.slice(2));
-  await step("npm packages", setUpNpm);
   // One after the other: both may want the package manager's lock.
   await build({ testRunner: true });
   await step("test tools", setUpTestTools);
