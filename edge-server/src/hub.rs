@@ -131,7 +131,12 @@ impl Hub {
                 let _ = entry.inbox.send(RoomMessage::Stop);
             }
         }
-        let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
+        let _ = self.live().wait_for(|live| *live == 0).await;
+    }
+
+    /// How many rooms there are.
+    pub(crate) fn live(&self) -> watch::Receiver<usize> {
+        self.live.subscribe()
     }
 
     fn number(&self) -> u64 {

@@ -22,9 +22,9 @@ use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
-use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use std::io::ErrorKind;
+use crate::store::{Store, StoreError};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Stops accepting, lets each room finish its commit, closes all sockets with `restart`, and closes
-    /// the store. Takes no longer than the stop and close timeouts together, unless the disk hangs.
+    /// the store. Each step has its time limit, so that a disk that hangs can't hold the process.
     pub async fn stop(self) -> Result<(), StartError> {
         self.stop.send_replace(true);
         if timeout(STOP_TIMEOUT, self.edge.hub.stop()).await.is_err() {
@@ -96,7 +96,9 @@ impl Server {
             tracing::debug!("some sockets did not answer the close frame");
         }
         let _ = self.listening.await;
-        Ok(self.edge.store.close().await?)
+        let closed = timeout(STOP_TIMEOUT, self.edge.store.close()).await;
+        let late = || Err(StoreError::Unavailable("it did not close in time".into()));
+        Ok(closed.unwrap_or_else(|_| late())?)
     }
 }
 
@@ -107,7 +109,8 @@ impl Server {
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let asked = asked_to_end()?;
     let server = Server::start(args, Limits::default()).await?;
-    println!("omega-edge listens on http://{}", server.address());
+    // Nobody may be there to read it.
+    let _ = writeln!(std::io::stdout(), "omega-edge listens on http://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
     }
@@ -144,3 +147,6 @@ fn asked_to_end() -> Result<impl Future<Output = ()>, StartError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,10 @@ fn run() -> Result<(), StartError> {
             log_to_stderr()?;
             let runtime = tokio::runtime::Runtime::new();
             let runtime = runtime.map_err(|error| StartError::System(error.to_string()))?;
-            runtime.block_on(omega_edge::serve(&args))
+            let served = runtime.block_on(omega_edge::serve(&args));
+            // A thread that waits for a disk must not hold the process.
+            runtime.shutdown_background();
+            served
         }
         Command::Token(args) => {
             println!("{}", omega_edge::token(&args)?);

@@ -81,7 +81,10 @@ impl Outbox {
 impl OutboxReader {
     /// Waits for what to do next. A room that ended without a word has failed: the client comes again.
     pub(crate) async fn next(&mut self) -> Outgoing {
-        self.queue.recv().await.unwrap_or(Outgoing::Close(CloseCode::Restart))
+        match self.queue.recv().await {
+            Some(outgoing) => outgoing,
+            None => Outgoing::Close(self.urgent.borrow().unwrap_or(CloseCode::Restart)),
+        }
     }
 
     /// What to do next, if it is known already.
@@ -149,10 +152,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_of_a_full_outbox_does_not_wait() {
-        let (outbox, reader) = outbox(&limits(1, 100));
+        let (outbox, mut reader) = outbox(&limits(1, 100));
         let urgent = reader.urgent();
         outbox.push(vec![1]).unwrap();
         outbox.close(CloseCode::Slow);
         assert_eq!(urgent.await, CloseCode::Slow);
+        assert_eq!(reader.next().await, Outgoing::Frame(vec![1].into()));
+        assert_eq!(reader.next().await, Outgoing::Close(CloseCode::Slow), "by either way");
     }
 }

@@ -120,9 +120,10 @@ async fn session(
     let permitted = principal.ends.duration_since(SystemTime::now()).unwrap_or_default();
     let urgent = outbox.urgent();
     let end = tokio::select! {
+        biased;
+        code = urgent => End::Close(code),
         end = read(stream, &membership, edge.limits.idle_timeout) => end,
         end = write(sink, &mut outbox, edge.limits.ping_every) => end,
-        code = urgent => End::Close(code),
         () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
     };
     tracing::debug!(household = %principal.household, device = %principal.device, ?end, "left");

@@ -51,8 +51,13 @@ type SharedCondition = Arc<Mutex<Condition>>;
 /// Households in one SQLite file.
 pub struct SqliteStore {
     queues: Mutex<Option<Queues>>,
-    threads: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
+    threads: Mutex<Option<Threads>>,
     condition: SharedCondition,
+}
+
+struct Threads {
+    writer: thread::JoinHandle<()>,
+    reader: thread::JoinHandle<()>,
 }
 
 #[derive(Clone)]
@@ -73,17 +78,15 @@ impl SqliteStore {
         let (write, writes) = mpsc::channel(QUEUE_MAX);
         let (read, reads) = mpsc::channel(QUEUE_MAX);
         let condition = SharedCondition::default();
-        let threads = vec![
-            start("store-writer", &lock, &condition, |condition| {
-                run_writer(writer, writes, &condition);
-            })?,
-            start("store-reader", &lock, &condition, |condition| {
-                run_reader(reader, reads, &condition);
-            })?,
-        ];
+        let writer = start("store-writer", &lock, &condition, |condition| {
+            run_writer(writer, writes, &condition);
+        })?;
+        let reader = start("store-reader", &lock, &condition, |condition| {
+            run_reader(reader, reads, &condition);
+        })?;
         Ok(Self {
             queues: Mutex::new(Some(Queues { write, read })),
-            threads: Arc::new(Mutex::new(threads)),
+            threads: Mutex::new(Some(Threads { writer, reader })),
             condition,
         })
     }
@@ -139,18 +142,23 @@ impl Store for SqliteStore {
         })
     }
 
+    /// The writer goes last, so that its connection folds the write-ahead log into the database.
     fn close(&self) -> Answer<()> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let threads = self.threads.clone();
-        Box::pin(async move {
-            let join = move || {
-                let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
-                threads.drain(..).all(|thread| thread.join().is_ok())
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let join = move || {
+            let (Some(Queues { write, read }), Some(threads)) = (queues, threads) else {
+                return Err(StoreError::Closed);
             };
-            match tokio::task::spawn_blocking(join).await {
-                Ok(true) => Ok(()),
-                _ => Err(StoreError::Unavailable("a store thread failed".into())),
-            }
+            drop(read);
+            let reader = threads.reader.join();
+            drop(write);
+            let ended = threads.writer.join().and(reader);
+            ended.map_err(|_| StoreError::Unavailable("a store thread failed".into()))
+        };
+        Box::pin(async move {
+            let joined = tokio::task::spawn_blocking(join).await;
+            joined.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
         })
     }
 }

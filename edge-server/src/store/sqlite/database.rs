@@ -86,15 +86,20 @@ impl Database {
             let savepoint = transaction.savepoint().map_err(classify)?;
             let result = match apply(&savepoint, household, commit) {
                 Ok(()) => savepoint.commit().map_err(classify),
-                Err(error) => savepoint.finish().map_err(classify).and(Err(error)),
+                Err(error) => {
+                    // Undoes this commit; or fails, if SQLite has undone all of them already.
+                    drop(savepoint);
+                    Err(error)
+                }
             };
+            let undone = transaction.is_autocommit();
             match result {
                 // These are this household's own trouble; all others hit the whole database.
-                Ok(()) | Err(StoreError::Conflict | StoreError::Corrupt(_)) => results.push(result),
+                Ok(()) | Err(StoreError::Conflict | StoreError::Corrupt(_)) if !undone => {
+                    results.push(result);
+                }
+                Ok(()) => return Err(StoreError::Unavailable("a transaction was undone".into())),
                 Err(error) => return Err(error),
-            }
-            if transaction.is_autocommit() {
-                return Err(StoreError::Unavailable("the transaction was rolled back".into()));
             }
         }
         transaction.commit().map_err(classify)?;
@@ -117,6 +122,17 @@ impl Database {
     pub(super) fn probe_write(&self) -> Result<(), StoreError> {
         let schema = schema_version(&self.connection)?;
         self.connection.pragma_update(None, "user_version", schema).map_err(classify)
+    }
+
+    /// A setting, to see that it holds.
+    #[cfg(test)]
+    pub(super) fn setting(&self, name: &str) -> String {
+        let read = |row: &rusqlite::Row| row.get::<_, rusqlite::types::Value>(0);
+        match self.connection.pragma_query_value(None, name, read).unwrap() {
+            rusqlite::types::Value::Text(text) => text,
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Lets the file grow by no page more, to see what a full disk does.

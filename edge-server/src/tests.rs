@@ -1,0 +1,197 @@
+//! The whole server over real sockets and a real database, one bad input at a time.
+
+mod http;
+mod sessions;
+
+use crate::Server;
+use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
+use crate::config::{JwtArgs, ServeArgs};
+use crate::limits::Limits;
+use futures_util::{SinkExt, StreamExt};
+use omega_sync_core::clock::{Timestamp, UnixMillis};
+use omega_sync_core::delta::{Context, Delta};
+use omega_sync_core::household::{Change, Operation};
+use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
+use omega_sync_core::message::{ClientFrame, CloseCode, Hello, ServerFrame, Session};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+const SECRET: &[u8] = b"a secret of this test, thirty-two bytes";
+/// Nothing in these tests takes longer, unless it never ends.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn args(data: &Path) -> ServeArgs {
+    let secret = data.join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    ServeArgs {
+        listen: Some("127.0.0.1:0".into()),
+        data: data.join("store"),
+        jwt: JwtArgs {
+            jwt_secret_file: secret,
+            jwt_issuer: ISSUER.into(),
+            jwt_audience: AUDIENCE.into(),
+        },
+        dev: true,
+        static_folder: None,
+    }
+}
+
+/// A server with a folder of its own.
+struct Home {
+    folder: TempDir,
+    server: Server,
+}
+
+async fn home_with(limits: Limits) -> Home {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&args(folder.path()), limits).await.unwrap();
+    Home { folder, server }
+}
+
+async fn home() -> Home {
+    home_with(Limits::default()).await
+}
+
+impl Home {
+    async fn restart(self) -> Self {
+        let Self { folder, server } = self;
+        server.stop().await.unwrap();
+        let server = Server::start(&args(folder.path()), Limits::default()).await.unwrap();
+        Self { folder, server }
+    }
+
+    async fn connect(&self) -> Socket {
+        self.connect_with(&[("Sec-WebSocket-Protocol", "omega.v1")]).await.unwrap()
+    }
+
+    async fn connect_with(&self, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+        let address = self.server.address();
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Socket { socket, up: Context::default(), next: 1 })
+    }
+
+    /// Connects a replica and reads its welcome and catch-up.
+    async fn join(&self, replica: u64) -> Socket {
+        let mut socket = self.connect().await;
+        socket.send(hello(replica, &token("home", "read write")).encode()).await;
+        let welcome = socket.frame().await;
+        assert!(matches!(ServerFrame::decode(&welcome), Ok(ServerFrame::Welcome(_))));
+        let catch_up = socket.frame().await;
+        assert!(matches!(ServerFrame::decode(&catch_up), Ok(ServerFrame::Snapshot(..))));
+        socket
+    }
+
+    /// One HTTP exchange: status line with headers, and body.
+    async fn http(&self, request: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.into(), body.into())
+    }
+
+    async fn get(&self, path: &str) -> (String, String) {
+        self.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+            .await
+    }
+}
+
+struct Socket {
+    socket: WebSocketStream<TcpStream>,
+    up: Context,
+    next: u8,
+}
+
+impl Socket {
+    async fn send(&mut self, frame: Vec<u8>) {
+        self.socket.send(Message::Binary(frame.into())).await.unwrap();
+    }
+
+    async fn add(&mut self, replica: u64, title: &str) {
+        let timestamp = Timestamp::new(now(), 0);
+        let change = Change::Add(ContentId::new(title).unwrap(), Vec::new());
+        let operations = vec![Operation { timestamp, profile: ProfileId::DEFAULT, change }];
+        let delta = Delta { replica: ReplicaId(replica), through: timestamp, operations };
+        let frame = ClientFrame::delta(self.next, &delta, &mut self.up);
+        self.next += 1;
+        self.send(frame).await;
+    }
+
+    async fn message(&mut self) -> Option<Result<Message, Error>> {
+        timeout(DEADLINE, self.socket.next()).await.expect("a message in time")
+    }
+
+    /// The next frame, pings aside.
+    async fn frame(&mut self) -> Vec<u8> {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Binary(frame))) => return frame.to_vec(),
+                Some(Ok(Message::Ping(_))) => {}
+                other => panic!("no frame but {other:?}"),
+            }
+        }
+    }
+
+    /// The code and reason the server closes with; frames before it are skipped.
+    async fn close(&mut self) -> CloseCode {
+        loop {
+            match self.message().await {
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    let code = CloseCode::from_code(frame.code.into()).unwrap();
+                    assert_eq!(frame.reason.as_str(), code.reason());
+                    return code;
+                }
+                Some(Ok(_)) => {}
+                other => panic!("no close frame but {other:?}"),
+            }
+        }
+    }
+}
+
+fn hello(replica: u64, token: &str) -> Hello {
+    Hello {
+        token: token.into(),
+        household: None,
+        replica: ReplicaId(replica),
+        session: Session { number: now().0, nonce: 1 },
+        acked: Timestamp::ZERO,
+        cursor: None,
+        epoch: None,
+        owes_offer: false,
+    }
+}
+
+fn token(household: &str, scope: &str) -> String {
+    let authority = Authority::new(&Secret::new(SECRET).unwrap(), ISSUER, AUDIENCE);
+    let household = HouseholdId::new(household).unwrap();
+    let device = DeviceId::new("tv").unwrap();
+    authority.issue(&household, &device, scope, Duration::from_secs(60)).unwrap()
+}
+
+/// A token that ends at a time of one's choice.
+fn token_until(exp: u64) -> String {
+    let claims = serde_json::json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "home", "did": "tv", "exp": exp,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
+fn now() -> UnixMillis {
+    UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
+}
