@@ -124,10 +124,12 @@ impl Cli {
         match Self::try_parse_from(arguments) {
             Ok(cli) => Ok(Ok(cli)),
             Err(error) => match error.kind() {
-                ErrorKind::DisplayHelp
-                | ErrorKind::DisplayVersion
-                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                     Ok(Err(error.render().to_string()))
+                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    let usage = "a command is missing: serve or token (see omega-edge --help)";
+                    Err(StartError::Usage(usage.into()))
                 }
                 _ => Err(StartError::Usage(one_line(&error.render().to_string()))),
             },
@@ -239,6 +241,7 @@ mod tests {
     fn bad_flags_are_one_line() {
         let missing = usage(&["omega-edge", "serve"]);
         assert!(missing.contains("--data <DIR>") && missing.contains("--jwt-secret-file"));
+        assert!(usage(&["omega-edge"]).contains("serve or token"));
         assert!(usage(&["omega-edge", "sreve"]).contains("sreve"));
         let no_time = usage(&token(&["--expires-in", "soon"]));
         assert!(no_time.contains("15m"), "{no_time}");

@@ -7,6 +7,7 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -26,21 +27,25 @@ const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// Creates the folder if it is missing and takes its lock, which ends with the file or the process.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
-    let failed = |error: std::io::Error| StoreError::Folder {
-        path: folder.display().to_string(),
-        reason: error.to_string(),
-    };
+    let failed = |error: io::Error| unusable(folder, &error);
     if !folder.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(folder.join(LOCK_NAME)).map_err(failed)?;
+    let file = owned(&folder.join(LOCK_NAME)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(folder.display().to_string())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Opens a file for writing; a new one is for this user only.
+fn owned(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn unusable(folder: &Path, error: &io::Error) -> StoreError {
+    StoreError::Folder { path: folder.display().to_string(), reason: error.to_string() }
 }
 
 /// A connection.
@@ -52,6 +57,8 @@ impl Database {
     /// Opens for writing and brings the schema up to date.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE_NAME);
+        // SQLite gives the files beside the database the same mode as the database.
+        owned(&path).map_err(|error| unusable(folder, &error))?;
         let mut connection = connect(&path)?;
         let found = recognise(&connection)?;
         let mode: String = connection

@@ -235,6 +235,22 @@ fn a_folder_that_can_not_be_used_is_named() {
 }
 
 #[test]
+fn files_are_for_this_user_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    run(store.commit(&household(1), commit(0))).unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+        files += 1;
+    }
+    assert_eq!(files, 4, "lock, database, write-ahead log and its index");
+}
+
+#[test]
 fn the_database_is_durable_by_setting() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
