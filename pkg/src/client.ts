@@ -201,9 +201,7 @@ export class Driver {
   }
 
   private pump(): void {
-    this.pumping ??= this.drain().then(() => {
-      this.pumping = undefined;
-    });
+    this.pumping ??= this.drain();
   }
 
   private async drain(): Promise<void> {
@@ -225,6 +223,8 @@ export class Driver {
       for (const task of batch) this.carryOut(task);
       if (this.ended?.code !== "closed") this.events.status();
     }
+    // Before anybody is told: whoever hears it may queue more, and needs a new pump.
+    this.pumping = undefined;
     this.releaseWaiters();
   }
 
