@@ -1,16 +1,14 @@
 // Builds everything there is to run: the wasm module with its glue, the npm package, the demo and
-// the edge server. Independent parts run side by side; a part whose inputs are unchanged is skipped.
+// the edge server. Independent parts run side by side, since each has a time in which it cannot use
+// all cores. A part whose inputs are unchanged is skipped.
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as paths from "./paths.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
 import { unlessStamped } from "./stamp.mjs";
-import { Complaint, limit, main, run, step } from "./steps.mjs";
+import { Complaint, main, run, step } from "./steps.mjs";
 import { nativeToolchain, WASM_TRIPLE, wasmToolchain } from "./toolchain.mjs";
-
-/** Compilers at once. Each uses all cores while it can, and none for part of its time. */
-const COMPILERS_MAX = 2;
 
 const MODULE = "omega_sync_wasm";
 const TOOL_FOLDER = join(paths.ROOT, "scripts", "wasm-build");
@@ -23,16 +21,13 @@ const LOCK = join(paths.ROOT, "package-lock.json");
  * @param {boolean} [parts.testRunner] what runs the tests compiled to wasm
  */
 export async function build({ server = true, demo = true, testRunner = false } = {}) {
-  const compile = limit(COMPILERS_MAX);
   const npm = step("npm packages", setUpNpm);
   const tools = step("build tools", setUpBuildTools);
   // Native code need not wait for the tools that only WebAssembly is missing.
   const native = nativeIsReady() ? Promise.resolve() : tools;
-  const binder = native.then(() =>
-    compile(() => step("wasm build program", () => buildBinder(testRunner))),
-  );
-  const module = tools.then(() => compile(() => step("wasm module", buildModule)));
-  const edge = server && native.then(() => compile(() => step("edge server", buildServer)));
+  const binder = native.then(() => step("wasm build program", () => buildBinder(testRunner)));
+  const module = tools.then(() => step("wasm module", buildModule));
+  const edge = server && native.then(() => step("edge server", buildServer));
   const glue = Promise.all([npm, binder, module]).then(() => step("wasm glue", buildGlue));
   const pkg = glue.then(() => step("npm package", buildPackage));
   const site = demo && pkg.then(() => step("demo", buildDemo));

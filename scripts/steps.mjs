@@ -73,28 +73,6 @@ export async function stepsToTheEnd(list) {
 }
 
 /**
- * Lets at most `slots` pieces of work run at once.
- * @param {number} slots
- */
-export function limit(slots) {
-  /** @type {Array<() => void>} */
-  const waiting = [];
-  let free = slots;
-  /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */
-  return async function limited(work) {
-    if (free > 0) free -= 1;
-    else await new Promise((/** @type {(value?: unknown) => void} */ go) => waiting.push(go));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free += 1;
-    }
-  };
-}
-
-/**
  * @typedef {object} RunOptions
  * @property {string} [cwd]
  * @property {NodeJS.ProcessEnv} [env] the whole environment, if not this process's own
