@@ -1,7 +1,7 @@
 //! Tokens: parsed once into a [`Principal`], after which no other part of the server sees them.
 //!
-//! JWT (RFC 7519) hardened by RFC 8725: one algorithm on an explicit list, issuer, audience and times
-//! always checked, `crit` and foreign types refused, size bounded before anything is parsed.
+//! JWT (RFC 7519) hardened by RFC 8725: one algorithm on an explicit list, issuer, audience and
+//! times always checked, `crit` and foreign types refused, size bounded before anything is parsed.
 //! Invariant: a token or secret is never part of an error, a log line or a `Debug` text.
 
 mod hs256;
@@ -75,7 +75,7 @@ pub enum AuthError {
 pub enum SecretError {
     /// The file can't be read.
     #[error(
-        "can't read the secret file {path}: {source}; create it with at least {SECRET_BYTES_MIN} random bytes"
+        "can't read the secret file {path}: {source}; put {SECRET_BYTES_MIN} random bytes there"
     )]
     Read {
         /// Which file.

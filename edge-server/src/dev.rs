@@ -1,8 +1,8 @@
 //! Tokens for everyone who asks, for demos on one's own machine.
 //!
 //! Invariant: the route exists only with `--dev`, which needs a loopback address to listen on, and
-//! answers only a loopback peer that asked for a loopback host. The last check is against a web page
-//! whose name was made to point here (DNS rebinding), the origin check against other pages.
+//! answers only a loopback peer that asked for a loopback host. The last check is against a web
+//! page whose name was made to point here (DNS rebinding), the origin check against other pages.
 
 use crate::auth::SCOPE;
 use crate::error::Error;

@@ -1,5 +1,5 @@
-//! What can go wrong for one request or socket, and the one place that says which HTTP status and which
-//! close code that is; and what can go wrong at the start of the process.
+//! What can go wrong for one request or socket, and the one place that says which HTTP status and
+//! which close code that is; and what can go wrong at the start of the process.
 
 use crate::auth::{AuthError, SecretError};
 use crate::store::StoreError;
@@ -25,9 +25,6 @@ pub enum Error {
     /// The first frame was no hello, or a frame was text.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A frame is above `FRAME_BYTES_MAX`.
-    #[error("a frame is too large")]
-    TooLarge,
     /// Nothing came for too long.
     #[error("nothing was heard for too long")]
     Idle,
@@ -62,7 +59,6 @@ impl Error {
             Self::Scope(_) => (403, "forbidden"),
             Self::HouseholdMismatch => (403, "household_mismatch"),
             Self::Frame(_) | Self::Malformed(_) => (400, "malformed"),
-            Self::TooLarge => (413, "too_large"),
             Self::Idle => (408, "idle"),
             Self::Overloaded => (503, "overloaded"),
             Self::Stopping => (503, "restart"),
@@ -80,7 +76,6 @@ impl Error {
             Self::Auth(_) | Self::Scope(_) | Self::Origin(_) => CloseCode::Unauthorized,
             Self::HouseholdMismatch => CloseCode::HouseholdMismatch,
             Self::Frame(error) => CloseCode::from(*error),
-            Self::TooLarge => CloseCode::TooLarge,
             Self::Idle => CloseCode::Idle,
             Self::Overloaded => CloseCode::Overloaded,
             Self::Stopping => CloseCode::Restart,

@@ -76,7 +76,8 @@ pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: &Valu
 }
 
 impl IntoResponse for Error {
-    /// The one place where an error becomes an HTTP answer; what the store said is logged, not sent.
+    /// The one place where an error becomes an HTTP answer; what the store said is logged, not
+    /// sent.
     fn into_response(self) -> Response {
         let (status, code) = self.status();
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,8 +1,8 @@
 //! Finds or starts the room of a household, and lets idle rooms go.
 //!
 //! Invariants: a household has at most one room on this node; a room that was told of a connection
-//! either serves it or closes it with a code. Both rest on one rule: a room is joined, and leaves the
-//! map, under the same lock.
+//! either serves it or closes it with a code. Both rest on one rule: a room is joined, and leaves
+//! the map, under the same lock.
 
 use crate::limits::{INBOX_BYTES_MAX, Limits};
 use crate::outbox::Outbox;
@@ -20,8 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
 const FRAME_BYTES_MIN: usize = 128;
 
-/// What a room is told. The queue has no length limit of its own: a connection says one `Join` and one
-/// `Leave`, and each frame holds a share of the room's inbox, which is bounded in bytes.
+/// What a room is told. The queue has no length limit of its own: a connection says one `Join` and
+/// one `Leave`, and each frame holds a share of the room's inbox, which is bounded in bytes.
 pub(crate) enum RoomMessage {
     /// A connection said hello.
     Join {

@@ -1,7 +1,8 @@
 //! The edge server of Omega Sync: it carries what the core decides.
 //!
 //! `http` and `ws` move requests and frames, `hub` and `room` own one household each, `store` keeps
-//! bytes. `auth` alone sees tokens, `store::sqlite` alone writes SQL, and no module decides a merge.
+//! bytes. `auth` alone sees tokens, `store::sqlite` alone writes SQL, and no module decides a
+//! merge.
 
 pub mod auth;
 pub mod config;
@@ -84,8 +85,9 @@ impl Server {
         self.address
     }
 
-    /// Stops accepting, lets each room finish its commit, closes all sockets with `restart`, and closes
-    /// the store. Each step has its time limit, so that a disk that hangs can't hold the process.
+    /// Stops accepting, lets each room finish its commit, closes all sockets with `restart`, and
+    /// closes the store. Each step has its time limit, so that a disk that hangs can't hold the
+    /// process.
     pub async fn stop(self) -> Result<(), StartError> {
         self.stop.send_replace(true);
         if timeout(STOP_TIMEOUT, self.edge.hub.stop()).await.is_err() {

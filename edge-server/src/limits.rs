@@ -1,5 +1,5 @@
-//! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one closes
-//! a socket or refuses a request with a code; none is reached silently.
+//! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one
+//! closes a socket or refuses a request with a code; none is reached silently.
 
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ pub const PING_EVERY: Duration = Duration::from_secs(30);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a closed socket may take to read its close frame and answer it.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Largest message read into memory. It is above `FRAME_BYTES_MAX` so that a frame a little too large
-/// is read to its end, and its sender gets `too_large` and not a reset connection.
+/// Largest message read into memory. It is above `FRAME_BYTES_MAX` so that a frame a little too
+/// large is read to its end: the core refuses it, and its sender gets `too_large` and not a reset
+/// connection.
 pub const READ_BYTES_MAX: usize = 2 * omega_sync_core::message::FRAME_BYTES_MAX;
 /// Frames waiting to be written to one socket; more closes it with `slow`.
 pub const OUTBOX_FRAMES_MAX: usize = 1_024;

@@ -1,7 +1,7 @@
 //! Accepts TCP connections, serves HTTP/1.1 on them, and stops.
 //!
-//! A loop of our own because of two bounds that `axum::serve` has not: connections at a time, and time
-//! for a request's headers to arrive.
+//! A loop of our own because of two bounds that `axum::serve` has not: connections at a time, and
+//! time for a request's headers to arrive.
 
 use crate::limits::{CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT};
 use axum::Router;

@@ -79,7 +79,8 @@ impl Outbox {
 }
 
 impl OutboxReader {
-    /// Waits for what to do next. A room that ended without a word has failed: the client comes again.
+    /// Waits for what to do next. A room that ended without a word has failed: the client comes
+    /// again.
     pub(crate) async fn next(&mut self) -> Outgoing {
         match self.queue.recv().await {
             Some(outgoing) => outgoing,

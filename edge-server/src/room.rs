@@ -1,10 +1,10 @@
-//! One household while somebody is connected: a task that owns the core's [`Room`], so that no lock is
-//! needed around its state.
+//! One household while somebody is connected: a task that owns the core's [`Room`], so that no lock
+//! is needed around its state.
 //!
-//! It takes the inputs that wait, lets the core handle each, joins their commits into one, makes that
-//! durable, and only then carries out what the core wants sent. Invariant: no frame leaves before what
-//! it tells of is durable. While a commit is on its way the next inputs gather, so the busier a
-//! household is, the more updates share one fsync.
+//! It takes the inputs that wait, lets the core handle each, joins their commits into one, makes
+//! that durable, and only then carries out what the core wants sent. Invariant: no frame leaves
+//! before what it tells of is durable. While a commit is on its way the next inputs gather, so the
+//! busier a household is, the more updates share one fsync.
 
 use crate::hub::{RoomMessage, Seat};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX};

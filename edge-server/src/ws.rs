@@ -20,7 +20,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use omega_sync_core::message::{ClientFrame, CloseCode, FRAME_BYTES_MAX, Hello, SUBPROTOCOL};
+use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
@@ -198,8 +198,8 @@ async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration)
     }
 }
 
-/// Writes a frame and those that wait behind it, then flushes; returns the code to close with, if that
-/// came up.
+/// Writes a frame and those that wait behind it, then flushes; returns the code to close with, if
+/// that came up.
 async fn write_all(
     sink: &mut Sink,
     outbox: &mut OutboxReader,
@@ -238,7 +238,6 @@ async fn next_frame(stream: &mut Stream) -> Result<Bytes, End> {
 /// The frame in a message, `None` for a ping or pong.
 fn binary(message: Message) -> Result<Option<Bytes>, Error> {
     match message {
-        Message::Binary(frame) if frame.len() > FRAME_BYTES_MAX => Err(Error::TooLarge),
         Message::Binary(frame) => Ok(Some(frame)),
         Message::Text(_) => Err(Error::Malformed("frames are binary")),
         Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(None),
@@ -264,8 +263,8 @@ fn broken(error: &axum::Error) -> End {
     }
 }
 
-/// Says goodbye and gives the peer a moment to hear it: a socket dropped with unread bytes is reset,
-/// and a reset can overtake the close frame.
+/// Says goodbye and gives the peer a moment to hear it: a socket dropped with unread bytes is
+/// reset, and a reset can overtake the close frame.
 async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
     let (code, readable) = match end {
         End::Close(code) => (code, true),

@@ -1,6 +1,6 @@
 //! HMAC with SHA-256 for `jsonwebtoken`, and nothing else: a token with any other algorithm has no
-//! code here that could accept it. The library's own back ends would bring six more algorithms and a
-//! minute of build time.
+//! code here that could accept it. The library's own back ends would bring six more algorithms and
+//! a minute of build time.
 
 use hmac::{Hmac, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};

@@ -1,10 +1,10 @@
-//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one thread that writes and one that
-//! reads.
+//! The embedded store: SQLite in WAL mode with `synchronous=FULL`, one thread that writes and one
+//! that reads.
 //!
-//! The writer takes every commit that waits, of whatever household, and puts them into one transaction
-//! with a savepoint each: one fsync makes all of them durable, and a conflict undoes only its own.
-//! Invariant: an answer leaves only after the transaction's fsync. Throughput therefore grows with the
-//! load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
+//! The writer takes every commit that waits, of whatever household, and puts them into one
+//! transaction with a savepoint each: one fsync makes all of them durable, and a conflict undoes
+//! only its own. Invariant: an answer leaves only after the transaction's fsync. Throughput
+//! therefore grows with the load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
 
 mod database;
 

@@ -163,7 +163,8 @@ fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(classify)
 }
 
-/// Refuses what is not ours or too new, before anything is written, and returns the schema's version.
+/// Refuses what is not ours or too new, before anything is written, and returns the schema's
+/// version.
 fn recognise(connection: &Connection) -> Result<i64, StoreError> {
     let known = MIGRATIONS.len() as i64;
     let found = schema_version(connection)?;
