@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { installEngines, TESTED } from "../tests/engines/engines.mjs";
 import { build, wasmTools } from "./build.mjs";
-import { EDGE_BINARY, ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
+import { ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
 import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
@@ -27,9 +27,6 @@ const SUITES = [
 /** What the test runner reads to learn where the tests run. */
 const NODE = { WASM_BINDGEN_USE_NODE_EXPERIMENTAL: "1" };
 const BROWSER = { WASM_BINDGEN_USE_BROWSER: "1" };
-
-/** Said to every suite: where the server is that the build made. */
-const SUITE_ENV = { OMEGA_EDGE_BIN: EDGE_BINARY };
 
 main(async () => {
   const suites = chosen(process.argv.slice(2));
@@ -59,7 +56,7 @@ function chosen(names) {
 function rust() {
   const { cargo, env } = nativeToolchain();
   const args = ["test", "--locked", "--workspace", "--exclude", "omega-sync-wasm"];
-  return suite(cargo, args, { ...env, ...SUITE_ENV });
+  return suite(cargo, args, env);
 }
 
 function wasmBuild() {
@@ -85,7 +82,7 @@ async function node(folder) {
   const files = readdirSync(path).filter((file) => file.endsWith(".test.mjs"));
   if (files.length === 0) throw new Complaint(`no *.test.mjs in ${path}`);
   const args = ["--test", "--test-reporter=spec", ...files.sort().map((file) => join(path, file))];
-  return suite(process.execPath, args, { ...process.env, ...SUITE_ENV });
+  return suite(process.execPath, args, process.env);
 }
 
 /** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
