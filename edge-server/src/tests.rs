@@ -7,6 +7,7 @@ use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
 use crate::config::{JwtArgs, ServeArgs};
 use crate::limits::Limits;
+use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, Delta};
@@ -66,6 +67,10 @@ impl Home {
         server.stop().await.unwrap();
         let server = Server::start(&args(folder.path()), Limits::default()).await.unwrap();
         Self { folder, server }
+    }
+
+    fn intruder(&self) -> Intruder {
+        Intruder::open(&self.folder.path().join("store"))
     }
 
     async fn connect(&self) -> Socket {

@@ -7,6 +7,8 @@
 //! therefore grows with the load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
 
 mod database;
+#[cfg(test)]
+pub(crate) mod sabotage;
 
 use self::database::Database;
 use super::{Answer, Store, StoreError};

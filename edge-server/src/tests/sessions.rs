@@ -4,7 +4,6 @@ use super::*;
 use crate::auth::LEEWAY;
 use crate::store::sqlite::SqliteStore;
 use omega_sync_core::message::{FRAME_BYTES_MAX, read_update};
-use rusqlite::Connection;
 
 /// The code that a socket is closed with after it sent one message.
 async fn refused(home: &Home, message: Message) -> CloseCode {
@@ -249,10 +248,8 @@ async fn an_idle_room_leaves_memory_and_comes_back() {
 async fn a_store_that_fails_ends_the_room_and_recovers() {
     let home = home().await;
     let mut socket = home.join(1).await;
-    let database = home.folder.path().join("store/omega.sqlite3");
-    let intruder = Connection::open(&database).unwrap();
-    // As a backup tool that forgot to let go.
-    intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let intruder = home.intruder();
+    intruder.hold();
     socket.add(1, "tmdb:550").await;
     match socket.message().await {
         Some(Ok(Message::Close(Some(frame)))) => {
@@ -263,7 +260,7 @@ async fn a_store_that_fails_ends_the_room_and_recovers() {
     let (head, body) = home.get("/health").await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     assert!(body.contains(r#""store":"storage_unavailable""#), "{body}");
-    intruder.execute_batch("ROLLBACK").unwrap();
+    intruder.let_go();
     let mut socket = home.join(1).await;
     socket.add(1, "tmdb:550").await;
     assert!(matches!(ServerFrame::decode(&socket.frame().await), Ok(ServerFrame::Ack(..))));
@@ -274,8 +271,7 @@ async fn a_store_that_fails_ends_the_room_and_recovers() {
 async fn another_writer_makes_the_room_start_anew() {
     let home = home().await;
     let mut socket = home.join(1).await;
-    let intruder = Connection::open(home.folder.path().join("store/omega.sqlite3")).unwrap();
-    intruder.execute_batch("UPDATE household SET epoch = epoch + 1").unwrap();
+    home.intruder().change_epochs();
     socket.add(1, "tmdb:550").await;
     assert_eq!(socket.close().await, CloseCode::Restart);
     home.join(1).await;
@@ -288,8 +284,7 @@ async fn stored_bytes_that_can_not_be_read_close_their_household_only() {
     socket.add(1, "tmdb:550").await;
     socket.frame().await;
     let home = home.restart().await;
-    let damage = Connection::open(home.folder.path().join("store/omega.sqlite3")).unwrap();
-    damage.execute_batch("UPDATE log SET entry = x'ffff'").unwrap();
+    home.intruder().garble_log();
     let ours = hello(1, &token("home", "read")).encode();
     assert_eq!(refused(&home, binary(ours)).await, CloseCode::StorageUnavailable);
     let mut other = home.connect().await;
