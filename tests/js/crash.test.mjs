@@ -1,0 +1,74 @@
+// Power cuts of the server: what it acknowledged is there afterwards.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Edge } from "./edge.mjs";
+import { newHousehold, openTv, titles } from "./tv.mjs";
+import { eventually } from "./until.mjs";
+
+/** @param {import("node:test").TestContext} context */
+async function newEdge(context) {
+  const edge = await Edge.start();
+  context.after(() => edge.dispose());
+  return edge;
+}
+
+test("kill -9 between the ack and the restart loses nothing acknowledged", async (context) => {
+  const edge = await newEdge(context);
+  const household = newHousehold();
+  const living = await openTv(context, edge, household, "tv-living");
+  /** @type {string[]} */
+  const acknowledged = [];
+  for (let round = 0; round < 5; round += 1) {
+    for (const content of [`a:${round}`, `b:${round}`]) {
+      await living.watchlist.add(content);
+      acknowledged.push(content);
+    }
+    await living.flushed();
+    await edge.kill();
+    await eventually(living, "lost", () => living.status().state !== "live");
+    await edge.start();
+    // A TV that has never seen any of it: everything it shows comes from the server's disk.
+    const fresh = await openTv(context, edge, household, `tv-${round}`);
+    await eventually(fresh, "all acknowledged", () => titles(fresh).length === acknowledged.length);
+    assert.deepEqual(titles(fresh), acknowledged.slice().sort());
+    await fresh.close();
+    living.pause();
+    living.resume();
+    await eventually(living, "live again", () => living.status().state === "live");
+  }
+});
+
+test("writes in flight when the server dies arrive after its restart, once", async (context) => {
+  const edge = await newEdge(context);
+  const household = newHousehold();
+  const living = await openTv(context, edge, household, "tv-living");
+  const bedroom = await openTv(context, edge, household, "tv-bedroom");
+  await eventually(living, "live", () => living.status().state === "live");
+  const contents = Array.from({ length: 200 }, (_, at) => `tmdb:${at}`);
+  const writes = contents.map((content) => living.watchlist.add(content));
+  const acked = eventually(living, "first acks", () => living.pending < contents.length);
+  await Promise.all([...writes, acked]);
+  await edge.kill();
+  await living.watchlist.remove("tmdb:0");
+  await edge.start();
+  for (const tv of [living, bedroom]) {
+    tv.pause();
+    tv.resume();
+  }
+  await living.flushed();
+  await eventually(bedroom, "all", () => titles(bedroom).length === contents.length - 1);
+  assert.ok(!bedroom.watchlist.has("tmdb:0"));
+});
+
+test("a server that stops in order says so, and the TVs come back by themselves", async (context) => {
+  const edge = await newEdge(context);
+  const household = newHousehold();
+  const living = await openTv(context, edge, household, "tv-living");
+  await eventually(living, "live", () => living.status().state === "live");
+  await edge.stop();
+  await eventually(living, "told", () => living.status().closeReason === "restart");
+  await living.watchlist.add("tmdb:1");
+  await edge.start();
+  await living.flushed();
+  assert.equal(living.status().state, "live");
+});

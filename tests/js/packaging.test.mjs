@@ -1,0 +1,69 @@
+// What is published: complete, without globals, without syntax that old engines cannot parse.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import vm from "node:vm";
+import { PKG } from "../../scripts/paths.mjs";
+
+const manifest = JSON.parse(readFileSync(join(PKG, "package.json"), "utf8"));
+
+/** @param {string} name of a file in dist/ */
+function dist(name) {
+  return readFileSync(join(PKG, "dist", name), "utf8");
+}
+
+test("everything the manifest points to is packed", () => {
+  const output = execFileSync("npm", ["pack", "--dry-run", "--json"], {
+    cwd: PKG,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  /** @type {Array<{files: Array<{path: string}>}>} */
+  const packed = JSON.parse(output);
+  const files = new Set(packed[0]?.files.map((file) => `./${file.path}`));
+  const targets = Object.values(manifest.exports).flatMap((target) =>
+    typeof target === "string" ? [target] : Object.values(target),
+  );
+  for (const target of targets) assert.ok(files.has(target), `${target} is not packed`);
+  assert.ok(files.has("./dist/wasm-url.js"));
+});
+
+test("every type that the declarations import is packed", () => {
+  const seen = new Set(["dist/index.d.ts"]);
+  for (const file of seen) {
+    const text = readFileSync(join(PKG, file), "utf8");
+    for (const [, target = ""] of text.matchAll(/from "(\.[^"]+)\.js"/g)) {
+      const path = join(file, "..", `${target}.d.ts`);
+      assert.ok(existsSync(join(PKG, path)), `${file} imports ${path}`);
+      seen.add(path);
+    }
+  }
+  assert.ok(seen.size > 3);
+});
+
+test("there are no run-time dependencies", () => {
+  assert.equal(manifest.dependencies, undefined);
+});
+
+test("the single file adds one global and runs as a classic script", () => {
+  const context = vm.createContext({ TextDecoder, TextEncoder });
+  const before = new Set(Object.getOwnPropertyNames(context));
+  vm.runInContext(dist("omega-sync.iife.js"), context);
+  // `var` at the top of a script makes a property of the global object; anything else would too.
+  const added = Object.getOwnPropertyNames(context).filter((name) => !before.has(name));
+  assert.deepEqual(added, ["OmegaSync"]);
+  const shown = vm.runInContext("Object.keys(OmegaSync).sort()", context);
+  assert.deepEqual([...shown], ["MemoryStorage", "OmegaError", "open"]);
+});
+
+test("only the file that is loaded last has what Chromium 63 cannot parse", () => {
+  for (const name of ["index.js", "omega-sync.iife.js"]) {
+    const text = dist(name);
+    assert.ok(!text.includes("import.meta"), `${name} has import.meta`);
+    assert.ok(!/\bglobalThis\b/.test(text), `${name} uses globalThis`);
+    assert.ok(!/\bBigInt/.test(text), `${name} uses BigInt`);
+  }
+  assert.ok(dist("wasm-url.js").includes("import.meta.url"));
+});

@@ -1,0 +1,135 @@
+// Tokens that are no good: the status says why, the device keeps its data, a good one heals it.
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { Edge } from "./edge.mjs";
+import { newHousehold, openTv, titles } from "./tv.mjs";
+import { eventually } from "./until.mjs";
+
+/** @type {Edge} */
+let edge;
+before(async () => {
+  edge = await Edge.start();
+});
+after(() => edge.dispose());
+
+/** @param {object} header @param {object} claims */
+function sign(header, claims) {
+  const part = (/** @type {object} */ value) =>
+    Buffer.from(JSON.stringify(value)).toString("base64url");
+  const body = `${part(header)}.${part(claims)}`;
+  const secret = readFileSync(edge.secretFile, "utf8").trim();
+  return `${body}.${createHmac("sha256", secret).update(body).digest("base64url")}`;
+}
+
+/** Claims that are right for one household. @param {string} household */
+function claims(household) {
+  const now = Math.floor(Date.now() / 1000);
+  return {
+    iss: "omega-sync",
+    aud: "omega-edge",
+    sub: household,
+    did: "tv-living",
+    scope: "read write control",
+    iat: now,
+    nbf: now,
+    exp: now + 300,
+  };
+}
+
+const HS256 = { alg: "HS256", typ: "JWT" };
+
+test("the token made here is accepted, so that the refusals below mean something", async (context) => {
+  const household = newHousehold();
+  const token = sign(HS256, claims(household));
+  const tv = await openTv(context, edge, household, "tv-living", { token: async () => token });
+  await eventually(tv, "live", () => tv.status().state === "live");
+});
+
+/** @type {Array<{name: string, token: (household: string) => string}>} */
+const BAD = [
+  { name: "missing", token: () => "" },
+  { name: "garbage", token: () => "not.a.token" },
+  { name: "expired", token: (home) => sign(HS256, { ...claims(home), exp: 1_000_000_000 }) },
+  { name: "not valid yet", token: (home) => sign(HS256, { ...claims(home), nbf: 4_000_000_000 }) },
+  { name: "alg none", token: (home) => sign({ alg: "none" }, claims(home)).replace(/[^.]*$/, "") },
+  { name: "of another issuer", token: (home) => sign(HS256, { ...claims(home), iss: "other" }) },
+  { name: "for another service", token: (home) => sign(HS256, { ...claims(home), aud: "other" }) },
+];
+
+for (const bad of BAD) {
+  test(`a token that is ${bad.name}: unauthorized, and the data stays`, async (context) => {
+    const household = newHousehold();
+    let token = bad.token(household);
+    const options = { token: async () => token };
+    const tv = await openTv(context, edge, household, "tv-living", options);
+    await tv.watchlist.add("tmdb:1");
+    await eventually(tv, "refused", () => tv.status().closeReason === "unauthorized");
+    assert.equal(tv.pending, 1);
+    assert.deepEqual(titles(tv), ["tmdb:1"]);
+
+    token = edge.token(household, "tv-living");
+    tv.pause();
+    tv.resume();
+    await tv.flushed();
+    assert.equal(tv.status().state, "live");
+  });
+}
+
+test("a token of another household stops the client, which keeps its data", async (context) => {
+  const tv = await openTv(context, edge, newHousehold(), "tv-living", { household: "somewhere" });
+  await tv.watchlist.add("tmdb:1");
+  await eventually(tv, "stopped", () => tv.status().state === "stopped");
+  assert.equal(tv.status().closeReason, "household_mismatch");
+  assert.deepEqual(titles(tv), ["tmdb:1"]);
+});
+
+test("a token without the write scope: the write is rejected, told and taken", async (context) => {
+  const household = newHousehold();
+  const tv = await openTv(context, edge, household, "tv-living", {
+    token: async () => edge.token(household, "tv-living", "--scope", "read"),
+  });
+  await tv.watchlist.add("tmdb:1");
+  await eventually(tv, "rejected", () => tv.rejected().length === 1);
+  assert.deepEqual(titles(tv), []);
+  const wanted = [{ kind: "watchlist_add", profile: "", subject: "tmdb:1", reason: "forbidden" }];
+  assert.deepEqual(await tv.takeRejected(), wanted);
+  assert.equal(tv.status().rejected, 0);
+});
+
+test("a token function that fails is reported and asked again", async (context) => {
+  const household = newHousehold();
+  let asked = 0;
+  const tv = await openTv(context, edge, household, "tv-living", {
+    token: async () => {
+      asked += 1;
+      if (asked === 1) throw new Error("the app's back end is away");
+      return edge.token(household, "tv-living");
+    },
+  });
+  /** @type {string[]} */
+  const codes = [];
+  tv.on("error", (error) => codes.push(error.code));
+  await eventually(tv, "live", () => tv.status().state === "live");
+  assert.deepEqual(codes, ["token_failed"]);
+});
+
+test("a clock a day ahead is corrected by the handshake", async (context) => {
+  const household = newHousehold();
+  const day = 86_400_000;
+  const real = Date.now;
+  context.after(() => {
+    Date.now = real;
+  });
+  Date.now = () => real() + day;
+  const wrong = await openTv(context, edge, household, "tv-wrong");
+  await wrong.watchlist.add("tmdb:1");
+  await wrong.flushed();
+  assert.ok(Math.abs(wrong.status().offsetMs + day) < 5_000, `${wrong.status().offsetMs}`);
+  Date.now = real;
+  const right = await openTv(context, edge, household, "tv-right");
+  await eventually(right, "title", () => right.watchlist.has("tmdb:1"));
+  const [item] = right.watchlist.items();
+  assert.ok(Math.abs((item?.addedMs ?? 0) - real()) < 60_000);
+});
