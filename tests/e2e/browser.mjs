@@ -1,0 +1,74 @@
+// Chromium for the browser tests, and the demo in it.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { chromium } from "playwright-core";
+import { DEMO_DIST } from "../../scripts/paths.mjs";
+import { WAIT_MS } from "../js/until.mjs";
+
+/** @typedef {import("playwright-core").Page} Page */
+/** @typedef {import("playwright-core").FrameLocator} Tv */
+
+const FLAGS = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+  ...["--disable-background-networking", "--disable-component-update"],
+  // Playwright switches partitioned storage off, and without it a frame of another origin has none.
+  // The last flag of a kind wins, so this gives the frames what they have in a viewer's browser.
+  "--disable-features=Translate",
+];
+
+/** Types of the demo's files, for when the server that serves them is down. */
+const CONTENT_TYPES = new Map([
+  ["html", "text/html"],
+  ["js", "text/javascript"],
+  ["css", "text/css"],
+  ["wasm", "application/wasm"],
+]);
+
+/** A browser with a profile of its own; both are gone when the test ends. @param {import("node:test").TestContext} context */
+export async function openBrowser(context) {
+  const profile = mkdtempSync(join(tmpdir(), "omega-browser-"));
+  const browser = await chromium.launchPersistentContext(profile, {
+    executablePath: findChromium(),
+    args: FLAGS,
+    viewport: { width: 1920, height: 1080 },
+  });
+  browser.setDefaultTimeout(WAIT_MS);
+  context.after(async () => {
+    await browser.close();
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  });
+  return browser;
+}
+
+/** An uncaught exception in any of a page's frames fails the test. @param {Page} page @returns {Error[]} */
+export function uncaught(page) {
+  /** @type {Error[]} */
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error));
+  return errors;
+}
+
+/**
+ * Gives the demo's files to the browser in the server's place, so that a page can be loaded while
+ * the server is down. Everything else, tokens and sockets, still goes to the server.
+ * @param {import("playwright-core").BrowserContext} browser @param {number} port
+ */
+export async function serveFiles(browser, port) {
+  const any = new RegExp(`^http://(127\\.0\\.0\\.1|localhost):${port}/`);
+  await browser.route(any, async (route) => {
+    const { pathname } = new URL(route.request().url());
+    const file = join(DEMO_DIST, pathname === "/" ? "index.html" : pathname);
+    const contentType = CONTENT_TYPES.get(file.slice(file.lastIndexOf(".") + 1));
+    if (contentType === undefined || !existsSync(file)) await route.continue();
+    else await route.fulfill({ body: readFileSync(file), contentType });
+  });
+}
+
+/** `chromium` on the PATH. */
+function findChromium() {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const found = folders.map((folder) => join(folder, "chromium")).find((file) => existsSync(file));
+  if (found === undefined) throw new Error("chromium is not on the PATH: install it");
+  return found;
+}
