@@ -14,7 +14,9 @@ const FLAGS = [
   ...["--disable-background-networking", "--disable-component-update"],
   // Playwright switches partitioned storage off, and without it a frame of another origin has none.
   // The last flag of a kind wins, so this gives the frames what they have in a viewer's browser.
-  "--disable-features=Translate",
+  // A page that the test itself hands over has no address, so its sockets to this machine would be
+  // held back as access from afar.
+  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
 ];
 
 /** Types of the demo's files, for when the server that serves them is down. */
