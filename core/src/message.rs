@@ -86,6 +86,8 @@ pub struct Body<'a>(pub &'a [u8]);
 /// The server's answer to a hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
+    /// The number of the session that it opens.
+    pub session: u64,
     /// Whose household it is, by the token.
     pub household: HouseholdId,
     /// Its epoch.
@@ -343,6 +345,7 @@ impl Welcome {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = frame(TAG_WELCOME);
+        writer.varint(self.session);
         writer.bytes(self.household.as_str().as_bytes());
         writer.fixed64(self.epoch.0);
         writer.varint(self.server_time.0);
@@ -353,8 +356,10 @@ impl Welcome {
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let session = reader.varint()?;
         let household = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
         Ok(Self {
+            session,
             household: HouseholdId::new(household)
                 .map_err(|_| DecodeError::Invalid("household id"))?,
             epoch: EpochId(reader.fixed64()?),

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub const OUTBOX_OPERATIONS_MAX: usize = 10_000;
 /// A corrected time this close to a stamp leaves the stamp alone, in milliseconds.
 const CORRECTION_MIN_MS: u64 = 1_000;
+/// 2020: a wall clock that is corrected to a time before was set since.
+const EARLIEST_MS: u64 = 1_577_836_800_000;
 
 /// An operation and what is needed to correct its stamp later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +64,19 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// When an operation was really made: by the steady clock where it runs since then, else by the
-    /// wall clock; never after now.
+    /// When an operation was really made; never after now. The steady clock stands still in standby and
+    /// the wall clock may have been set meanwhile, so the earlier one counts, unless the wall clock says
+    /// that it was made long before what its author had seen.
     fn time_of(&self, pending: &Pending) -> UnixMillis {
+        let wall = pending.wall.shifted(self.offset_ms).0;
+        let plausible = wall >= EARLIEST_MS
+            && wall.saturating_add(crate::clock::DRIFT_MAX_MS) >= pending.floor.millis().0;
         let time = match pending.steady_ms {
-            Some(made) => self.server.0.saturating_sub(self.steady_ms.saturating_sub(made)),
-            None => pending.wall.shifted(self.offset_ms).0,
+            None => wall,
+            Some(made) => {
+                let steady = self.server.0.saturating_sub(self.steady_ms.saturating_sub(made));
+                if plausible { steady.min(wall) } else { steady }
+            }
         };
         UnixMillis(time.min(self.server.0))
     }
@@ -158,22 +167,27 @@ impl Outbox {
         self.sent_through = self.sent_through.max(through);
     }
 
-    /// After a handshake nothing that is left was taken, and no older session can deliver it any more:
-    /// operations are unsent again, coalesce, and get the stamps that a right clock would have given,
-    /// above `above` and in order.
+    /// After a handshake no older session can deliver anything any more. What may have left keeps its
+    /// stamp, because an earlier life of the database may have taken it and others may know it by that
+    /// name; but not what is so far ahead that no server took it. The rest coalesces and gets the stamps
+    /// that a right clock would have given, above `above` and in order.
     pub fn restart(&mut self, author: ReplicaId, above: Timestamp, correction: Correction) {
-        let entries = core::mem::take(self).entries;
+        let Self { entries, sent_through, .. } = core::mem::take(self);
         let mut last = above;
         for mut pending in entries.into_values() {
             let old = pending.operation.timestamp;
+            let credible = crate::clock::check_drift(correction.server, old).is_ok();
+            if old <= sent_through && old > last && credible {
+                last = old;
+                self.push(author, pending);
+                self.mark_sent(old);
+                continue;
+            }
             let time = correction.time_of(&pending);
             let stamp = if old.millis().0.abs_diff(time.0) <= CORRECTION_MIN_MS {
                 old
             } else {
-                let seen = pending.floor;
-                let credible = crate::clock::check_drift(correction.server, seen).is_ok();
-                let floor = if credible { seen.next() } else { Timestamp::ZERO };
-                Timestamp::new(time, 0).max(floor)
+                Timestamp::new(time, 0).max(pending.floor.next())
             };
             last = stamp.max(last.next());
             pending.operation.timestamp = last;
@@ -189,9 +203,9 @@ impl Outbox {
         }
     }
 
-    /// Operations that never left, oldest first.
-    pub fn unsent(&self) -> impl Iterator<Item = &Operation> {
-        self.entries.range(self.sent_through.next()..).map(|(_, pending)| &pending.operation)
+    /// Operations above a stamp, oldest first.
+    pub fn above(&self, stamp: Timestamp) -> impl Iterator<Item = &Operation> {
+        self.entries.range(stamp.next()..).map(|(_, pending)| &pending.operation)
     }
 
     /// All operations, oldest first.

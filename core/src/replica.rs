@@ -152,7 +152,8 @@ impl Replica {
             Intent::NameProfile(profile, name) => (profile, Change::NameProfile(name)),
             Intent::DeleteProfile(profile) => (profile, Change::DeleteProfile),
         };
-        let floor = self.clock.last();
+        let seen = self.confirmed.seen().iter().map(|(_, through)| through);
+        let floor = seen.max().unwrap_or_default();
         let timestamp = self.clock.tick(self.wall(now.unix));
         let operation = Operation { timestamp, profile, change };
         let steady_ms = Some(now.steady_ms);
@@ -226,7 +227,7 @@ impl Replica {
         let same = |digest: u32| taken.digest == 0 || digest == 0 || taken.digest == digest;
         if taken.through < self.acked.through {
             // The server lost what it had acknowledged: only a restored backup may do that.
-            return !same_epoch;
+            return !same_epoch || self.owes_offer;
         }
         if taken.through == self.acked.through {
             return !same_epoch || same(self.acked.digest);
@@ -305,7 +306,9 @@ impl Replica {
         }
         let mut changed = self.confirmed.all_parts();
         if self.owes_offer {
-            self.confirmed.join(state);
+            let mut joined = self.confirmed.clone();
+            joined.join(state.clone());
+            self.confirmed = if joined.check_limits().is_ok() { joined } else { state };
         } else {
             self.confirmed = state;
         }

@@ -6,7 +6,8 @@ use omega_sync_tests::world::World;
 
 #[test]
 fn households_come_to_rest_with_nothing_lost() {
-    for seed in 0..150 {
+    // The last three found that the answer to an older hello was believed.
+    for seed in (0..400).chain([1316, 1836, 2437]) {
         let mut world = World::new(seed, 2 + (seed % 3) as usize, Faults::ALL);
         live_through(&mut world, 1_500);
     }

@@ -53,29 +53,56 @@ impl Household {
             let replica = ReplicaId(reader.fixed64()?);
             ascending(dots.replicas.last(), &replica, "order of replicas")?;
             dots.replicas.push(replica);
-            seen.raise(replica, read_stamp(reader, &mut dots.last)?);
+            let through = read_stamp(reader, &mut dots.last)?;
+            if through == Timestamp::ZERO {
+                return Err(DecodeError::Invalid("replica of which nothing was seen"));
+            }
+            seen.raise(replica, through);
         }
         let mut household =
             Self { seen, profiles: Default::default(), deleted: Default::default() };
         for _ in 0..reader.count(PROFILES_EVER_MAX, "PROFILES_EVER_MAX")? {
             let id = ProfileId(reader.fixed64()?);
             ascending(household.deleted.last(), &id, "order of deleted profiles")?;
+            if id == ProfileId::DEFAULT {
+                return Err(DecodeError::Invalid("deleted default profile"));
+            }
             household.deleted.insert(id);
         }
         for _ in 0..reader.count(PROFILES_MAX, "PROFILES_MAX")? {
             let id = ProfileId(reader.varint()?);
             let last = household.profiles.last_key_value().map(|(last, _)| last);
             ascending(last, &id, "order of profiles")?;
+            if household.deleted.contains(&id) {
+                return Err(DecodeError::Invalid("profile that was deleted"));
+            }
             let profile = Profile::decode(reader, &mut dots, &household.seen)?;
             household.profiles.insert(id, profile);
         }
-        if household.entries() > ENTRIES_MAX {
-            return Err(DecodeError::Limit("ENTRIES_MAX"));
-        }
+        household.check_limits()?;
         if !household.profiles.contains_key(&ProfileId::DEFAULT) {
             return Err(DecodeError::Invalid("state without the default profile"));
         }
         Ok(household)
+    }
+}
+
+impl Household {
+    /// An error when this state could not be read again.
+    pub fn check_limits(&self) -> Result<(), DecodeError> {
+        let adds = |p: &Profile| p.watchlist.iter().map(|(_, live)| live.len()).max();
+        let most_adds = self.profiles.values().filter_map(adds).max().unwrap_or(0);
+        let limits = [
+            (self.seen.len(), REPLICAS_MAX, "REPLICAS_MAX"),
+            (self.deleted.len(), PROFILES_EVER_MAX, "PROFILES_EVER_MAX"),
+            (self.profiles.len(), PROFILES_MAX, "PROFILES_MAX"),
+            (self.entries(), ENTRIES_MAX, "ENTRIES_MAX"),
+            (most_adds, OBSERVED_MAX, "OBSERVED_MAX"),
+        ];
+        match limits.iter().find(|(count, max, _)| count > max) {
+            Some((_, _, name)) => Err(DecodeError::Limit(name)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -129,7 +156,7 @@ impl Profile {
         let mut last = None;
         for _ in 0..reader.count(ENTRIES_MAX, "ENTRIES_MAX")? {
             let content = read_content(reader, &mut last)?;
-            let count = reader.count(OBSERVED_MAX + 1, "OBSERVED_MAX")?;
+            let count = reader.count(OBSERVED_MAX, "OBSERVED_MAX")?;
             if count == 0 {
                 return Err(DecodeError::Invalid("watchlist entry without an add"));
             }

@@ -3,7 +3,7 @@
 use super::Replica;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
-use crate::household::{Change, Progress};
+use crate::household::{Change, OBSERVED_MAX, Progress};
 use crate::id::{ContentId, ProfileId};
 use crate::outbox::List;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,8 @@ impl Replica {
                 dots.push(self.dot(operation.timestamp));
             }
         }
+        // One operation can name so many; what is left stays live and visible.
+        dots.truncate(OBSERVED_MAX);
         dots
     }
 

@@ -116,6 +116,8 @@ struct Connection {
     next_delta: u8,
     next_stream: u8,
     in_flight: VecDeque<(u8, crate::clock::Timestamp)>,
+    /// Up to where operations left on this connection.
+    sent: crate::clock::Timestamp,
     caught_up: bool,
     heard_ms: u64,
     pinged_ms: Option<u64>,
@@ -262,9 +264,14 @@ impl Client {
     }
 
     fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
-        if let Link::Open(connection) = &mut self.link {
-            connection.heard_ms = now.steady_ms;
-            connection.pinged_ms = None;
+        match &mut self.link {
+            Link::Open(connection) => {
+                connection.heard_ms = now.steady_ms;
+                connection.pinged_ms = None;
+            }
+            Link::Greeting(_) => {}
+            // From a socket that is not wanted any more.
+            _ => return,
         }
         let fault = match ServerFrame::decode(bytes) {
             Ok(frame) => self.receive(now, frame, outputs).err(),
@@ -290,6 +297,10 @@ impl Client {
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         if let (Link::Greeting(_), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
+            if welcome.session != self.replica.session_number() {
+                // An answer to an earlier hello: what it says may be out of date.
+                return Err(Fault::Resync);
+            }
             let before = self.replica.rejected().len();
             let changed = self.replica.welcome(now, welcome).map_err(|_| Fault::Renew)?;
             self.store_image(outputs);
@@ -375,7 +386,8 @@ impl Client {
             }
             let mut bytes = 0;
             let mut operations = Vec::new();
-            for operation in self.replica.outbox().unsent().take(DELTA_OPERATIONS_MAX) {
+            for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX)
+            {
                 bytes += operation.bytes_bound();
                 if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
                     break;
@@ -388,6 +400,7 @@ impl Client {
             let delta = Delta { replica: self.replica.id(), through, operations };
             let number = connection.number();
             connection.in_flight.push_back((number, through));
+            connection.sent = through;
             let frame = ClientFrame::delta(number, &delta, &mut connection.up);
             let record = self.replica.mark_sent(through);
             self.append(record, outputs);
@@ -425,11 +438,11 @@ impl Client {
                 self.retry(now);
             }
             Link::Open(connection) => match connection.pinged_ms {
-                Some(pinged) if pinged + ANSWER_TIMEOUT_MS <= steady_ms => {
+                Some(pinged) if pinged.saturating_add(ANSWER_TIMEOUT_MS) <= steady_ms => {
                     self.disconnect(outputs);
                     self.retry(now);
                 }
-                None if connection.heard_ms + PING_AFTER_MS <= steady_ms => {
+                None if connection.heard_ms.saturating_add(PING_AFTER_MS) <= steady_ms => {
                     connection.pinged_ms = Some(steady_ms);
                     outputs.push(Output::Send(ClientFrame::ping()));
                 }
@@ -459,8 +472,8 @@ impl Client {
             Link::Offline | Link::Stopped => return,
             Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at) => *at,
             Link::Open(connection) => match connection.pinged_ms {
-                Some(pinged) => pinged + ANSWER_TIMEOUT_MS,
-                None => connection.heard_ms + PING_AFTER_MS,
+                Some(pinged) => pinged.saturating_add(ANSWER_TIMEOUT_MS),
+                None => connection.heard_ms.saturating_add(PING_AFTER_MS),
             },
         };
         outputs.push(Output::Wake(due.saturating_sub(now.steady_ms)));
@@ -517,6 +530,7 @@ impl Connection {
             next_delta: 1,
             next_stream: 1,
             in_flight: VecDeque::new(),
+            sent: crate::clock::Timestamp::ZERO,
             caught_up: false,
             heard_ms: now.steady_ms,
             pinged_ms: None,

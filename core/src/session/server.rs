@@ -14,9 +14,10 @@ use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
 use crate::household::{Household, REPLICAS_MAX, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Taken, UPDATE_DELTAS_MAX, VOIDS_MAX, Welcome,
-    read_delta,
+    Ack, ClientFrame, CloseCode, FRAME_BYTES_MAX, Hello, ServerFrame, Taken, UPDATE_DELTAS_MAX,
+    VOIDS_MAX, Welcome, read_delta,
 };
+use crate::replica::Cursor;
 use std::collections::{BTreeMap, VecDeque};
 use stored::Row;
 
@@ -152,6 +153,11 @@ impl Room {
         if hello.household.as_ref().is_some_and(|household| *household != self.id) {
             return Err(CloseCode::HouseholdMismatch);
         }
+        let ahead = |cursor: &Cursor| cursor.epoch == self.epoch && cursor.version > self.version;
+        if hello.cursor.as_ref().is_some_and(ahead) {
+            // This database was put back without a new epoch. Going on would lose what devices know.
+            return Err(CloseCode::StorageUnavailable);
+        }
         if !self.rows.contains_key(&hello.replica) {
             if same_epoch && hello.acked > Timestamp::ZERO {
                 return Err(CloseCode::StaleSession);
@@ -176,7 +182,8 @@ impl Room {
         outputs.push(RoomOutput::Persist(self.commit(hello.replica)));
         let taken = Taken { through: self.household.seen().of(hello.replica), digest };
         let (household, epoch) = (self.id.clone(), self.epoch);
-        let welcome = Welcome { household, epoch, server_time: now, taken, voids };
+        let session = hello.session.number;
+        let welcome = Welcome { session, household, epoch, server_time: now, taken, voids };
         outputs.push(RoomOutput::Send(id, welcome.encode()));
         let mut connection = Connection {
             replica: hello.replica,
@@ -204,7 +211,8 @@ impl Room {
         });
     }
 
-    /// Brings a connection from a version to ours: by the log where it reaches back, else whole.
+    /// Brings a connection from a version to ours: by the log where it reaches back and is not longer
+    /// than any state, else whole.
     fn catch_up(
         &self,
         id: ConnectionId,
@@ -213,7 +221,14 @@ impl Room {
         outputs: &mut Vec<RoomOutput>,
     ) {
         let floor = self.version - self.log.len() as u64;
-        let Some(known) = known.filter(|known| (floor..=self.version).contains(known)) else {
+        let missing_bytes = |known: u64| {
+            let missing = self.log.range((known - floor) as usize..);
+            missing.map(|(_, delta)| delta.bytes_bound()).sum::<usize>()
+        };
+        let reaches = |known: &u64| {
+            (floor..=self.version).contains(known) && missing_bytes(*known) <= FRAME_BYTES_MAX
+        };
+        let Some(known) = known.filter(reaches) else {
             let number = connection.number();
             let frame = ServerFrame::snapshot(number, self.version, &self.household);
             outputs.push(RoomOutput::Send(id, frame));
@@ -285,12 +300,21 @@ impl Room {
     ) -> Result<(), CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
         let Delta { replica, through, operations } = delta;
-        check_drift(now, through).map_err(|_| CloseCode::Drift)?;
+        // A clock of ours that was ahead once must not lock the household out: the next stamp after
+        // the highest is always good.
+        let seen = self.household.seen().iter().map(|(_, through)| through.millis());
+        let top = seen.max().unwrap_or_default();
+        if through.millis() > top.shifted(1) {
+            check_drift(now, through).map_err(|_| CloseCode::Drift)?;
+        }
         let known = self.household.seen().of(replica);
         if through <= known {
             let ack = Ack { delta: number, advances: false, voids: Vec::new() };
             outputs.push(RoomOutput::Send(id, ServerFrame::ack(connection.number(), &ack)));
             return Ok(());
+        }
+        if known == Timestamp::ZERO && self.household.seen().len() >= REPLICAS_MAX {
+            return Err(CloseCode::Overloaded);
         }
         let row = self.rows.entry(replica).or_default();
         if row.voids.len() + operations.len() > VOIDS_MAX {
@@ -372,18 +396,15 @@ impl Room {
             return Err(CloseCode::Malformed);
         }
         if !connection.may_write {
-            outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-            return Ok(());
+            return self.decline(id, outputs);
         }
         for (_, through) in state.seen().iter() {
             check_drift(now, through).map_err(|_| CloseCode::Drift)?;
         }
         let mut joined = self.household.clone();
         joined.join(state);
-        let fits = joined.entries() <= crate::household::ENTRIES_MAX
-            && joined.seen().len() <= REPLICAS_MAX;
-        if !fits {
-            return Err(CloseCode::Overloaded);
+        if joined.check_limits().is_err() {
+            return self.decline(id, outputs);
         }
         if joined == self.household {
             outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
@@ -416,6 +437,20 @@ impl Room {
             let frame = ServerFrame::snapshot(number, self.version, &self.household);
             outputs.push(RoomOutput::Send(id, frame));
         }
+        Ok(())
+    }
+
+    /// Ends an offer that is not taken: the device goes on with what is here.
+    fn decline(
+        &mut self,
+        id: ConnectionId,
+        outputs: &mut Vec<RoomOutput>,
+    ) -> Result<(), CloseCode> {
+        let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
+        outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
+        let number = connection.number();
+        let frame = ServerFrame::snapshot(number, self.version, &self.household);
+        outputs.push(RoomOutput::Send(id, frame));
         Ok(())
     }
 

@@ -126,7 +126,10 @@ impl Room {
             if *version > stored.snapshot_version {
                 household.merge(&delta);
             }
-            let gap = log.back().is_some_and(|(last, _)| last + 1 != *version);
+            let gap = match log.back() {
+                Some((last, _)) => last + 1 != *version,
+                None => *version == 0 || *version > stored.snapshot_version + 1,
+            };
             if gap || *version > stored.version {
                 return Err(DecodeError::Invalid("versions of the log"));
             }
