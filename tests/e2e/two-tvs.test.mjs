@@ -57,7 +57,9 @@ class TvSet {
 
   /** Presses keys of this TV's remote. @param {string[]} keys */
   async press(...keys) {
-    await this.page.locator(`[data-testid=${this.name}]`).focus();
+    // A click beside the screen gives it the keys, as for a person.
+    await this.tv.getByRole("heading", { name: "Events" }).click();
+    await this.tv.locator("body.watched").waitFor();
     for (const key of keys) await this.page.keyboard.press(key);
   }
 
