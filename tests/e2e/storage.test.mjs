@@ -19,6 +19,7 @@ async function oneTv(context) {
   const address = `${edge.address}/tv.html?device=${DEVICE}&household=${newHousehold()}`;
   const page = browser.pages()[0] ?? (await browser.newPage());
   const errors = uncaught(page);
+  await page.bringToFront();
   await page.goto(address);
   await says(page, "state", "live");
   return { edge, browser, page, address, errors };

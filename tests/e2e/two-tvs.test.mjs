@@ -118,6 +118,8 @@ async function livingRoom(context) {
   const browser = await openBrowser(context);
   const page = browser.pages()[0] ?? (await browser.newPage());
   const errors = uncaught(page);
+  // A page behind another one never gets the keys.
+  await page.bringToFront();
   await page.goto(edge.address);
   const living = new TvSet(page, "tv-living");
   const bedroom = new TvSet(page, "tv-bedroom");
