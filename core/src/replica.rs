@@ -197,11 +197,17 @@ impl Replica {
         Record::Sent(through)
     }
 
-    /// Settles everything with the server's answer to a hello. Store the whole replica afterwards.
+    /// Settles everything with the server's answer to a hello, `waited_ms` after it left. Store the
+    /// whole replica afterwards.
     ///
     /// # Errors
     /// [`Mismatch`]: nothing has changed; call [`Replica::renew`].
-    pub fn welcome(&mut self, now: Now, welcome: &Welcome) -> Result<Changed, Mismatch> {
+    pub fn welcome(
+        &mut self,
+        now: Now,
+        waited_ms: u64,
+        welcome: &Welcome,
+    ) -> Result<Changed, Mismatch> {
         let same_epoch = self.epoch == Some(welcome.epoch);
         if !self.remembers(welcome.taken, same_epoch) {
             return Err(Mismatch);
@@ -213,9 +219,12 @@ impl Replica {
         self.owes_offer |= self.epoch.is_some() && !same_epoch;
         self.epoch = Some(welcome.epoch);
         self.household = Some(welcome.household.clone());
-        let server = welcome.server_time;
-        self.offset_ms = (server.0 as i64).wrapping_sub(now.unix.0 as i64);
-        let correction = Correction { server, offset_ms: self.offset_ms, steady_ms: now.steady_ms };
+        self.offset_ms = offset_ms(now, waited_ms, welcome.server_time);
+        let correction = Correction {
+            server: self.wall(now.unix),
+            offset_ms: self.offset_ms,
+            steady_ms: now.steady_ms,
+        };
         self.outbox.restart(self.id, self.acked.through.max(welcome.taken.through), correction);
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let last = seen.max().unwrap_or_default().max(self.outbox.last());
@@ -402,4 +411,14 @@ impl Replica {
     pub fn rejected(&self) -> &[Rejected] {
         &self.rejected
     }
+}
+
+/// What to add to this device's clock, in milliseconds. The server read its clock at some moment
+/// between the hello and now, so all that is known is an interval (Cristian, "Probabilistic clock
+/// synchronization", 1989). The value nearest to zero is taken: a clock that may be right is left
+/// alone, and two right clocks agree however slow their answers were.
+fn offset_ms(now: Now, waited_ms: u64, server: UnixMillis) -> i64 {
+    let low = (server.0 as i64).wrapping_sub(now.unix.0 as i64);
+    let high = low.saturating_add_unsigned(waited_ms);
+    0.clamp(low, high)
 }

@@ -305,3 +305,35 @@ fn a_steady_clock_from_any_start() {
         }
     }
 }
+
+/// The offset that a TV measures when its clock is `skew_ms` off and the answer takes `answer_ms`.
+fn measured_offset_ms(skew_ms: i64, answer_ms: u64) -> i64 {
+    let mut tv = Client::load(&[], None, [1; 16]).expect("new").client;
+    let at = |passed_ms: u64| Now {
+        unix: UnixMillis((TODAY_MS + passed_ms).saturating_add_signed(skew_ms)),
+        steady_ms: passed_ms,
+    };
+    tv.handle(at(0), Input::Online);
+    let mut room = Room::create(household(), EpochId(1));
+    for output in tv.handle(at(0), Input::Opened(String::new())) {
+        let Output::Send(frame) = output else { continue };
+        let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(&frame) else { panic!("a hello") };
+        let input = RoomInput::Hello { connection: ConnectionId(1), hello, may_write: true };
+        for output in room.handle(UnixMillis(TODAY_MS), input) {
+            if let RoomOutput::Send(_, frame) = output {
+                tv.handle(at(answer_ms), Input::Frame(&frame));
+            }
+        }
+    }
+    tv.replica().offset_ms()
+}
+
+#[test]
+fn a_slow_answer_does_not_move_a_right_clock() {
+    assert_eq!(measured_offset_ms(0, 0), 0);
+    assert_eq!(measured_offset_ms(0, 900), 0);
+    let day = measured_offset_ms(DAY_MS, 900);
+    assert!((-DAY_MS - 900..=-DAY_MS).contains(&day), "{day}");
+    let behind = measured_offset_ms(-DAY_MS, 900);
+    assert!((DAY_MS - 900..=DAY_MS).contains(&behind), "{behind}");
+}

@@ -296,13 +296,16 @@ impl Client {
         frame: ServerFrame,
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        if let (Link::Greeting(_), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
+        if let (Link::Greeting(until), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
             if welcome.session != self.replica.session_number() {
                 // An answer to an earlier hello: what it says may be out of date.
                 return Err(Fault::Resync);
             }
             let before = self.replica.rejected().len();
-            let changed = self.replica.welcome(now, welcome).map_err(|_| Fault::Renew)?;
+            let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
+            let waited_ms = now.steady_ms.saturating_sub(left_ms);
+            let welcomed = self.replica.welcome(now, waited_ms, welcome);
+            let changed = welcomed.map_err(|_| Fault::Renew)?;
             self.store_image(outputs);
             let mut connection = Connection::new(now);
             if self.replica.owes_offer() {
