@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
-import { eventually } from "./until.mjs";
+import { eventually, until } from "./until.mjs";
 
 /** @type {Edge} */
 let edge;
@@ -76,6 +76,9 @@ test("changes made on both while one is unplugged converge", async (context) => 
   await bedroom.watchlist.remove("tmdb:1");
   await bedroom.watchlist.add("tmdb:3");
   await bedroom.progress.set("tmdb:2", { positionSeconds: 60, durationSeconds: 600 });
+  // Within one millisecond neither TV would be the later one, and the replica id would decide.
+  const noted = Date.now();
+  await until("the clock has moved on", () => Date.now() > noted);
   await living.watchlist.remove("tmdb:2");
   await living.watchlist.add("tmdb:4");
   await living.progress.set("tmdb:2", { positionSeconds: 90, durationSeconds: 600 });
