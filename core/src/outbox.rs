@@ -1,9 +1,9 @@
 //! Operations of this replica that the server has not acknowledged.
 //!
-//! Invariant: an operation that may have been sent stays as it is until the server's word on it; only
-//! operations that never left are coalesced, at most one is kept for each title and list. So what the
-//! server takes is always something this replica still holds, and confirmed state here is exactly the
-//! server's.
+//! Invariant: an operation that may have been sent stays as it is, name and all, until it is
+//! acknowledged (or is so far ahead that no server took it); only operations that never left are
+//! coalesced, at most one is kept for each title and list. So what the server takes is always something
+//! this replica still holds, and confirmed state here is exactly the server's.
 
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
