@@ -1,4 +1,5 @@
-//! The shared document of a household: profiles, each with a watchlist and viewing progress.
+//! The shared document of a household: profiles, each with a watchlist and viewing progress, and what
+//! its devices say of themselves.
 //!
 //! An [`Operation`] is a user's intent with its stamp. The server puts all operations of a household in
 //! one order and everybody applies them in that order, so an operation arrives after everything its
@@ -8,8 +9,17 @@
 //! Invariants: an operation at or below what the household has seen of its author changes nothing, so
 //! every operation may be repeated; a deleted profile never comes back.
 
+mod device;
+mod difference;
+mod field;
+mod history;
 pub(crate) mod snapshot;
 
+pub use device::{
+    Capabilities, DEVICE_TEXT_BYTES_MAX, DEVICES_MAX, DeviceRecord, DeviceType, Resolution,
+};
+pub use difference::DIFFERENCE_BYTES_MAX;
+pub use history::{GONE_MAX, History, Key, Touch, Touched};
 pub use snapshot::STATE_VERSION;
 
 use crate::causal::{Dot, VersionVector};
@@ -17,7 +27,7 @@ use crate::clock::Timestamp;
 use crate::crdt::lww::{LwwMap, LwwRegister};
 use crate::crdt::orset::OrSet;
 use crate::delta::Delta;
-use crate::id::{ContentId, ProfileId, ReplicaId};
+use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Live adds and progress entries of all profiles together: what a snapshot frame can hold.
@@ -101,6 +111,8 @@ pub enum Intent {
     NameProfile(ProfileId, String),
     /// Delete a profile and everything on its shelf, for good.
     DeleteProfile(ProfileId),
+    /// Note what a device says of itself; `None` takes it off the list.
+    DescribeDevice(DeviceId, Option<DeviceRecord>),
 }
 
 /// One stamped change. With its author's replica id the stamp is its name, a [`Dot`].
@@ -108,7 +120,7 @@ pub enum Intent {
 pub struct Operation {
     /// When, by the author's hybrid logical clock.
     pub timestamp: Timestamp,
-    /// On which shelf.
+    /// On which shelf; the default one for [`Change::Device`], which is on none.
     pub profile: ProfileId,
     /// What changes.
     pub change: Change,
@@ -127,6 +139,8 @@ pub enum Change {
     NameProfile(String),
     /// Deletes the profile.
     DeleteProfile,
+    /// Sets what a device says of itself.
+    Device(DeviceId, Option<DeviceRecord>),
 }
 
 /// Why the server refused an operation for good.
@@ -175,6 +189,8 @@ pub enum Part {
     Watchlist(ProfileId),
     /// One profile's progress.
     Progress(ProfileId),
+    /// The list of devices.
+    Devices,
 }
 
 /// The parts that changed.
@@ -203,6 +219,12 @@ impl Profile {
     pub fn progress(&self) -> &LwwMap<ContentId, Option<Progress>> {
         &self.progress
     }
+
+    /// The titles of both, some twice.
+    fn titles(&self) -> impl Iterator<Item = &ContentId> {
+        let watchlist = self.watchlist.iter().map(|(content, _)| content);
+        watchlist.chain(self.progress.iter().map(|(content, _)| content))
+    }
 }
 
 /// A household's state as one replica or the server has confirmed it.
@@ -211,6 +233,7 @@ pub struct Household {
     seen: VersionVector,
     profiles: BTreeMap<ProfileId, Profile>,
     deleted: BTreeSet<ProfileId>,
+    devices: LwwMap<DeviceId, Option<DeviceRecord>>,
 }
 
 impl Default for Household {
@@ -219,6 +242,7 @@ impl Default for Household {
             seen: VersionVector::default(),
             profiles: BTreeMap::from([(ProfileId::DEFAULT, Profile::default())]),
             deleted: BTreeSet::new(),
+            devices: LwwMap::default(),
         }
     }
 }
@@ -235,7 +259,7 @@ impl Household {
                 self.apply(delta.replica, operation, &mut changed);
             }
         }
-        self.seen.raise(delta.replica, delta.through);
+        self.cover(delta.replica, delta.through);
         changed
     }
 
@@ -243,6 +267,12 @@ impl Household {
         let Operation { timestamp, profile, ref change } = *operation;
         let dot = Dot { timestamp, replica };
         self.seen.raise(replica, timestamp);
+        if let Change::Device(device, value) = change {
+            if self.devices.set(device.clone(), dot, value.clone()) {
+                changed.insert(Part::Devices);
+            }
+            return;
+        }
         if self.deleted.contains(&profile) {
             return;
         }
@@ -279,7 +309,7 @@ impl Household {
                 }
                 changed.insert(Part::Profiles);
             }
-            Change::DeleteProfile => {}
+            Change::DeleteProfile | Change::Device(..) => {}
         }
     }
 
@@ -303,6 +333,7 @@ impl Household {
                 (a, b) => a.or(b),
             };
         }
+        self.devices.join(other.devices, &self.seen, &other.seen);
         self.deleted.extend(other.deleted);
         self.profiles.retain(|id, _| !self.deleted.contains(id));
         self.seen.join(&other.seen);
@@ -311,6 +342,10 @@ impl Household {
     /// Whether the server takes this operation, or why it voids it.
     pub fn check(&self, operation: &Operation) -> Result<(), VoidReason> {
         let profile = operation.profile;
+        if let Change::Device(device, _) = &operation.change {
+            let full = self.devices.len() >= DEVICES_MAX && self.devices.get(device).is_none();
+            return if full { Err(VoidReason::HouseholdFull) } else { Ok(()) };
+        }
         if self.deleted.contains(&profile) {
             return Err(VoidReason::ProfileDeleted);
         }
@@ -343,7 +378,9 @@ impl Household {
 
     /// Notes that everything of `replica` up to `through` is settled, as by a delta without operations.
     pub fn cover(&mut self, replica: ReplicaId, through: Timestamp) {
-        self.seen.raise(replica, through);
+        if through > Timestamp::ZERO {
+            self.seen.raise(replica, through);
+        }
     }
 
     /// What this state has seen.
@@ -361,6 +398,11 @@ impl Household {
         self.profiles.iter().map(|(&id, profile)| (id, profile))
     }
 
+    /// What its devices say of themselves; `None` for one taken off the list.
+    pub fn devices(&self) -> &LwwMap<DeviceId, Option<DeviceRecord>> {
+        &self.devices
+    }
+
     /// Whether a profile was deleted.
     pub fn is_deleted(&self, id: ProfileId) -> bool {
         self.deleted.contains(&id)
@@ -375,7 +417,7 @@ impl Household {
     /// Every part a screen may show.
     pub fn all_parts(&self) -> Changed {
         let parts = |&id| [Part::Watchlist(id), Part::Progress(id)];
-        self.profiles.keys().flat_map(parts).chain([Part::Profiles]).collect()
+        self.profiles.keys().flat_map(parts).chain([Part::Profiles, Part::Devices]).collect()
     }
 }
 
@@ -388,6 +430,7 @@ impl Intent {
             }
             Self::Progress(profile, _, _) => Changed::from([Part::Progress(*profile)]),
             Self::NameProfile(_, _) => Changed::from([Part::Profiles]),
+            Self::DescribeDevice(_, _) => Changed::from([Part::Devices]),
             Self::DeleteProfile(profile) => {
                 Changed::from([Part::Profiles, Part::Watchlist(*profile), Part::Progress(*profile)])
             }

@@ -1,6 +1,6 @@
 //! Names of things: each its own type, parsed once at the border, and the random bits they come from.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Reader, Writer, checksum};
 use thiserror::Error;
 
 /// Longest content id in bytes.
@@ -80,8 +80,22 @@ random_id!(
     EpochId
 );
 
+impl EpochId {
+    /// Tells this epoch from another one of the same household: its low half.
+    pub fn mark(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl HouseholdId {
+    /// Tells this household from another one that a storage may belong to.
+    pub fn mark(&self) -> u32 {
+        checksum(self.0.as_bytes())
+    }
+}
+
 /// A person's shelf within a household. Random and never reused; [`ProfileId::DEFAULT`] always exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ProfileId(pub u64);
 
 impl ProfileId {

@@ -29,5 +29,6 @@ pub mod household;
 pub mod id;
 pub mod message;
 pub mod outbox;
+pub mod rangecoder;
 pub mod replica;
 pub mod session;

@@ -1,30 +1,32 @@
 //! Every frame on the wire, the protocol version, and the codes a connection is closed with.
 //!
-//! A frame is one header byte (version and flags), one tag byte and a body. Within a connection frames
-//! arrive in order; the stream frames of each direction are numbered (modulo 256), so a lost or repeated
-//! one is noticed and the connection starts anew. Layout: `docs/protocol.md`.
+//! A frame is one byte, the tag and a number, and a body. Within a connection frames arrive in order;
+//! the stream frames of each direction are numbered (modulo 16), so a lost or repeated one is noticed
+//! and the connection starts anew. The first frame of each side has the protocol version in place of
+//! the number. Layout: `docs/protocol.md`.
 
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::delta::{Context, Delta};
+use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
 use crate::household::{Household, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
-use crate::replica::Cursor;
 
-/// The version both ends must speak: the low half of each frame's first byte.
+/// The version both ends must speak: the upper half of the first byte of hello and welcome.
 pub const PROTOCOL_VERSION: u8 = 1;
 /// The WebSocket subprotocol that names this protocol.
 pub const SUBPROTOCOL: &str = "omega.v1";
+/// Before a token among the subprotocols that a client asks for: a browser's only place for it outside
+/// the hello.
+pub const TOKEN_SUBPROTOCOL: &str = "omega.token.";
 /// Largest frame in bytes, either way.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 /// Longest token in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Refused operations that one answer reports, and that the server remembers of a replica.
 pub const VOIDS_MAX: usize = 4_096;
-/// Deltas in one update.
-pub const UPDATE_DELTAS_MAX: usize = 1_024;
 
-const VERSION_MASK: u8 = 0x0f;
+const LOW_MASK: u8 = 0x0f;
+const NUMBER_SHIFT: u8 = 4;
 
 /// Number of a replica's connection attempt, made durable before it is used; the nonce tells two copies
 /// of one storage apart.
@@ -33,7 +35,7 @@ pub struct Session {
     /// Counts up from 1.
     pub number: u64,
     /// Random.
-    pub nonce: u64,
+    pub nonce: u32,
 }
 
 /// The last operation that the server took of a replica.
@@ -45,23 +47,39 @@ pub struct Taken {
     pub digest: u32,
 }
 
+/// Number of a stream frame: counts up from 1, modulo 16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameNumber(u8);
+
+impl FrameNumber {
+    /// The first one of a connection.
+    pub const FIRST: Self = Self(1);
+
+    /// Returns this number and moves on.
+    pub fn advance(&mut self) -> Self {
+        let number = *self;
+        self.0 = (number.0 + 1) & LOW_MASK;
+        number
+    }
+}
+
 /// A client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
     /// Proof of who this is; empty when the HTTP request carried it.
     pub token: String,
-    /// The household this storage belongs to; `None` for a new one.
-    pub household: Option<HouseholdId>,
+    /// Mark of the household this storage belongs to; `None` for a new one.
+    pub household: Option<u32>,
     /// Which replica.
     pub replica: ReplicaId,
     /// Which connection attempt of it.
     pub session: Session,
-    /// What this replica knows to be durable of its own operations.
-    pub acked: Timestamp,
-    /// Up to where it knows the household; `None` asks for a snapshot.
-    pub cursor: Option<Cursor>,
-    /// The epoch it last synced with.
-    pub epoch: Option<EpochId>,
+    /// Digest of the last own operation that this replica knows to be durable, 0 when it is not known.
+    pub acked: Option<u32>,
+    /// Mark of the epoch it last synced with.
+    pub epoch: Option<u32>,
+    /// Up to which version of that epoch it knows the household; `None` asks for a snapshot.
+    pub cursor: Option<u64>,
     /// Whether it still owes the server an offer of its confirmed state.
     pub owes_offer: bool,
 }
@@ -72,30 +90,30 @@ pub enum ClientFrame<'a> {
     /// Opens the session.
     Hello(Hello),
     /// Operations; to be decoded with the connection's context.
-    Delta(u8, Body<'a>),
+    Delta(FrameNumber, Body<'a>),
     /// The replica's whole confirmed state, after a new epoch.
-    Offer(u8, Box<Household>),
+    Offer(FrameNumber, Box<Household>),
     /// Asks for a [`ServerFrame::Pong`].
     Ping,
 }
 
-/// An encoded body that only the connection's context can read.
+/// An encoded body that can't be read without what the connection or the receiver knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Body<'a>(pub &'a [u8]);
 
-/// The server's answer to a hello.
+/// The server's answer to a hello. What the hello said rightly is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// The number of the session that it opens.
-    pub session: u64,
+    /// The number of the session that it opens, modulo 256.
+    pub session: u8,
     /// Whose household it is, by the token.
-    pub household: HouseholdId,
+    pub household: Option<HouseholdId>,
     /// Its epoch.
-    pub epoch: EpochId,
+    pub epoch: Option<EpochId>,
     /// The server's clock.
     pub server_time: UnixMillis,
     /// The last operation taken of this replica.
-    pub taken: Taken,
+    pub taken: Option<Taken>,
     /// Operations of this replica that were refused and not yet reported for certain.
     pub voids: Vec<(Timestamp, VoidReason)>,
 }
@@ -106,11 +124,13 @@ pub enum ServerFrame<'a> {
     /// Answers the hello.
     Welcome(Welcome),
     /// The whole state at a version.
-    Snapshot(u8, u64, Box<Household>),
-    /// Deltas of others; to be decoded with the connection's context.
-    Update(u8, Body<'a>),
-    /// One delta of this client is durable.
-    Ack(u8, Ack),
+    Snapshot(FrameNumber, u64, Box<Household>),
+    /// The cursor moves by that many versions, and what they changed; to be applied to the state there.
+    Difference(FrameNumber, u64, Body<'a>),
+    /// The next version, a delta of another replica; to be decoded with the connection's context.
+    Update(FrameNumber, Body<'a>),
+    /// The oldest delta on its way is durable.
+    Ack(FrameNumber, Ack),
     /// The offered state is durable.
     Offered,
     /// Answers a ping.
@@ -120,105 +140,118 @@ pub enum ServerFrame<'a> {
 /// One delta is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
-    /// The number of the delta's frame.
-    pub delta: u8,
     /// Whether the delta became a new version (not when all of it was known).
     pub advances: bool,
     /// Which of its operations were refused.
     pub voids: Vec<(Timestamp, VoidReason)>,
 }
 
-const TAG_HELLO: u8 = 1;
-const TAG_DELTA: u8 = 2;
-const TAG_OFFER: u8 = 3;
-const TAG_PING: u8 = 4;
-const TAG_WELCOME: u8 = 1;
-const TAG_SNAPSHOT: u8 = 2;
+const TAG_HELLO: u8 = 0;
+const TAG_DELTA: u8 = 1;
+const TAG_OFFER: u8 = 2;
+const TAG_PING: u8 = 3;
+const TAG_WELCOME: u8 = 0;
+const TAG_SNAPSHOT: u8 = 1;
+const TAG_DIFFERENCE: u8 = 2;
 const TAG_UPDATE: u8 = 3;
 const TAG_ACK: u8 = 4;
-const TAG_OFFERED: u8 = 5;
-const TAG_PONG: u8 = 6;
+const TAG_REPORT: u8 = 5;
+const TAG_OFFERED: u8 = 6;
+const TAG_PONG: u8 = 7;
 
-fn frame(tag: u8) -> Writer {
+const HELLO_HOUSEHOLD: u8 = 1;
+const HELLO_ACKED: u8 = 2;
+const HELLO_EPOCH: u8 = 4;
+const HELLO_CURSOR: u8 = 8;
+const HELLO_OWES_OFFER: u8 = 16;
+const HELLO_TOKEN: u8 = 32;
+const WELCOME_HOUSEHOLD: u8 = 1;
+const WELCOME_EPOCH: u8 = 2;
+const WELCOME_TAKEN: u8 = 4;
+const WELCOME_VOIDS: u8 = 8;
+
+fn frame(tag: u8, number: FrameNumber) -> Writer {
     let mut writer = Writer::new();
-    writer.u8(PROTOCOL_VERSION);
-    writer.u8(tag);
+    writer.u8(tag | number.0 << NUMBER_SHIFT);
     writer
 }
 
-/// Checks size, version and flags and returns the tag.
-fn open<'a>(bytes: &'a [u8]) -> Result<(u8, Reader<'a>), DecodeError> {
+/// Checks size and version and returns tag and number; `first` is the tag that carries the version.
+fn open(bytes: &[u8], first: u8) -> Result<(u8, FrameNumber, Reader<'_>), DecodeError> {
     if bytes.len() > FRAME_BYTES_MAX {
         return Err(DecodeError::Limit("FRAME_BYTES_MAX"));
     }
     let mut reader = Reader::new(bytes);
-    let header = reader.u8()?;
-    if header & VERSION_MASK != PROTOCOL_VERSION {
-        return Err(DecodeError::Version(header & VERSION_MASK));
+    let head = reader.u8()?;
+    let (tag, number) = (head & LOW_MASK, head >> NUMBER_SHIFT);
+    if tag == first && number != PROTOCOL_VERSION {
+        return Err(DecodeError::Version(number));
     }
-    if header & !VERSION_MASK != 0 {
-        return Err(DecodeError::Invalid("frame flags"));
-    }
-    Ok((reader.u8()?, reader))
+    Ok((tag, FrameNumber(number), reader))
 }
+
+/// Frames that are not counted have the number 0.
+const UNCOUNTED: FrameNumber = FrameNumber(0);
 
 impl Hello {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = frame(TAG_HELLO);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let mut writer = frame(TAG_HELLO, FrameNumber(PROTOCOL_VERSION));
         writer.fixed64(self.replica.0);
         writer.varint(self.session.number);
-        writer.fixed64(self.session.nonce);
-        writer.varint(self.acked.0);
-        writer.u8(u8::from(self.epoch.is_some())
-            | u8::from(self.cursor.is_some()) << 1
-            | u8::from(self.owes_offer) << 2);
-        if let Some(epoch) = self.epoch {
-            writer.fixed64(epoch.0);
+        writer.fixed32(self.session.nonce);
+        writer.u8(flag(self.household.is_some(), HELLO_HOUSEHOLD)
+            | flag(self.acked.is_some(), HELLO_ACKED)
+            | flag(self.epoch.is_some(), HELLO_EPOCH)
+            | flag(self.cursor.is_some(), HELLO_CURSOR)
+            | flag(self.owes_offer, HELLO_OWES_OFFER)
+            | flag(!self.token.is_empty(), HELLO_TOKEN));
+        for mark in [self.household, self.acked, self.epoch].into_iter().flatten() {
+            writer.fixed32(mark);
         }
-        if let Some(cursor) = self.cursor {
-            writer.fixed64(cursor.epoch.0);
-            writer.varint(cursor.version);
+        if let Some(version) = self.cursor {
+            writer.varint(version);
         }
-        writer.bytes(self.household.as_ref().map_or("", HouseholdId::as_str).as_bytes());
-        writer.bytes(self.token.as_bytes());
+        if !self.token.is_empty() {
+            writer.bytes(self.token.as_bytes());
+        }
         writer.finish()
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let replica = ReplicaId(reader.fixed64()?);
-        let session = Session { number: reader.varint()?, nonce: reader.fixed64()? };
-        let acked = Timestamp(reader.varint()?);
+        let session = Session { number: reader.varint()?, nonce: reader.fixed32()? };
         let flags = reader.u8()?;
-        if flags > 7 {
+        if flags >= HELLO_TOKEN << 1 {
             return Err(DecodeError::Invalid("hello flags"));
         }
-        let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
-        let cursor = if flags & 2 != 0 {
-            Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
-        } else {
-            None
-        };
-        let household = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-        let household = match household {
-            "" => None,
-            id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
-        };
-        let token = reader.string(TOKEN_BYTES_MAX, "TOKEN_BYTES_MAX")?.into();
-        let owes_offer = flags & 4 != 0;
-        Ok(Self { token, household, replica, session, acked, cursor, epoch, owes_offer })
+        let has = |flag: u8| flags & flag != 0;
+        Ok(Self {
+            replica,
+            session,
+            household: if has(HELLO_HOUSEHOLD) { Some(reader.fixed32()?) } else { None },
+            acked: if has(HELLO_ACKED) { Some(reader.fixed32()?) } else { None },
+            epoch: if has(HELLO_EPOCH) { Some(reader.fixed32()?) } else { None },
+            cursor: if has(HELLO_CURSOR) { Some(reader.varint()?) } else { None },
+            owes_offer: has(HELLO_OWES_OFFER),
+            token: match has(HELLO_TOKEN) {
+                true => reader.string(TOKEN_BYTES_MAX, "TOKEN_BYTES_MAX")?.into(),
+                false => String::new(),
+            },
+        })
     }
 }
 
 impl<'a> ClientFrame<'a> {
     /// Reads a client's frame; the operations of a delta are left for the context.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let (tag, mut reader) = open(bytes)?;
+        let (tag, number, mut reader) = open(bytes, TAG_HELLO)?;
         let decoded = match tag {
             TAG_HELLO => Self::Hello(Hello::decode(&mut reader)?),
-            TAG_DELTA => Self::Delta(reader.u8()?, Body(reader.rest())),
-            TAG_OFFER => Self::Offer(reader.u8()?, Box::new(Household::decode(&mut reader)?)),
-            TAG_PING => Self::Ping,
+            TAG_DELTA => Self::Delta(number, Body(reader.rest())),
+            TAG_OFFER => Self::Offer(number, Box::new(Household::decode(&mut reader)?)),
+            TAG_PING if number == UNCOUNTED => Self::Ping,
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
         reader.finish()?;
@@ -226,49 +259,56 @@ impl<'a> ClientFrame<'a> {
     }
 
     /// A delta frame.
-    pub fn delta(number: u8, delta: &Delta, context: &mut Context) -> Vec<u8> {
-        let mut writer = frame(TAG_DELTA);
-        writer.u8(number);
-        delta.encode_operations(&mut writer, context);
+    pub fn delta(
+        number: FrameNumber,
+        delta: &Delta,
+        context: &mut Context,
+        live: ObservesLive,
+    ) -> Vec<u8> {
+        let mut writer = frame(TAG_DELTA, number);
+        delta.encode_operations(&mut writer, context, live);
         writer.finish()
     }
 
     /// An offer frame.
-    pub fn offer(number: u8, household: &Household) -> Vec<u8> {
-        let mut writer = frame(TAG_OFFER);
-        writer.u8(number);
+    pub fn offer(number: FrameNumber, household: &Household) -> Vec<u8> {
+        let mut writer = frame(TAG_OFFER, number);
         household.encode(&mut writer);
         writer.finish()
     }
 
     /// A ping frame.
     pub fn ping() -> Vec<u8> {
-        frame(TAG_PING).finish()
+        frame(TAG_PING, UNCOUNTED).finish()
     }
 }
 
 impl<'a> ServerFrame<'a> {
-    /// Reads a server's frame; the deltas of an update are left for the context.
+    /// Reads a server's frame; update and difference are left for those who can read them.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let (tag, mut reader) = open(bytes)?;
+        let (tag, number, mut reader) = open(bytes, TAG_WELCOME)?;
         let decoded = match tag {
             TAG_WELCOME => Self::Welcome(Welcome::decode(&mut reader)?),
             TAG_SNAPSHOT => {
-                let (number, version) = (reader.u8()?, reader.varint()?);
+                let version = reader.varint()?;
                 Self::Snapshot(number, version, Box::new(Household::decode(&mut reader)?))
             }
-            TAG_UPDATE => Self::Update(reader.u8()?, Body(reader.rest())),
-            TAG_ACK => {
-                let number = reader.u8()?;
-                let (delta, advances) = (reader.u8()?, reader.u8()?);
+            TAG_DIFFERENCE => {
+                let versions = reader.varint()?;
+                Self::Difference(number, versions, Body(reader.rest()))
+            }
+            TAG_UPDATE => Self::Update(number, Body(reader.rest())),
+            TAG_ACK => Self::Ack(number, Ack { advances: true, voids: Vec::new() }),
+            TAG_REPORT => {
+                let advances = reader.u8()?;
                 if advances > 1 {
                     return Err(DecodeError::Invalid("ack flags"));
                 }
                 let voids = read_voids(&mut reader)?;
-                Self::Ack(number, Ack { delta, advances: advances == 1, voids })
+                Self::Ack(number, Ack { advances: advances == 1, voids })
             }
-            TAG_OFFERED => Self::Offered,
-            TAG_PONG => Self::Pong,
+            TAG_OFFERED if number == UNCOUNTED => Self::Offered,
+            TAG_PONG if number == UNCOUNTED => Self::Pong,
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
         reader.finish()?;
@@ -276,31 +316,45 @@ impl<'a> ServerFrame<'a> {
     }
 
     /// A snapshot frame.
-    pub fn snapshot(number: u8, version: u64, household: &Household) -> Vec<u8> {
-        let mut writer = frame(TAG_SNAPSHOT);
-        writer.u8(number);
+    pub fn snapshot(number: FrameNumber, version: u64, household: &Household) -> Vec<u8> {
+        let mut writer = frame(TAG_SNAPSHOT, number);
         writer.varint(version);
         household.encode(&mut writer);
         writer.finish()
     }
 
-    /// An update frame that moves the cursor by `versions`; the receiver's own deltas are left out.
-    pub fn update(number: u8, versions: u64, deltas: &[&Delta], context: &mut Context) -> Vec<u8> {
-        let mut writer = frame(TAG_UPDATE);
-        writer.u8(number);
+    /// A difference frame that moves the cursor by `versions`.
+    pub fn difference(
+        number: FrameNumber,
+        versions: u64,
+        write: impl FnOnce(&mut Writer),
+    ) -> Vec<u8> {
+        let mut writer = frame(TAG_DIFFERENCE, number);
         writer.varint(versions);
-        writer.varint(deltas.len() as u64);
-        for delta in deltas {
-            delta.encode(&mut writer, context);
+        if versions > 0 {
+            write(&mut writer);
         }
         writer.finish()
     }
 
+    /// An update frame: the delta of the next version.
+    pub fn update(
+        number: FrameNumber,
+        delta: &Delta,
+        context: &mut Context,
+        live: ObservesLive,
+    ) -> Vec<u8> {
+        let mut writer = frame(TAG_UPDATE, number);
+        delta.encode(&mut writer, context, live);
+        writer.finish()
+    }
+
     /// An ack frame.
-    pub fn ack(number: u8, ack: &Ack) -> Vec<u8> {
-        let mut writer = frame(TAG_ACK);
-        writer.u8(number);
-        writer.u8(ack.delta);
+    pub fn ack(number: FrameNumber, ack: &Ack) -> Vec<u8> {
+        if ack.advances && ack.voids.is_empty() {
+            return frame(TAG_ACK, number).finish();
+        }
+        let mut writer = frame(TAG_REPORT, number);
         writer.u8(u8::from(ack.advances));
         write_voids(&mut writer, &ack.voids);
         writer.finish()
@@ -308,25 +362,22 @@ impl<'a> ServerFrame<'a> {
 
     /// An offered frame.
     pub fn offered() -> Vec<u8> {
-        frame(TAG_OFFERED).finish()
+        frame(TAG_OFFERED, UNCOUNTED).finish()
     }
 
     /// A pong frame.
     pub fn pong() -> Vec<u8> {
-        frame(TAG_PONG).finish()
+        frame(TAG_PONG, UNCOUNTED).finish()
     }
 }
 
-/// Reads the body of an update: how far the cursor moves, and the deltas.
-pub fn read_update(body: &[u8], context: &mut Context) -> Result<(u64, Vec<Delta>), DecodeError> {
-    let mut reader = Reader::new(body);
-    let versions = reader.varint()?;
-    let mut deltas = Vec::new();
-    for _ in 0..reader.count(UPDATE_DELTAS_MAX, "UPDATE_DELTAS_MAX")? {
-        deltas.push(Delta::decode(&mut reader, context)?);
-    }
-    reader.finish()?;
-    Ok((versions, deltas))
+/// Reads the body of an update.
+pub fn read_update(
+    body: &[u8],
+    context: &mut Context,
+    live: LiveAdds,
+) -> Result<Delta, DecodeError> {
+    Delta::decode(&mut Reader::new(body), context, live)
 }
 
 /// Reads the body of a delta frame from `replica`.
@@ -334,39 +385,59 @@ pub fn read_delta(
     body: &[u8],
     context: &mut Context,
     replica: ReplicaId,
+    live: LiveAdds,
 ) -> Result<Delta, DecodeError> {
-    let mut reader = Reader::new(body);
-    let delta = Delta::decode_operations(&mut reader, context, replica)?;
-    reader.finish()?;
-    Ok(delta)
+    Delta::decode_operations(&mut Reader::new(body), context, replica, live)
 }
 
 impl Welcome {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = frame(TAG_WELCOME);
-        writer.varint(self.session);
-        writer.bytes(self.household.as_str().as_bytes());
-        writer.fixed64(self.epoch.0);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let mut writer = frame(TAG_WELCOME, FrameNumber(PROTOCOL_VERSION));
+        writer.u8(flag(self.household.is_some(), WELCOME_HOUSEHOLD)
+            | flag(self.epoch.is_some(), WELCOME_EPOCH)
+            | flag(self.taken.is_some(), WELCOME_TAKEN)
+            | flag(!self.voids.is_empty(), WELCOME_VOIDS));
+        writer.u8(self.session);
         writer.varint(self.server_time.0);
-        writer.varint(self.taken.through.0);
-        writer.fixed32(self.taken.digest);
-        write_voids(&mut writer, &self.voids);
+        if let Some(household) = &self.household {
+            writer.bytes(household.as_str().as_bytes());
+        }
+        if let Some(epoch) = self.epoch {
+            writer.fixed64(epoch.0);
+        }
+        if let Some(taken) = self.taken {
+            writer.varint(taken.through.0);
+            writer.fixed32(taken.digest);
+        }
+        if !self.voids.is_empty() {
+            write_voids(&mut writer, &self.voids);
+        }
         writer.finish()
     }
 
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let session = reader.varint()?;
-        let household = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-        Ok(Self {
-            session,
-            household: HouseholdId::new(household)
-                .map_err(|_| DecodeError::Invalid("household id"))?,
-            epoch: EpochId(reader.fixed64()?),
-            server_time: UnixMillis(reader.varint()?),
-            taken: Taken { through: Timestamp(reader.varint()?), digest: reader.fixed32()? },
-            voids: read_voids(reader)?,
-        })
+        let flags = reader.u8()?;
+        if flags >= WELCOME_VOIDS << 1 {
+            return Err(DecodeError::Invalid("welcome flags"));
+        }
+        let has = |flag: u8| flags & flag != 0;
+        let (session, server_time) = (reader.u8()?, UnixMillis(reader.varint()?));
+        let household = if has(WELCOME_HOUSEHOLD) {
+            let id = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
+            Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?)
+        } else {
+            None
+        };
+        let epoch = if has(WELCOME_EPOCH) { Some(EpochId(reader.fixed64()?)) } else { None };
+        let taken = if has(WELCOME_TAKEN) {
+            Some(Taken { through: Timestamp(reader.varint()?), digest: reader.fixed32()? })
+        } else {
+            None
+        };
+        let voids = if has(WELCOME_VOIDS) { read_voids(reader)? } else { Vec::new() };
+        Ok(Self { session, household, epoch, server_time, taken, voids })
     }
 }
 

@@ -104,7 +104,7 @@ impl Subject {
         let list = match operation.change {
             Change::Add(..) | Change::Remove(..) => List::Watchlist,
             Change::Progress(..) => List::Progress,
-            Change::NameProfile(_) | Change::DeleteProfile => return None,
+            Change::NameProfile(_) | Change::DeleteProfile | Change::Device(..) => return None,
         };
         let content = operation.change.content()?.clone();
         Some(Self { profile: operation.profile, list, content })
@@ -150,16 +150,27 @@ impl Outbox {
         let rest = self.entries.split_off(&through.next());
         let taken = core::mem::replace(&mut self.entries, rest);
         for pending in taken.values() {
-            if let Some(subject) = Subject::of(&pending.operation)
-                && let Some(stamps) = self.subjects.get_mut(&subject)
-            {
-                stamps.retain(|stamp| *stamp != pending.operation.timestamp);
-                if stamps.is_empty() {
-                    self.subjects.remove(&subject);
-                }
-            }
+            self.forget(&pending.operation);
         }
         taken.into_values().collect()
+    }
+
+    /// Removes and returns one operation.
+    pub fn remove(&mut self, stamp: Timestamp) -> Option<Pending> {
+        let pending = self.entries.remove(&stamp)?;
+        self.forget(&pending.operation);
+        Some(pending)
+    }
+
+    fn forget(&mut self, operation: &Operation) {
+        if let Some(subject) = Subject::of(operation)
+            && let Some(stamps) = self.subjects.get_mut(&subject)
+        {
+            stamps.retain(|stamp| *stamp != operation.timestamp);
+            if stamps.is_empty() {
+                self.subjects.remove(&subject);
+            }
+        }
     }
 
     /// Notes that everything up to `through` may have left.
@@ -170,12 +181,17 @@ impl Outbox {
     /// After a handshake no older session can deliver anything any more. What may have left keeps its
     /// stamp, because an earlier life of the database may have taken it and others may know it by that
     /// name; but not what is so far ahead that no server took it. The rest coalesces and gets the stamps
-    /// that a right clock would have given, above `above` and in order.
+    /// that a right clock would have given, above `above` and in order. What is not above it was taken.
     pub fn restart(&mut self, author: ReplicaId, above: Timestamp, correction: Correction) {
         let Self { entries, sent_through, .. } = core::mem::take(self);
         let mut last = above;
         for mut pending in entries.into_values() {
             let old = pending.operation.timestamp;
+            if old <= above {
+                self.push(author, pending);
+                self.mark_sent(old);
+                continue;
+            }
             let credible = crate::clock::check_drift(correction.server, old).is_ok();
             if old <= sent_through && old > last && credible {
                 last = old;
@@ -209,7 +225,7 @@ impl Outbox {
     }
 
     /// All operations, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Pending> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Pending> {
         self.entries.values()
     }
 

@@ -4,8 +4,9 @@
 //! that has a [`Record`]; loading storage is making the same changes again from the records, so memory
 //! and storage can't disagree.
 //!
-//! Invariant: confirmed state is what the server has at the cursor, plus operations of this replica that
-//! the server acknowledged.
+//! Invariant: confirmed state is exactly what the server has at the cursor. An own operation leaves the
+//! outbox when the state that contains it is here: with its ack, or with the catch-up after a handshake
+//! that found it taken.
 
 pub mod record;
 pub mod view;
@@ -14,9 +15,11 @@ pub use record::Record;
 
 use crate::causal::Dot;
 use crate::clock::{Clock, Timestamp, UnixMillis};
+use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
 use crate::household::{
-    Change, Changed, Household, Intent, Operation, PROFILE_NAME_BYTES_MAX, Part, VoidReason,
+    Change, Changed, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Operation,
+    PROFILE_NAME_BYTES_MAX, Part, VoidReason,
 };
 use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
 use crate::message::{Taken, Welcome};
@@ -65,6 +68,9 @@ pub enum OperationError {
     /// The default profile can't be deleted.
     #[error("the default profile can't be deleted: remove its titles instead")]
     DefaultProfile,
+    /// A text about a device is longer than [`DEVICE_TEXT_BYTES_MAX`].
+    #[error("a device's name, platform and version must be {DEVICE_TEXT_BYTES_MAX} bytes or less")]
+    DeviceRecord,
     /// [`OUTBOX_OPERATIONS_MAX`] operations wait for the server.
     #[error("{OUTBOX_OPERATIONS_MAX} changes wait for the server: connect before making more")]
     OutboxFull,
@@ -77,6 +83,7 @@ impl OperationError {
             Self::UnknownProfile => "unknown_profile",
             Self::ProfileName => "invalid_profile_name",
             Self::DefaultProfile => "default_profile",
+            Self::DeviceRecord => "invalid_device",
             Self::OutboxFull => "outbox_full",
         }
     }
@@ -151,6 +158,12 @@ impl Replica {
             }
             Intent::NameProfile(profile, name) => (profile, Change::NameProfile(name)),
             Intent::DeleteProfile(profile) => (profile, Change::DeleteProfile),
+            Intent::DescribeDevice(device, record) => {
+                if self.device(&device) == record.as_ref() {
+                    return Ok(None);
+                }
+                (ProfileId::DEFAULT, Change::Device(device, record))
+            }
         };
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let floor = seen.max().unwrap_or_default();
@@ -175,6 +188,10 @@ impl Replica {
                 if deleted { Err(OperationError::UnknownProfile) } else { Ok(()) }
             }
             Intent::DeleteProfile(ProfileId::DEFAULT) => Err(OperationError::DefaultProfile),
+            Intent::DescribeDevice(_, record) => {
+                let valid = record.as_ref().is_none_or(DeviceRecord::is_valid);
+                if valid { Ok(()) } else { Err(OperationError::DeviceRecord) }
+            }
             Intent::Add(profile, _)
             | Intent::Remove(profile, _)
             | Intent::Progress(profile, _, _)
@@ -208,24 +225,29 @@ impl Replica {
         waited_ms: u64,
         welcome: &Welcome,
     ) -> Result<Changed, Mismatch> {
-        let same_epoch = self.epoch == Some(welcome.epoch);
-        if !self.remembers(welcome.taken, same_epoch) {
+        let epoch = welcome.epoch.or(self.epoch);
+        let same_epoch = self.epoch == epoch;
+        let taken = welcome.taken.unwrap_or(self.acked);
+        if !self.remembers(taken, same_epoch) {
             return Err(Mismatch);
         }
         let mut changed = Changed::new();
-        if welcome.taken.through > self.acked.through {
-            changed = self.settle(welcome.taken, &welcome.voids);
+        if taken.through > self.acked.through {
+            changed = self.reject(taken.through, &welcome.voids);
+            self.acked = taken;
         }
         self.owes_offer |= self.epoch.is_some() && !same_epoch;
-        self.epoch = Some(welcome.epoch);
-        self.household = Some(welcome.household.clone());
+        self.epoch = epoch;
+        if welcome.household.is_some() {
+            self.household.clone_from(&welcome.household);
+        }
         self.offset_ms = offset_ms(now, waited_ms, welcome.server_time);
         let correction = Correction {
             server: self.wall(now.unix),
             offset_ms: self.offset_ms,
             steady_ms: now.steady_ms,
         };
-        self.outbox.restart(self.id, self.acked.through.max(welcome.taken.through), correction);
+        self.outbox.restart(self.id, self.acked.through.max(taken.through), correction);
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let last = seen.max().unwrap_or_default().max(self.outbox.last());
         self.clock = Clock::after(last);
@@ -244,27 +266,32 @@ impl Replica {
         self.outbox.get(taken.through).is_some_and(|operation| same(operation.digest()))
     }
 
+    /// Moves the refused among the operations up to `through` from the outbox to the rejected.
+    fn reject(&mut self, through: Timestamp, voids: &[(Timestamp, VoidReason)]) -> Changed {
+        let mut changed = Changed::new();
+        for &(stamp, reason) in voids.iter().filter(|(stamp, _)| *stamp <= through) {
+            let Some(Pending { operation, .. }) = self.outbox.remove(stamp) else {
+                continue;
+            };
+            changed.extend([
+                Part::Profiles,
+                Part::Watchlist(operation.profile),
+                Part::Progress(operation.profile),
+                Part::Devices,
+            ]);
+            if self.rejected.len() >= REJECTED_MAX {
+                self.rejected.remove(0);
+            }
+            self.rejected.push(Rejected { operation, reason });
+        }
+        changed
+    }
+
     /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
     fn settle(&mut self, taken: Taken, voids: &[(Timestamp, VoidReason)]) -> Changed {
-        let mut operations = Vec::new();
-        let mut refused = Changed::new();
-        for pending in self.outbox.take(taken.through) {
-            let operation = pending.operation;
-            match voids.iter().find(|(stamp, _)| *stamp == operation.timestamp) {
-                None => operations.push(operation),
-                Some(&(_, reason)) => {
-                    refused.extend([
-                        Part::Profiles,
-                        Part::Watchlist(operation.profile),
-                        Part::Progress(operation.profile),
-                    ]);
-                    if self.rejected.len() >= REJECTED_MAX {
-                        self.rejected.remove(0);
-                    }
-                    self.rejected.push(Rejected { operation, reason });
-                }
-            }
-        }
+        let refused = self.reject(taken.through, voids);
+        let accepted = self.outbox.take(taken.through).into_iter();
+        let operations = accepted.map(|pending| pending.operation).collect();
         let delta = Delta { replica: self.id, through: taken.through, operations };
         self.confirmed.merge(&delta);
         self.acked = taken;
@@ -285,20 +312,51 @@ impl Replica {
         (Record::Acknowledged { taken, versions, voids: voids.to_vec() }, changed)
     }
 
-    /// Applies deltas of others that bring the household `versions` further.
-    pub fn update(&mut self, versions: u64, deltas: Vec<Delta>) -> (Record, Changed) {
-        let changed = self.merge(versions, &deltas);
-        (Record::Update { versions, deltas }, changed)
+    /// Applies the next version, a delta of another replica.
+    pub fn update(&mut self, delta: Delta) -> (Record, Changed) {
+        let changed = self.merge(&delta);
+        (Record::Update(delta), changed)
     }
 
-    fn merge(&mut self, versions: u64, deltas: &[Delta]) -> Changed {
-        let mut changed = Changed::new();
-        for delta in deltas {
-            self.clock.observe(delta.through);
-            changed.append(&mut self.confirmed.merge(delta));
-        }
-        self.advance(versions);
+    fn merge(&mut self, delta: &Delta) -> Changed {
+        self.clock.observe(delta.through);
+        let changed = self.confirmed.merge(delta);
+        self.advance(1);
         changed
+    }
+
+    /// Takes the present values of all that was touched in the `versions` after the cursor. Store the
+    /// whole replica afterwards.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; nothing has changed then.
+    pub fn difference(&mut self, versions: u64, body: &[u8]) -> Result<Changed, DecodeError> {
+        let mut reader = Reader::new(body);
+        let changed = self.confirmed.apply_difference(&mut reader)?;
+        self.outbox.take(self.acked.through);
+        self.observe_confirmed();
+        self.advance(versions);
+        Ok(changed)
+    }
+
+    fn observe_confirmed(&mut self) {
+        for (_, through) in self.confirmed.seen().iter() {
+            self.clock.observe(through);
+        }
+    }
+
+    /// Whether an operation in the outbox observed exactly the adds that its author can have seen by
+    /// now: the confirmed ones and its own earlier ones. The server can then name them itself.
+    pub fn observed_all(&self, operation: &Operation) -> bool {
+        let (Some(content), Some(observed)) = (operation.change.content(), operation.observed())
+        else {
+            return false;
+        };
+        let mut live = self.dots_before(operation.profile, content, operation.timestamp);
+        live.sort_unstable();
+        let mut observed = observed.to_vec();
+        observed.sort_unstable();
+        live == observed
     }
 
     fn advance(&mut self, versions: u64) {
@@ -310,9 +368,6 @@ impl Replica {
     /// Takes a whole state. Within an epoch it replaces confirmed state, because a retired entry must
     /// not come back; while an offer is owed it is joined. Store the whole replica afterwards.
     pub fn snapshot(&mut self, version: u64, state: Household) -> Changed {
-        for (_, through) in state.seen().iter() {
-            self.clock.observe(through);
-        }
         let mut changed = self.confirmed.all_parts();
         if self.owes_offer {
             let mut joined = self.confirmed.clone();
@@ -321,6 +376,8 @@ impl Replica {
         } else {
             self.confirmed = state;
         }
+        self.outbox.take(self.acked.through);
+        self.observe_confirmed();
         changed.append(&mut self.confirmed.all_parts());
         self.cursor = self.epoch.map(|epoch| Cursor { epoch, version });
         changed
@@ -335,6 +392,8 @@ impl Replica {
     /// replica afterwards.
     pub fn renew(&mut self, random: &mut Random) {
         self.id = ReplicaId(random.bits());
+        // What was taken already must not be sent under another name.
+        self.outbox.take(self.acked.through);
         self.outbox.adopt(self.id);
         self.acked = Taken::default();
     }
@@ -387,9 +446,11 @@ impl Replica {
         self.epoch
     }
 
-    /// Up to where the household is known.
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.cursor
+    /// Up to which version of the epoch the household is known. Not while an offer is owed: what is
+    /// joined then must not be replaced.
+    pub fn cursor(&self) -> Option<u64> {
+        let of_epoch = |cursor: &Cursor| Some(cursor.epoch) == self.epoch && !self.owes_offer;
+        self.cursor.filter(of_epoch).map(|cursor| cursor.version)
     }
 
     /// Whether the server must be offered the confirmed state.

@@ -39,7 +39,7 @@ const TOKEN_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AuthError {
     /// There is none.
-    #[error("a token is missing: send `Authorization: Bearer` or put it into the hello")]
+    #[error("a token is missing: send `Authorization: Bearer` or ask for `omega.token.TOKEN`")]
     Missing,
     /// It is longer than [`TOKEN_BYTES_MAX`].
     #[error("the token is too long")]

@@ -13,7 +13,9 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{Change, Operation};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, CloseCode, Hello, ServerFrame, Session};
+use omega_sync_core::message::{
+    ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome,
+};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -85,15 +87,15 @@ impl Home {
         }
         let stream = TcpStream::connect(address).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok(Socket { socket, up: Context::default(), next: 1 })
+        let (up, down) = (Context::default(), Context::default());
+        Ok(Socket { socket, up, down, next: FrameNumber::FIRST })
     }
 
     /// Connects a replica and reads its welcome and catch-up.
     async fn join(&self, replica: u64) -> Socket {
         let mut socket = self.connect().await;
         socket.send(hello(replica, &token("home", "read write")).encode()).await;
-        let welcome = socket.frame().await;
-        assert!(matches!(ServerFrame::decode(&welcome), Ok(ServerFrame::Welcome(_))));
+        socket.welcome().await;
         let catch_up = socket.frame().await;
         assert!(matches!(ServerFrame::decode(&catch_up), Ok(ServerFrame::Snapshot(..))));
         socket
@@ -119,7 +121,8 @@ impl Home {
 struct Socket {
     socket: WebSocketStream<TcpStream>,
     up: Context,
-    next: u8,
+    down: Context,
+    next: FrameNumber,
 }
 
 impl Socket {
@@ -127,13 +130,25 @@ impl Socket {
         self.socket.send(Message::Binary(frame.into())).await.unwrap();
     }
 
+    /// Reads the welcome, with which the contexts begin.
+    async fn welcome(&mut self) -> Welcome {
+        match ServerFrame::decode(&self.frame().await) {
+            Ok(ServerFrame::Welcome(welcome)) => {
+                self.up = Context::starting(welcome.server_time);
+                self.down = Context::starting(welcome.server_time);
+                welcome
+            }
+            other => panic!("no welcome but {other:?}"),
+        }
+    }
+
     async fn add(&mut self, replica: u64, title: &str) {
         let timestamp = Timestamp::new(now(), 0);
         let change = Change::Add(ContentId::new(title).unwrap(), Vec::new());
         let operations = vec![Operation { timestamp, profile: ProfileId::DEFAULT, change }];
         let delta = Delta { replica: ReplicaId(replica), through: timestamp, operations };
-        let frame = ClientFrame::delta(self.next, &delta, &mut self.up);
-        self.next += 1;
+        let number = self.next.advance();
+        let frame = ClientFrame::delta(number, &delta, &mut self.up, &mut |_| None);
         self.send(frame).await;
     }
 
@@ -174,7 +189,7 @@ fn hello(replica: u64, token: &str) -> Hello {
         household: None,
         replica: ReplicaId(replica),
         session: Session { number: now().0, nonce: 1 },
-        acked: Timestamp::ZERO,
+        acked: None,
         cursor: None,
         epoch: None,
         owes_offer: false,

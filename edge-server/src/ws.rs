@@ -16,11 +16,11 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use axum::response::Response;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL};
+use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
@@ -62,7 +62,9 @@ pub(crate) async fn upgrade(
     if upgrade.selected_protocol().is_none() {
         return Err(Error::UpgradeRequired);
     }
-    // Browsers can't set the header; their token comes with the hello.
+    // Browsers can't set the header, nor read the answer to a refused request: their token is checked
+    // when the socket is open.
+    let asked = asked_token(&headers);
     let bearer = headers.get(AUTHORIZATION).map(|value| {
         let text = value.to_str().unwrap_or_default();
         let (scheme, token) = text.split_once(' ').unwrap_or_default();
@@ -75,17 +77,24 @@ pub(crate) async fn upgrade(
         .max_frame_size(READ_BYTES_MAX)
         .max_message_size(READ_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {
-        run(&edge, socket, principal).await;
+        run(&edge, socket, principal, asked).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))
 }
 
-async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>) {
+/// The token among the subprotocols that were asked for.
+fn asked_token(headers: &HeaderMap) -> Option<String> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut entries = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    entries.find_map(|entry| entry.trim().strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
+}
+
+async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>, asked: Option<String>) {
     let (mut sink, mut stream) = socket.split();
     let end = match edge.sockets.clone().try_acquire_owned() {
         Ok(_place) => {
-            let end = session(edge, &mut sink, &mut stream, principal).await;
+            let end = session(edge, &mut sink, &mut stream, principal, asked).await;
             return close(end, &mut sink, &mut stream).await;
         }
         Err(_) => End::from(Error::Overloaded),
@@ -98,10 +107,11 @@ async fn session(
     sink: &mut Sink,
     stream: &mut Stream,
     principal: Option<Principal>,
+    asked: Option<String>,
 ) -> End {
     let mut stopping = edge.stopping.clone();
     let opened = tokio::select! {
-        opened = timeout(edge.limits.hello_timeout, open(edge, stream, principal)) => {
+        opened = timeout(edge.limits.hello_timeout, open(edge, stream, principal, asked)) => {
             opened.unwrap_or(Err(Error::Idle.into()))
         }
         () = stopped(&mut stopping) => Err(Error::Stopping.into()),
@@ -130,19 +140,20 @@ async fn session(
     end
 }
 
-/// Waits for the hello and finds out who says it. A token in the request's header counts before the
+/// Waits for the hello and finds out who says it. A token in the request's headers counts before the
 /// hello's.
 async fn open(
     edge: &Edge,
     stream: &mut Stream,
     principal: Option<Principal>,
+    asked: Option<String>,
 ) -> Result<(Principal, Hello), End> {
     let frame = next_frame(stream).await?;
     let mut hello = match ClientFrame::decode(&frame).map_err(Error::from)? {
         ClientFrame::Hello(hello) => hello,
         _ => return Err(Error::Malformed("the first frame must be a hello").into()),
     };
-    let token = std::mem::take(&mut hello.token);
+    let token = asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
     let principal = match principal {
         Some(principal) => principal,
         None => edge.authority.verify(&token).map_err(Error::from)?,
@@ -150,7 +161,7 @@ async fn open(
     if !principal.scope.read {
         return Err(Error::Scope("read").into());
     }
-    if hello.household.as_ref().is_some_and(|household| *household != principal.household) {
+    if hello.household.is_some_and(|mark| mark != principal.household.mark()) {
         return Err(Error::HouseholdMismatch.into());
     }
     Ok((principal, hello))

@@ -33,6 +33,10 @@ export interface SocketEvents {
 
 /** Subprotocol asked for: binary frames of protocol version 1. */
 export const SUBPROTOCOL = "omega.v1";
+/** Before the token, as another subprotocol: a browser's only place for it outside our frames. */
+const TOKEN_SUBPROTOCOL = "omega.token.";
+/** What may stand in that header (RFC 9110, section 5.6.2); a JWT always may. */
+const HEADER_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 const CLOSED_ABNORMALLY = 1006;
 const CLOSED_NOT_BINARY = 1003;
@@ -86,8 +90,10 @@ export class Socket {
   private openWith(attempt: number, token: string): void {
     if (attempt !== this.attempt) return;
     let socket: WebSocketLike;
+    const fits = HEADER_TOKEN.test(token);
+    const protocols = fits ? [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token] : [SUBPROTOCOL];
     try {
-      socket = new this.Constructor(this.url, [SUBPROTOCOL]);
+      socket = new this.Constructor(this.url, protocols);
     } catch {
       // For instance ws:// from an https page. The engine backs off as from any lost connection.
       this.lost(attempt, CLOSED_ABNORMALLY);
@@ -96,7 +102,7 @@ export class Socket {
     socket.binaryType = "arraybuffer";
     this.current = socket;
     socket.onopen = () => {
-      if (attempt === this.attempt) this.events.opened(token);
+      if (attempt === this.attempt) this.events.opened(fits ? "" : token);
     };
     socket.onmessage = (event: { data: unknown }) => {
       if (attempt !== this.attempt) return;

@@ -126,7 +126,7 @@ fn as_the_history_says(world: &World) {
                     }
                 }
                 Change::DeleteProfile => drop(deleted.insert(operation.profile)),
-                Change::NameProfile(_) => {}
+                Change::NameProfile(_) | Change::Device(..) => {}
             }
         }
     }

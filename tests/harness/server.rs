@@ -2,7 +2,7 @@
 
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::Reader;
-use omega_sync_core::delta::{Context, Delta};
+use omega_sync_core::delta::Delta;
 use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
 use omega_sync_core::session::server::{Commit, Room, RoomOutput, Stored};
 use std::collections::{BTreeMap, VecDeque};
@@ -43,7 +43,7 @@ impl Store {
         if let Some(snapshot) = &commit.snapshot {
             stored.snapshot = snapshot.bytes.clone();
             stored.snapshot_version = snapshot.version;
-            stored.log.retain(|(version, _)| *version > snapshot.floor);
+            stored.log.retain(|(version, _)| *version > snapshot.version);
         }
         for (_, bytes) in &commit.entries {
             self.note(bytes);
@@ -52,7 +52,7 @@ impl Store {
     }
 
     fn note(&mut self, bytes: &[u8]) {
-        let delta = Delta::decode(&mut Reader::new(bytes), &mut Context::default());
+        let delta = Delta::load(&mut Reader::new(bytes));
         let delta = delta.expect("the room encoded it");
         let stamps = delta.operations.iter().map(|operation| operation.timestamp);
         let last = self.stamps.entry(delta.replica).or_default();

@@ -238,6 +238,9 @@ impl World {
             }
             Intent::NameProfile(profile, _) => assert!(replica.has_profile(*profile)),
             Intent::DeleteProfile(profile) => assert!(!replica.has_profile(*profile)),
+            Intent::DescribeDevice(device, record) => {
+                assert_eq!(replica.device(device), record.as_ref());
+            }
         }
         let mut tag = Some(number);
         for output in outputs {

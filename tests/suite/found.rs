@@ -6,7 +6,7 @@ use omega_sync_core::codec::{Reader, Writer};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
 use omega_sync_core::id::{EpochId, ProfileId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, Hello, ServerFrame, Session};
+use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
@@ -44,7 +44,7 @@ fn offer_to(room: &mut Room, replica: u64, connection: u64, bytes: Vec<u8>) -> V
         household: None,
         replica: ReplicaId(replica),
         session: Session { number: 1, nonce: 1 },
-        acked: Timestamp::ZERO,
+        acked: None,
         cursor: None,
         epoch: None,
         owes_offer: true,
@@ -56,9 +56,9 @@ fn offer_to(room: &mut Room, replica: u64, connection: u64, bytes: Vec<u8>) -> V
 #[test]
 fn offers_keep_the_limits_of_profiles() {
     let mut room = Room::create(household(), EpochId(1));
-    offer_to(&mut room, 1, 1, ClientFrame::offer(1, &named(1, 0, 31)));
+    offer_to(&mut room, 1, 1, ClientFrame::offer(FrameNumber::FIRST, &named(1, 0, 31)));
     assert!(snapshot_reads(&room));
-    offer_to(&mut room, 2, 2, ClientFrame::offer(1, &named(2, 100, 31)));
+    offer_to(&mut room, 2, 2, ClientFrame::offer(FrameNumber::FIRST, &named(2, 100, 31)));
     assert!(snapshot_reads(&room), "the state can be loaded again");
 }
 

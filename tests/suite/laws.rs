@@ -2,12 +2,10 @@
 
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::codec::{DecodeError, Reader, Writer};
-use omega_sync_core::delta::{Context, Delta};
+use omega_sync_core::codec::{Reader, Writer};
+use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, Household, Operation, PlayState, Progress};
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, ServerFrame, read_delta, read_update};
-use omega_sync_core::replica::Replica;
 use proptest::prelude::*;
 
 /// What one of three replicas does, or which two of them exchange states.
@@ -154,43 +152,6 @@ proptest! {
     }
 
     #[test]
-    fn a_connection_decodes_what_the_other_end_encoded(
-        events in prop::collection::vec(event(), 0..60),
-    ) {
-        let (_, deltas) = live(&events);
-        let (mut up, mut down) = (Context::default(), Context::default());
-        for delta in &deltas {
-            let frame = ServerFrame::update(9, 1, &[delta], &mut up);
-            let Ok(ServerFrame::Update(9, body)) = ServerFrame::decode(&frame) else {
-                return Err(TestCaseError::fail("an update"));
-            };
-            prop_assert_eq!(read_update(body.0, &mut down), Ok((1, vec![delta.clone()])));
-        }
-        for delta in deltas.iter().filter(|delta| delta.replica == ReplicaId(1)) {
-            let mut fresh = (Context::default(), Context::default());
-            let frame = ClientFrame::delta(3, delta, &mut fresh.0);
-            let Ok(ClientFrame::Delta(3, body)) = ClientFrame::decode(&frame) else {
-                return Err(TestCaseError::fail("a delta"));
-            };
-            let decoded = read_delta(body.0, &mut fresh.1, ReplicaId(1));
-            prop_assert_eq!(decoded.as_ref(), Ok(delta));
-        }
-    }
-
-    #[test]
-    fn garbage_is_refused_without_a_panic(bytes: Vec<u8>, tag in 0..8u8) {
-        let framed = [&[1, tag][..], &bytes].concat();
-        let _ = ClientFrame::decode(&framed);
-        if let Ok(ServerFrame::Update(_, body)) = ServerFrame::decode(&framed) {
-            let _ = read_update(body.0, &mut Context::default());
-        }
-        let _ = Household::decode(&mut Reader::new(&bytes));
-        let mut random = omega_sync_core::id::Random::new([3; 16]);
-        let loaded = Replica::load(&[bytes], None, &mut random);
-        prop_assert!(loaded.is_ok_and(|loaded| loaded.damage.is_some()));
-    }
-
-    #[test]
     fn a_flipped_bit_in_a_snapshot_is_refused_or_decodes_whole(
         events in prop::collection::vec(event(), 1..40), at: prop::sample::Index, bit in 0..8u8,
     ) {
@@ -204,14 +165,4 @@ proptest! {
             prop_assert_eq!(same, Ok(state));
         }
     }
-}
-
-#[test]
-fn frames_of_another_version_or_size_have_their_own_error() {
-    assert_eq!(ClientFrame::decode(&[2, 4]), Err(DecodeError::Version(2)));
-    assert_eq!(ClientFrame::decode(&[0x11, 4]), Err(DecodeError::Invalid("frame flags")));
-    assert_eq!(ClientFrame::decode(&[]), Err(DecodeError::Truncated));
-    assert_eq!(ClientFrame::decode(&[1, 4, 0]), Err(DecodeError::Trailing));
-    let large = vec![1; omega_sync_core::message::FRAME_BYTES_MAX + 1];
-    assert_eq!(ClientFrame::decode(&large), Err(DecodeError::Limit("FRAME_BYTES_MAX")));
 }

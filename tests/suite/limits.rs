@@ -7,21 +7,22 @@ use omega_sync_core::delta::{
     CONTEXT_ENTRIES_MAX, Context, DELTA_BYTES_MAX, DELTA_OPERATIONS_MAX, Delta,
 };
 use omega_sync_core::household::{
-    Change, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX,
-    PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress, REPLICAS_MAX, VoidReason,
+    Change, ENTRIES_MAX, GONE_MAX, Household, Intent, OBSERVED_MAX, Operation,
+    PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress, REPLICAS_MAX,
+    VoidReason,
 };
 use omega_sync_core::id::{
     CONTENT_ID_BYTES_MAX, ContentId, EpochId, HouseholdId, ProfileId, ReplicaId,
 };
 use omega_sync_core::message::{
-    ClientFrame, CloseCode, FRAME_BYTES_MAX, Hello, ServerFrame, Session, TOKEN_BYTES_MAX,
-    VOIDS_MAX,
+    ClientFrame, CloseCode, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session,
+    TOKEN_BYTES_MAX, VOIDS_MAX,
 };
 use omega_sync_core::outbox::OUTBOX_OPERATIONS_MAX;
 use omega_sync_core::replica::{Now, OperationError};
 use omega_sync_core::session::client::{Client, IN_FLIGHT_MAX, Input, Output};
 use omega_sync_core::session::server::{
-    CONNECTIONS_MAX, ConnectionId, LOG_KEPT, Room, RoomInput, RoomOutput, SNAPSHOT_EVERY,
+    CONNECTIONS_MAX, ConnectionId, Room, RoomInput, RoomOutput, SNAPSHOT_EVERY,
 };
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -56,7 +57,7 @@ fn hello(replica: u64, number: u64) -> Hello {
         household: None,
         replica: ReplicaId(replica),
         session: Session { number, nonce: 7 },
-        acked: Timestamp::ZERO,
+        acked: None,
         cursor: None,
         epoch: None,
         owes_offer: false,
@@ -100,7 +101,7 @@ fn a_full_household_voids_new_entries_and_its_snapshot_fits_a_frame() {
     assert_eq!(household.check(&next(Change::Add(title(ENTRIES_MAX), Vec::new()))), full);
     assert_eq!(household.check(&next(Change::Progress(title(0), Some(playing)))), full);
     assert_eq!(household.check(&next(Change::Progress(title(1), Some(playing)))), Ok(()));
-    let frame = ServerFrame::snapshot(1, u64::MAX, &household);
+    let frame = ServerFrame::snapshot(FrameNumber::FIRST, u64::MAX, &household);
     assert!(frame.len() <= FRAME_BYTES_MAX, "{} bytes", frame.len());
     assert!(ServerFrame::decode(&frame).is_ok());
 }
@@ -160,9 +161,8 @@ fn a_delta_and_its_observed_dots_are_bounded() {
         let through = operations.last().expect("one").timestamp;
         let mut writer = Writer::new();
         let delta = Delta { replica: ReplicaId(1), through, operations };
-        delta.encode(&mut writer, &mut Context::default());
-        Delta::decode(&mut Reader::new(writer.as_slice()), &mut Context::default())
-            .map(|decoded| decoded == delta)
+        delta.store(&mut writer);
+        Delta::load(&mut Reader::new(writer.as_slice())).map(|decoded| decoded == delta)
     };
     assert_eq!(delta(DELTA_OPERATIONS_MAX, 1), Ok(true));
     assert_eq!(delta(DELTA_OPERATIONS_MAX + 1, 1), Err(DecodeError::Limit("DELTA_OPERATIONS_MAX")));
@@ -184,7 +184,8 @@ fn a_delta_that_might_not_fit_a_frame_to_others_is_refused() {
         let delta = Delta { replica: ReplicaId(1), through, operations };
         let mut room = room();
         greet(&mut room, 1, hello(1, 1));
-        let bytes = ClientFrame::delta(1, &delta, &mut Context::default());
+        let (first, mut context) = (FrameNumber::FIRST, Context::starting(NOW));
+        let bytes = ClientFrame::delta(first, &delta, &mut context, &mut |_| None);
         let input = RoomInput::Frame { connection: ConnectionId(1), bytes };
         (delta.bytes_bound() <= DELTA_BYTES_MAX, closed(&room.handle(NOW, input)))
     };
@@ -201,8 +202,10 @@ fn a_context_that_is_full_starts_anew_at_both_ends() {
         let change = Change::Progress(title(number % (CONTEXT_ENTRIES_MAX + 7)), Some(value));
         let delta = one(number as u64, operation(number, ProfileId::DEFAULT, change));
         let mut writer = Writer::new();
-        delta.encode(&mut writer, &mut up);
-        assert_eq!(Delta::decode(&mut Reader::new(writer.as_slice()), &mut down), Ok(delta));
+        delta.encode(&mut writer, &mut up, &mut |_| None);
+        let decoded =
+            Delta::decode(&mut Reader::new(writer.as_slice()), &mut down, &|_, _, _| None);
+        assert_eq!(decoded, Ok(delta));
     }
 }
 
@@ -240,7 +243,7 @@ fn a_household_has_so_many_connections_and_replicas() {
 fn refusals_that_nobody_heard_of_are_bounded() {
     let mut room = room();
     greet(&mut room, 1, hello(1, 1));
-    let mut context = Context::default();
+    let (mut context, mut frame_number) = (Context::starting(NOW), FrameNumber::FIRST);
     let unknown = ProfileId(404);
     let mut code = None;
     let mut sent = 0;
@@ -253,7 +256,7 @@ fn refusals_that_nobody_heard_of_are_bounded() {
             .collect();
         let through = operations.last().expect("one").timestamp;
         let delta = Delta { replica: ReplicaId(1), through, operations };
-        let bytes = ClientFrame::delta(number as u8, &delta, &mut context);
+        let bytes = ClientFrame::delta(frame_number.advance(), &delta, &mut context, &mut |_| None);
         let input = RoomInput::Frame { connection: ConnectionId(1), bytes };
         code = closed(&room.handle(NOW, input));
         sent += DELTA_OPERATIONS_MAX;
@@ -310,33 +313,39 @@ fn so_many_deltas_are_in_flight_and_the_rest_coalesces() {
 }
 
 #[test]
-fn the_log_is_cut_after_a_snapshot_and_old_cursors_get_the_state() {
+fn the_log_is_cut_at_a_snapshot_and_the_history_when_too_much_is_gone() {
     let mut room = room();
     greet(&mut room, 1, hello(1, 1));
-    let mut context = Context::default();
-    let (mut snapshots, mut stored_entries) = (0, 0_i64);
-    let versions = 4 * LOG_KEPT;
+    let (mut context, mut frame_number) = (Context::starting(NOW), FrameNumber::FIRST);
+    let (mut snapshots, mut stored_entries) = (0, 0);
+    let versions = 3 * GONE_MAX;
     for number in 1..=versions {
-        let change = Change::Add(title(number as usize % 5), Vec::new());
-        let change = operation(number as usize, ProfileId::DEFAULT, change);
-        let bytes = ClientFrame::delta(number as u8, &one(1, change), &mut context);
+        // Every title is added and taken off again: all are gone in the end.
+        let content = title(number.div_ceil(2));
+        let dot = Dot { timestamp: stamp(number - 1), replica: ReplicaId(1) };
+        let change = match number % 2 {
+            1 => Change::Add(content, Vec::new()),
+            _ => Change::Remove(content, vec![dot]),
+        };
+        let delta = one(1, operation(number, ProfileId::DEFAULT, change));
+        let bytes = ClientFrame::delta(frame_number.advance(), &delta, &mut context, &mut |_| None);
         let input = RoomInput::Frame { connection: ConnectionId(1), bytes };
         for output in room.handle(NOW, input) {
             if let RoomOutput::Persist(commit) = output {
-                stored_entries += commit.entries.len() as i64;
-                if let Some(snapshot) = commit.snapshot {
+                stored_entries += commit.entries.len();
+                if commit.snapshot.is_some() {
                     snapshots += 1;
-                    stored_entries = (snapshot.version - snapshot.floor) as i64;
+                    stored_entries = 0;
                 }
             }
         }
-        assert!(stored_entries <= (LOG_KEPT + SNAPSHOT_EVERY) as i64);
+        assert!(stored_entries < SNAPSHOT_EVERY as usize);
     }
-    assert_eq!(snapshots, versions / SNAPSHOT_EVERY);
-    for (version, whole) in [(versions - LOG_KEPT, false), (1, true)] {
-        let epoch = EpochId(1);
-        let cursor = Some(omega_sync_core::replica::Cursor { epoch, version });
-        let hello = Hello { cursor, epoch: Some(epoch), ..hello(100 + version, 1) };
+    assert_eq!(snapshots, versions as u64 / SNAPSHOT_EVERY);
+    let reached = (versions - 2 * GONE_MAX) as u64;
+    for (version, whole) in [(reached + 2, false), (1, true)] {
+        let epoch = Some(EpochId(1).mark());
+        let hello = Hello { cursor: Some(version), epoch, ..hello(100 + version, 1) };
         let outputs = greet(&mut room, 1_000 + version, hello);
         let got_state = outputs.iter().any(|output| match output {
             RoomOutput::Send(_, frame) => {

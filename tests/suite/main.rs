@@ -7,3 +7,4 @@ mod limits;
 mod sessions;
 mod simulation;
 mod tidy;
+mod wire;

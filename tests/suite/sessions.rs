@@ -197,14 +197,14 @@ fn garbage_closes_one_connection_and_changes_nothing() {
     home.refresh(&mut b);
     home.operate(&mut a, add("film"));
     let (version, frames) =
-        (home.room.version(), [&[][..], &[1], &[1, 99], &[1, 2, 1, 0xff], &[3, 2]]);
+        (home.room.version(), [&[][..], &[0x11], &[0x1f], &[0x11, 0xff], &[0x20]]);
     for frame in frames {
         home.refresh(&mut b);
         let connection = b.connection;
         let input = RoomInput::Frame { connection, bytes: frame.to_vec() };
         let outputs = home.room.handle(UnixMillis(home.time_ms), input);
         let code =
-            if frame == [3, 2] { CloseCode::VersionUnsupported } else { CloseCode::Malformed };
+            if frame == [0x20] { CloseCode::VersionUnsupported } else { CloseCode::Malformed };
         assert_eq!(outputs, [RoomOutput::Close(connection, code)], "{frame:?}");
     }
     assert_eq!(home.room.version(), version);

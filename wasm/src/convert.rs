@@ -60,6 +60,7 @@ fn changed(parts: &Changed) -> Array {
             Part::Profiles => "profiles".to_owned(),
             Part::Watchlist(profile) => format!("watchlist:{profile}"),
             Part::Progress(profile) => format!("progress:{profile}"),
+            Part::Devices => "devices".to_owned(),
         };
         list.push(&JsString::from(text));
     }
@@ -92,6 +93,8 @@ pub fn rejected(rejected: &[Rejected]) -> Array {
             Change::Progress(content, None) => ("progress_remove", content.as_str()),
             Change::NameProfile(name) => ("profile_name", name.as_str()),
             Change::DeleteProfile => ("profile_delete", ""),
+            Change::Device(device, Some(_)) => ("device_describe", device.as_str()),
+            Change::Device(device, None) => ("device_remove", device.as_str()),
         };
         let profile = operation.profile.to_string();
         let stamp = operation.timestamp.0.to_string();

@@ -45,6 +45,14 @@ impl<K: Ord, V> LwwMap<K, V> {
         }
     }
 
+    /// Puts a register at `key` or takes it away, whatever is there.
+    pub(crate) fn replace(&mut self, key: K, register: Option<LwwRegister<V>>) {
+        match register {
+            Some(register) => drop(self.0.insert(key, register)),
+            None => drop(self.0.remove(&key)),
+        }
+    }
+
     /// Joins another map; `seen` and `other_seen` say what each side has seen.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
         let gone = |dot: Dot, holder: Option<Dot>, seen: &VersionVector| {

@@ -42,6 +42,15 @@ impl<K: Ord> OrSet<K> {
         removed
     }
 
+    /// Puts the live adds of `key`, ascending, in place of those it has; none takes it away.
+    pub(crate) fn replace(&mut self, key: K, dots: Vec<Dot>) {
+        if dots.is_empty() {
+            self.0.remove(&key);
+        } else {
+            self.0.insert(key, dots);
+        }
+    }
+
     /// Joins another set; `seen` and `other_seen` say what each side has seen.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
         let mut joined = BTreeMap::new();

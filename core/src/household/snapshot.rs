@@ -1,44 +1,23 @@
-//! A household as bytes: equal states have equal bytes.
-//!
-//! Replicas come first and are named by their index afterwards; titles are sorted and share prefixes;
-//! stamps are differences from the stamp before. Layout: `docs/protocol.md`, "State".
+//! A household as bytes: the difference from nothing. Equal states have equal bytes.
 
+use super::difference::Difference;
+use super::history::Touch;
 use super::{
-    ENTRIES_MAX, Household, OBSERVED_MAX, PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX,
-    PlayState, Profile, Progress, REPLICAS_MAX,
+    DEVICES_MAX, ENTRIES_MAX, Household, OBSERVED_MAX, PROFILES_EVER_MAX, PROFILES_MAX, Profile,
+    REPLICAS_MAX,
 };
-use crate::causal::{Dot, VersionVector};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::crdt::lww::LwwRegister;
-use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ProfileId, ReplicaId};
 
 /// Version of these bytes; a newer one is refused, never guessed at.
 pub const STATE_VERSION: u8 = 1;
-
-/// Tag of a progress entry that was taken off "continue watching".
-const REMOVED: u8 = 4;
 
 impl Household {
     /// Appends the state, its version first.
     pub fn encode(&self, writer: &mut Writer) {
         writer.u8(STATE_VERSION);
-        let mut dots = Dots::default();
-        writer.varint(self.seen.len() as u64);
-        for (replica, through) in self.seen.iter() {
-            writer.fixed64(replica.0);
-            dots.replicas.push(replica);
-            write_stamp(writer, &mut dots.last, through);
-        }
-        writer.varint(self.deleted.len() as u64);
-        for profile in &self.deleted {
-            writer.fixed64(profile.0);
-        }
-        writer.varint(self.profiles.len() as u64);
-        for (id, profile) in &self.profiles {
-            writer.varint(id.0);
-            profile.encode(writer, &mut dots);
-        }
+        let touched = self.keys().map(|key| (key, Touch::New));
+        writer.bytes(&Difference::of(self, touched).to_bytes(self));
     }
 
     /// Reads what [`Household::encode`] wrote.
@@ -47,42 +26,8 @@ impl Household {
             STATE_VERSION => {}
             other => return Err(DecodeError::Version(other)),
         }
-        let mut dots = Dots::default();
-        let mut seen = VersionVector::default();
-        for _ in 0..reader.count(REPLICAS_MAX, "REPLICAS_MAX")? {
-            let replica = ReplicaId(reader.fixed64()?);
-            ascending(dots.replicas.last(), &replica, "order of replicas")?;
-            dots.replicas.push(replica);
-            let through = read_stamp(reader, &mut dots.last)?;
-            if through == Timestamp::ZERO {
-                return Err(DecodeError::Invalid("replica of which nothing was seen"));
-            }
-            seen.raise(replica, through);
-        }
-        let mut household =
-            Self { seen, profiles: Default::default(), deleted: Default::default() };
-        for _ in 0..reader.count(PROFILES_EVER_MAX, "PROFILES_EVER_MAX")? {
-            let id = ProfileId(reader.fixed64()?);
-            ascending(household.deleted.last(), &id, "order of deleted profiles")?;
-            if id == ProfileId::DEFAULT {
-                return Err(DecodeError::Invalid("deleted default profile"));
-            }
-            household.deleted.insert(id);
-        }
-        for _ in 0..reader.count(PROFILES_MAX, "PROFILES_MAX")? {
-            let id = ProfileId(reader.varint()?);
-            let last = household.profiles.last_key_value().map(|(last, _)| last);
-            ascending(last, &id, "order of profiles")?;
-            if household.deleted.contains(&id) {
-                return Err(DecodeError::Invalid("profile that was deleted"));
-            }
-            let profile = Profile::decode(reader, &mut dots, &household.seen)?;
-            household.profiles.insert(id, profile);
-        }
-        household.check_limits()?;
-        if !household.profiles.contains_key(&ProfileId::DEFAULT) {
-            return Err(DecodeError::Invalid("state without the default profile"));
-        }
+        let mut household = Self::default();
+        household.apply_difference(reader)?;
         Ok(household)
     }
 }
@@ -98,117 +43,12 @@ impl Household {
             (self.profiles.len(), PROFILES_MAX, "PROFILES_MAX"),
             (self.entries(), ENTRIES_MAX, "ENTRIES_MAX"),
             (most_adds, OBSERVED_MAX, "OBSERVED_MAX"),
+            (self.devices.len(), DEVICES_MAX, "DEVICES_MAX"),
         ];
         match limits.iter().find(|(count, max, _)| count > max) {
             Some((_, _, name)) => Err(DecodeError::Limit(name)),
             None => Ok(()),
         }
-    }
-}
-
-impl Profile {
-    fn encode(&self, writer: &mut Writer, dots: &mut Dots) {
-        writer.u8(u8::from(self.name.is_some()));
-        if let Some(LwwRegister { dot, value }) = &self.name {
-            dots.write(writer, *dot);
-            writer.bytes(value.as_bytes());
-        }
-        writer.varint(self.watchlist.len() as u64);
-        let mut last = "";
-        for (content, live) in self.watchlist.iter() {
-            last = write_content(writer, last, content);
-            writer.varint(live.len() as u64);
-            for &dot in live {
-                dots.write(writer, dot);
-            }
-        }
-        writer.varint(self.progress.len() as u64);
-        last = "";
-        for (content, LwwRegister { dot, value }) in self.progress.iter() {
-            last = write_content(writer, last, content);
-            dots.write(writer, *dot);
-            match value {
-                None => writer.u8(REMOVED),
-                Some(progress) => {
-                    writer.u8(progress.state as u8);
-                    writer.varint(u64::from(progress.position_s));
-                    writer.varint(u64::from(progress.duration_s));
-                }
-            }
-        }
-    }
-
-    fn decode(
-        reader: &mut Reader,
-        dots: &mut Dots,
-        seen: &VersionVector,
-    ) -> Result<Self, DecodeError> {
-        let name = match reader.u8()? {
-            0 => None,
-            1 => {
-                let dot = dots.read(reader, seen)?;
-                let name = reader.string(PROFILE_NAME_BYTES_MAX, "PROFILE_NAME_BYTES_MAX")?;
-                Some(LwwRegister { dot, value: name.into() })
-            }
-            _ => return Err(DecodeError::Invalid("profile name flag")),
-        };
-        let mut profile = Self { name, ..Self::default() };
-        let mut last = None;
-        for _ in 0..reader.count(ENTRIES_MAX, "ENTRIES_MAX")? {
-            let content = read_content(reader, &mut last)?;
-            let count = reader.count(OBSERVED_MAX, "OBSERVED_MAX")?;
-            if count == 0 {
-                return Err(DecodeError::Invalid("watchlist entry without an add"));
-            }
-            let mut above = None;
-            for _ in 0..count {
-                let dot = dots.read(reader, seen)?;
-                ascending(above.as_ref(), &dot, "order of adds")?;
-                above = Some(dot);
-                profile.watchlist.add(content.clone(), dot, &[]);
-            }
-        }
-        let mut last = None;
-        for _ in 0..reader.count(ENTRIES_MAX, "ENTRIES_MAX")? {
-            let content = read_content(reader, &mut last)?;
-            let dot = dots.read(reader, seen)?;
-            let value = match reader.u8()? {
-                REMOVED => None,
-                state => {
-                    let state = PlayState::ALL.get(usize::from(state));
-                    Some(Progress {
-                        state: *state.ok_or(DecodeError::Invalid("play state"))?,
-                        position_s: reader.u32("position")?,
-                        duration_s: reader.u32("duration")?,
-                    })
-                }
-            };
-            profile.progress.set(content, dot, value);
-        }
-        Ok(profile)
-    }
-}
-
-/// Writes and reads dots against a list of replicas and the stamp before.
-#[derive(Default)]
-struct Dots {
-    replicas: Vec<ReplicaId>,
-    last: Timestamp,
-}
-
-impl Dots {
-    fn write(&mut self, writer: &mut Writer, dot: Dot) {
-        let index = self.replicas.binary_search(&dot.replica);
-        let index = index.expect("a live dot is covered, so its replica is in the version vector");
-        writer.varint(index as u64);
-        write_stamp(writer, &mut self.last, dot.timestamp);
-    }
-
-    fn read(&mut self, reader: &mut Reader, seen: &VersionVector) -> Result<Dot, DecodeError> {
-        let index = reader.count(REPLICAS_MAX, "REPLICAS_MAX")?;
-        let replica = *self.replicas.get(index).ok_or(DecodeError::Invalid("replica index"))?;
-        let dot = Dot { replica, timestamp: read_stamp(reader, &mut self.last)? };
-        if seen.covers(dot) { Ok(dot) } else { Err(DecodeError::Invalid("dot that was not seen")) }
     }
 }
 
@@ -240,34 +80,4 @@ pub(crate) fn read_stamp(
     }
     *last = Timestamp::new(UnixMillis(millis), counter as u16);
     Ok(*last)
-}
-
-fn write_content<'a>(writer: &mut Writer, last: &str, content: &'a ContentId) -> &'a str {
-    let text = content.as_str();
-    let shared = last.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
-    writer.varint(shared as u64);
-    writer.bytes(&text.as_bytes()[shared..]);
-    text
-}
-
-fn read_content(
-    reader: &mut Reader,
-    last: &mut Option<ContentId>,
-) -> Result<ContentId, DecodeError> {
-    let before = last.as_ref().map_or("", ContentId::as_str).as_bytes();
-    let shared = reader.count(before.len(), "length of the content id before")?;
-    let rest = reader.bytes(CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX")?;
-    let text = [&before[..shared], rest].concat();
-    if before.get(shared).is_some_and(|byte| rest.first() == Some(byte)) {
-        return Err(DecodeError::Invalid("shared prefix"));
-    }
-    let text = core::str::from_utf8(&text).map_err(|_| DecodeError::Invalid("content id"))?;
-    let content = ContentId::new(text).map_err(|_| DecodeError::Invalid("content id"))?;
-    ascending(last.as_ref(), &content, "order of content ids")?;
-    *last = Some(content.clone());
-    Ok(content)
-}
-
-fn ascending<T: Ord>(last: Option<&T>, next: &T, name: &'static str) -> Result<(), DecodeError> {
-    if last.is_some_and(|last| last >= next) { Err(DecodeError::Invalid(name)) } else { Ok(()) }
 }

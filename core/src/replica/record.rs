@@ -7,10 +7,10 @@
 use super::{Cursor, REJECTED_MAX, Rejected, Replica};
 use crate::clock::{Clock, Timestamp};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
-use crate::delta::{Context, Delta};
+use crate::delta::Delta;
 use crate::household::{Household, Operation, VoidReason};
 use crate::id::{EpochId, HouseholdId, Random, ReplicaId, TENANT_ID_BYTES_MAX};
-use crate::message::{Taken, UPDATE_DELTAS_MAX, read_voids, write_voids};
+use crate::message::{Taken, read_voids, write_voids};
 use crate::outbox::{OUTBOX_OPERATIONS_MAX, Outbox, Pending};
 
 /// Version of the stored records; a newer one is refused and left alone.
@@ -34,13 +34,8 @@ pub enum Record {
         /// What was refused.
         voids: Vec<(Timestamp, VoidReason)>,
     },
-    /// Deltas of others arrived.
-    Update {
-        /// How far they brought the household.
-        versions: u64,
-        /// The deltas.
-        deltas: Vec<Delta>,
-    },
+    /// The next version arrived, a delta of another replica.
+    Update(Delta),
     /// The app took the rejected operations.
     RejectedTaken,
 }
@@ -86,14 +81,9 @@ impl Record {
                 writer.varint(*versions);
                 write_voids(&mut writer, voids);
             }
-            Self::Update { versions, deltas } => {
+            Self::Update(delta) => {
                 writer.u8(TAG_UPDATE);
-                writer.varint(*versions);
-                writer.varint(deltas.len() as u64);
-                let mut context = Context::default();
-                for delta in deltas {
-                    delta.encode(&mut writer, &mut context);
-                }
+                delta.store(&mut writer);
             }
             Self::RejectedTaken => writer.u8(TAG_REJECTED_TAKEN),
         }
@@ -171,15 +161,7 @@ impl Replica {
                 self.settle(taken, &voids);
                 self.advance(versions);
             }
-            TAG_UPDATE => {
-                let versions = reader.varint()?;
-                let mut deltas = Vec::new();
-                let mut context = Context::default();
-                for _ in 0..reader.count(UPDATE_DELTAS_MAX, "UPDATE_DELTAS_MAX")? {
-                    deltas.push(Delta::decode(&mut reader, &mut context)?);
-                }
-                self.merge(versions, &deltas);
-            }
+            TAG_UPDATE => drop(self.merge(&Delta::load(&mut reader)?)),
             TAG_REJECTED_TAKEN => self.rejected.clear(),
             _ => return Err(DecodeError::Invalid("record tag")),
         }

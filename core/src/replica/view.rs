@@ -3,8 +3,8 @@
 use super::Replica;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
-use crate::household::{Change, OBSERVED_MAX, Progress};
-use crate::id::{ContentId, ProfileId};
+use crate::household::{Change, DeviceRecord, OBSERVED_MAX, Operation, Progress};
+use crate::id::{ContentId, DeviceId, ProfileId};
 use crate::outbox::List;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,9 +31,20 @@ pub struct ProgressItem {
 impl Replica {
     /// The live adds of a title as this device sees them.
     pub(super) fn dots(&self, profile: ProfileId, content: &ContentId) -> Vec<Dot> {
+        self.dots_before(profile, content, Timestamp(u64::MAX))
+    }
+
+    /// The same without operations from a stamp on.
+    pub(super) fn dots_before(
+        &self,
+        profile: ProfileId,
+        content: &ContentId,
+        before: Timestamp,
+    ) -> Vec<Dot> {
         let shelf = self.confirmed.profile(profile);
         let mut dots = shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec());
-        for operation in self.outbox.on(profile, List::Watchlist, content) {
+        let earlier = |operation: &&Operation| operation.timestamp < before;
+        for operation in self.outbox.on(profile, List::Watchlist, content).filter(earlier) {
             if let Change::Add(_, observed) | Change::Remove(_, observed) = &operation.change {
                 dots.retain(|dot| !observed.contains(dot));
             }
@@ -139,5 +150,27 @@ impl Replica {
     /// Whether a profile was deleted, here or elsewhere.
     pub(super) fn is_deleted(&self, profile: ProfileId) -> bool {
         self.confirmed.is_deleted(profile) || self.outbox.deletes(profile)
+    }
+
+    /// What a device says of itself.
+    pub fn device(&self, id: &DeviceId) -> Option<&DeviceRecord> {
+        let waiting =
+            self.outbox.iter().rev().find_map(|pending| match &pending.operation.change {
+                Change::Device(device, record) if device == id => Some(record.as_ref()),
+                _ => None,
+            });
+        let confirmed = || self.confirmed.devices().get(id).and_then(|r| r.value.as_ref());
+        waiting.unwrap_or_else(confirmed)
+    }
+
+    /// The devices that said something of themselves, in the order of their ids.
+    pub fn devices(&self) -> Vec<(&DeviceId, &DeviceRecord)> {
+        let waiting = self.outbox.iter().filter_map(|pending| match &pending.operation.change {
+            Change::Device(device, _) => Some(device),
+            _ => None,
+        });
+        let confirmed = self.confirmed.devices().iter().map(|(device, _)| device);
+        let ids: BTreeSet<&DeviceId> = waiting.chain(confirmed).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.device(id)?))).collect()
     }
 }

@@ -3,11 +3,14 @@
 //! Invariant: what a frame carries was made durable by an output before it.
 
 use super::backoff::Backoff;
+use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
-use crate::household::{Changed, Intent};
-use crate::id::{HouseholdId, Random};
-use crate::message::{Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, read_update};
+use crate::household::{Changed, Intent, Operation};
+use crate::id::{ContentId, EpochId, HouseholdId, Random};
+use crate::message::{
+    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
+};
 use crate::replica::{Now, OperationError, Record, Replica};
 use std::collections::VecDeque;
 
@@ -113,17 +116,18 @@ enum Link {
 struct Connection {
     up: Context,
     down: Context,
-    next_delta: u8,
-    next_stream: u8,
-    in_flight: VecDeque<(u8, crate::clock::Timestamp)>,
+    next_delta: FrameNumber,
+    next_stream: FrameNumber,
+    in_flight: VecDeque<Timestamp>,
     /// Up to where operations left on this connection.
-    sent: crate::clock::Timestamp,
+    sent: Timestamp,
     caught_up: bool,
     heard_ms: u64,
     pinged_ms: Option<u64>,
 }
 
 /// Why a frame ends the connection.
+#[derive(Debug)]
 enum Fault {
     /// It can't be read, or makes no sense now.
     Malformed,
@@ -248,15 +252,16 @@ impl Client {
         }
         let record = self.replica.begin_session();
         self.append(record, outputs);
-        let nonce = self.random.bits();
+        let nonce = self.random.bits() as u32;
+        let acked = self.replica.acked();
         let hello = Hello {
             token,
-            household: self.replica.household().cloned(),
+            household: self.replica.household().map(HouseholdId::mark),
             replica: self.replica.id(),
             session: Session { number: self.replica.session_number(), nonce },
-            acked: self.replica.acked().through,
+            acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
+            epoch: self.replica.epoch().map(EpochId::mark),
             cursor: self.replica.cursor(),
-            epoch: self.replica.epoch(),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -296,25 +301,8 @@ impl Client {
         frame: ServerFrame,
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        if let (Link::Greeting(until), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
-            if welcome.session != self.replica.session_number() {
-                // An answer to an earlier hello: what it says may be out of date.
-                return Err(Fault::Resync);
-            }
-            let before = self.replica.rejected().len();
-            let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
-            let waited_ms = now.steady_ms.saturating_sub(left_ms);
-            let welcomed = self.replica.welcome(now, waited_ms, welcome);
-            let changed = welcomed.map_err(|_| Fault::Renew)?;
-            self.store_image(outputs);
-            let mut connection = Connection::new(now);
-            if self.replica.owes_offer() {
-                let frame = ClientFrame::offer(connection.number(), self.replica.confirmed());
-                outputs.push(Output::Send(frame));
-            }
-            self.link = Link::Open(Box::new(connection));
-            self.report(before, changed, outputs);
-            return Ok(());
+        if let (&Link::Greeting(until), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
+            return self.welcomed(now, until, welcome, outputs);
         }
         let Link::Open(connection) = &mut self.link else {
             return Err(Fault::Malformed);
@@ -328,22 +316,31 @@ impl Client {
             }
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
-                connection.caught_up = true;
-                self.backoff.reset();
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
                 self.store_image(outputs);
+                self.caught_up(version);
+            }
+            ServerFrame::Difference(number, versions, body) => {
+                connection.expect(number)?;
+                let version = self.replica.cursor().ok_or(Fault::Malformed)?;
+                if versions > 0 {
+                    push_changed(self.replica.difference(versions, body.0)?, outputs);
+                    self.store_image(outputs);
+                }
+                self.caught_up(version.saturating_add(versions));
             }
             ServerFrame::Update(number, body) => {
                 connection.expect(number)?;
-                let (versions, deltas) = read_update(body.0, &mut connection.down)?;
-                connection.caught_up = true;
-                self.backoff.reset();
-                if versions > 0 {
-                    let (record, changed) = self.replica.update(versions, deltas);
-                    push_changed(changed, outputs);
-                    self.append(record, outputs);
-                }
+                let confirmed = self.replica.confirmed();
+                let live = |profile, content: &ContentId, _| {
+                    let shelf = confirmed.profile(profile);
+                    Some(shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec()))
+                };
+                let delta = read_update(body.0, &mut connection.down, &live)?;
+                let (record, changed) = self.replica.update(delta);
+                push_changed(changed, outputs);
+                self.append(record, outputs);
             }
             ServerFrame::Ack(number, ack) => {
                 connection.expect(number)?;
@@ -353,14 +350,49 @@ impl Client {
         Ok(())
     }
 
+    fn welcomed(
+        &mut self,
+        now: Now,
+        until_ms: u64,
+        welcome: &Welcome,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        if welcome.session != self.replica.session_number() as u8 {
+            // An answer to an earlier hello: what it says may be out of date.
+            return Err(Fault::Resync);
+        }
+        let before = self.replica.rejected().len();
+        let left_ms = until_ms.saturating_sub(ANSWER_TIMEOUT_MS);
+        let waited_ms = now.steady_ms.saturating_sub(left_ms);
+        let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
+        self.store_image(outputs);
+        let mut connection = Connection::new(now, welcome.server_time);
+        connection.sent = self.replica.acked().through;
+        if self.replica.owes_offer() {
+            let number = connection.next_delta.advance();
+            outputs.push(Output::Send(ClientFrame::offer(number, self.replica.confirmed())));
+        }
+        self.link = Link::Open(Box::new(connection));
+        self.report(before, changed, outputs);
+        Ok(())
+    }
+
+    /// From the first snapshot or difference on, both ends know the same version.
+    fn caught_up(&mut self, version: u64) {
+        self.backoff.reset();
+        if let Link::Open(connection) = &mut self.link
+            && !connection.caught_up
+        {
+            connection.caught_up = true;
+            connection.up.begin_at(version);
+        }
+    }
+
     fn acknowledged(&mut self, ack: Ack, outputs: &mut Vec<Output>) -> Result<(), Fault> {
         let Link::Open(connection) = &mut self.link else {
             return Err(Fault::Malformed);
         };
-        let (number, through) = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
-        if number != ack.delta {
-            return Err(Fault::Resync);
-        }
+        let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
         let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
@@ -401,10 +433,14 @@ impl Client {
                 return;
             };
             let delta = Delta { replica: self.replica.id(), through, operations };
-            let number = connection.number();
-            connection.in_flight.push_back((number, through));
+            let number = connection.next_delta.advance();
+            connection.in_flight.push_back(through);
             connection.sent = through;
-            let frame = ClientFrame::delta(number, &delta, &mut connection.up);
+            let replica = &self.replica;
+            let version = replica.cursor().filter(|_| connection.caught_up);
+            let live =
+                &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
+            let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
             let record = self.replica.mark_sent(through);
             self.append(record, outputs);
             outputs.push(Output::Send(frame));
@@ -526,33 +562,22 @@ fn push_changed(changed: Changed, outputs: &mut Vec<Output>) {
 }
 
 impl Connection {
-    fn new(now: Now) -> Self {
+    fn new(now: Now, server_time: UnixMillis) -> Self {
         Self {
-            up: Context::default(),
-            down: Context::default(),
-            next_delta: 1,
-            next_stream: 1,
+            up: Context::starting(server_time),
+            down: Context::starting(server_time),
+            next_delta: FrameNumber::FIRST,
+            next_stream: FrameNumber::FIRST,
             in_flight: VecDeque::new(),
-            sent: crate::clock::Timestamp::ZERO,
+            sent: Timestamp::ZERO,
             caught_up: false,
             heard_ms: now.steady_ms,
             pinged_ms: None,
         }
     }
 
-    /// The number of the next offer or delta.
-    fn number(&mut self) -> u8 {
-        let number = self.next_delta;
-        self.next_delta = number.wrapping_add(1);
-        number
-    }
-
     /// The next frame of the stream must have the next number.
-    fn expect(&mut self, number: u8) -> Result<(), Fault> {
-        if number != self.next_stream {
-            return Err(Fault::Resync);
-        }
-        self.next_stream = number.wrapping_add(1);
-        Ok(())
+    fn expect(&mut self, number: FrameNumber) -> Result<(), Fault> {
+        if number == self.next_stream.advance() { Ok(()) } else { Err(Fault::Resync) }
     }
 }

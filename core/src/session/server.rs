@@ -9,27 +9,22 @@ mod stored;
 
 pub use stored::{Commit, Snapshot, Stored};
 
+use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{Household, REPLICAS_MAX, VoidReason};
-use crate::id::{EpochId, HouseholdId, ReplicaId};
+use crate::household::{Change, History, Household, Operation, REPLICAS_MAX, VoidReason};
+use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, FRAME_BYTES_MAX, Hello, ServerFrame, Taken, UPDATE_DELTAS_MAX,
-    VOIDS_MAX, Welcome, read_delta,
+    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
+    read_delta,
 };
-use crate::replica::Cursor;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use stored::Row;
 
 /// Connections that one household may have at a time.
 pub const CONNECTIONS_MAX: usize = 64;
 /// A snapshot is stored when this many versions came since the last one.
 pub const SNAPSHOT_EVERY: u64 = 256;
-/// Log entries kept for devices that return; older cursors get a snapshot.
-pub const LOG_KEPT: u64 = 512;
-/// Encoded bytes of one update frame during catch-up; more goes into the next frame.
-const UPDATE_BYTES_AIM: usize = 64 * 1024;
-
 /// One socket, named by whoever carries its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -75,16 +70,8 @@ struct Connection {
     may_offer: bool,
     up: Context,
     down: Context,
-    next_delta: u8,
-    next_stream: u8,
-}
-
-impl Connection {
-    fn number(&mut self) -> u8 {
-        let number = self.next_stream;
-        self.next_stream = number.wrapping_add(1);
-        number
-    }
+    next_delta: FrameNumber,
+    next_stream: FrameNumber,
 }
 
 /// The server's side of one household.
@@ -94,8 +81,10 @@ pub struct Room {
     epoch: EpochId,
     version: u64,
     household: Household,
-    /// Deltas with their versions: without gaps, up to `version`.
-    log: VecDeque<(u64, Delta)>,
+    /// What each version touched.
+    history: History,
+    /// At which version each live add came, as far as a connection may not have seen it.
+    added: BTreeMap<Dot, u64>,
     snapshot_version: u64,
     rows: BTreeMap<ReplicaId, Row>,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -109,7 +98,8 @@ impl Room {
             epoch,
             version: 0,
             household: Household::default(),
-            log: VecDeque::new(),
+            history: History::default(),
+            added: BTreeMap::new(),
             snapshot_version: 0,
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -149,17 +139,17 @@ impl Room {
         may_write: bool,
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
-        let same_epoch = hello.epoch == Some(self.epoch);
-        if hello.household.as_ref().is_some_and(|household| *household != self.id) {
+        let same_epoch = hello.epoch == Some(self.epoch.mark());
+        if hello.household.is_some_and(|mark| mark != self.id.mark()) {
             return Err(CloseCode::HouseholdMismatch);
         }
-        let ahead = |cursor: &Cursor| cursor.epoch == self.epoch && cursor.version > self.version;
-        if hello.cursor.as_ref().is_some_and(ahead) {
+        let known = hello.cursor.filter(|_| same_epoch);
+        if known.is_some_and(|version| version > self.version) {
             // This database was put back without a new epoch. Going on would lose what devices know.
             return Err(CloseCode::StorageUnavailable);
         }
         if !self.rows.contains_key(&hello.replica) {
-            if same_epoch && hello.acked > Timestamp::ZERO {
+            if same_epoch && hello.acked.is_some() {
                 return Err(CloseCode::StaleSession);
             }
             if self.rows.len() >= REPLICAS_MAX {
@@ -172,30 +162,43 @@ impl Room {
             return Err(CloseCode::StaleSession);
         }
         row.session = hello.session;
-        row.voids.retain(|stamp, _| *stamp > hello.acked);
+        let through = self.household.seen().of(hello.replica);
+        let known_taken = match hello.acked {
+            Some(digest) => digest != 0 && digest == row.digest,
+            None => through == Timestamp::ZERO,
+        };
+        let known_taken = known_taken && same_epoch;
+        if known_taken {
+            row.voids.clear();
+        }
         let voids = row.voids.iter().map(|(&stamp, &reason)| (stamp, reason)).collect();
-        let digest = row.digest;
+        let taken = Taken { through, digest: row.digest };
         self.replace(hello.replica, outputs);
         if self.connections.len() >= CONNECTIONS_MAX {
             return Err(CloseCode::Overloaded);
         }
         outputs.push(RoomOutput::Persist(self.commit(hello.replica)));
-        let taken = Taken { through: self.household.seen().of(hello.replica), digest };
-        let (household, epoch) = (self.id.clone(), self.epoch);
-        let session = hello.session.number;
-        let welcome = Welcome { session, household, epoch, server_time: now, taken, voids };
+        let welcome = Welcome {
+            session: hello.session.number as u8,
+            household: hello.household.is_none().then(|| self.id.clone()),
+            epoch: (!same_epoch).then_some(self.epoch),
+            server_time: now,
+            taken: (!known_taken).then_some(taken),
+            voids,
+        };
         outputs.push(RoomOutput::Send(id, welcome.encode()));
         let mut connection = Connection {
             replica: hello.replica,
             may_write,
             may_offer: hello.owes_offer || hello.epoch.is_some() && !same_epoch,
-            up: Context::default(),
-            down: Context::default(),
-            next_delta: 1,
-            next_stream: 1,
+            up: Context::starting(now),
+            down: Context::starting(now),
+            next_delta: FrameNumber::FIRST,
+            next_stream: FrameNumber::FIRST,
         };
-        let known = hello.cursor.filter(|cursor| cursor.epoch == self.epoch);
-        self.catch_up(id, &mut connection, known.map(|cursor| cursor.version), outputs);
+        connection.up.begin_at(self.version);
+        let frame = self.catch_up(connection.next_stream.advance(), known);
+        outputs.push(RoomOutput::Send(id, frame));
         self.connections.insert(id, connection);
         Ok(())
     }
@@ -211,45 +214,14 @@ impl Room {
         });
     }
 
-    /// Brings a connection from a version to ours: by the log where it reaches back and is not longer
-    /// than any state, else whole.
-    fn catch_up(
-        &self,
-        id: ConnectionId,
-        connection: &mut Connection,
-        known: Option<u64>,
-        outputs: &mut Vec<RoomOutput>,
-    ) {
-        let floor = self.version - self.log.len() as u64;
-        let missing_bytes = |known: u64| {
-            let missing = self.log.range((known - floor) as usize..);
-            missing.map(|(_, delta)| delta.bytes_bound()).sum::<usize>()
-        };
-        let reaches = |known: &u64| {
-            (floor..=self.version).contains(known) && missing_bytes(*known) <= FRAME_BYTES_MAX
-        };
-        let Some(known) = known.filter(reaches) else {
-            let number = connection.number();
-            let frame = ServerFrame::snapshot(number, self.version, &self.household);
-            outputs.push(RoomOutput::Send(id, frame));
-            return;
-        };
-        let missing = self.log.range((known - floor) as usize..);
-        let mut deltas = Vec::new();
-        let (mut versions, mut bytes) = (0, 0);
-        for (_, delta) in missing {
-            versions += 1;
-            if delta.replica != connection.replica {
-                bytes += delta.bytes_bound();
-                deltas.push(delta);
-            }
-            if bytes > UPDATE_BYTES_AIM || deltas.len() >= UPDATE_DELTAS_MAX {
-                outputs.push(RoomOutput::Send(id, update(connection, versions, &deltas)));
-                deltas.clear();
-                (versions, bytes) = (0, 0);
-            }
+    /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
+    fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
+        match known.filter(|&known| known >= self.history.floor()) {
+            None => ServerFrame::snapshot(number, self.version, &self.household),
+            Some(known) => ServerFrame::difference(number, self.version - known, |writer| {
+                self.household.encode_difference(writer, &self.history.since(known));
+            }),
         }
-        outputs.push(RoomOutput::Send(id, update(connection, versions, &deltas)));
     }
 
     fn frame(
@@ -270,23 +242,49 @@ impl Room {
                 self.offer(now, id, *state, outputs)
             }
             ClientFrame::Delta(number, body) => {
-                let connection = self.expect(id, number)?;
-                let delta = read_delta(body.0, &mut connection.up, connection.replica)?;
+                let (replica, mut up) = {
+                    let connection = self.expect(id, number)?;
+                    (connection.replica, core::mem::take(&mut connection.up))
+                };
+                let live = |profile, content: &ContentId, version| {
+                    self.seen_by(replica, profile, content, version)
+                };
+                let delta = read_delta(body.0, &mut up, replica, &live)?;
+                self.connections.get_mut(&id).ok_or(CloseCode::Resync)?.up = up;
                 if delta.bytes_bound() > DELTA_BYTES_MAX {
                     return Err(CloseCode::TooLarge);
                 }
-                self.delta(now, id, number, delta, outputs)
+                self.delta(now, id, delta, outputs)
             }
         }
     }
 
+    /// The live adds of a title that a replica had seen at a version: its own, and those that came up to
+    /// then.
+    fn seen_by(
+        &self,
+        replica: ReplicaId,
+        profile: ProfileId,
+        content: &ContentId,
+        version: u64,
+    ) -> Option<Vec<Dot>> {
+        let live = self.household.profile(profile).map_or(&[][..], |p| p.watchlist().dots(content));
+        let seen = |dot: &&Dot| {
+            dot.replica == replica || self.added.get(dot).is_none_or(|added| *added <= version)
+        };
+        (version <= self.version).then(|| live.iter().filter(seen).copied().collect())
+    }
+
     /// The next offer or delta must have the next number.
-    fn expect(&mut self, id: ConnectionId, number: u8) -> Result<&mut Connection, CloseCode> {
+    fn expect(
+        &mut self,
+        id: ConnectionId,
+        number: FrameNumber,
+    ) -> Result<&mut Connection, CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
-        if number != connection.next_delta {
+        if number != connection.next_delta.advance() {
             return Err(CloseCode::Resync);
         }
-        connection.next_delta = number.wrapping_add(1);
         Ok(connection)
     }
 
@@ -294,7 +292,6 @@ impl Room {
         &mut self,
         now: UnixMillis,
         id: ConnectionId,
-        number: u8,
         delta: Delta,
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
@@ -309,8 +306,9 @@ impl Room {
         }
         let known = self.household.seen().of(replica);
         if through <= known {
-            let ack = Ack { delta: number, advances: false, voids: Vec::new() };
-            outputs.push(RoomOutput::Send(id, ServerFrame::ack(connection.number(), &ack)));
+            let ack = Ack { advances: false, voids: Vec::new() };
+            let frame = ServerFrame::ack(connection.next_stream.advance(), &ack);
+            outputs.push(RoomOutput::Send(id, frame));
             return Ok(());
         }
         if known == Timestamp::ZERO && self.household.seen().len() >= REPLICAS_MAX {
@@ -324,6 +322,8 @@ impl Room {
         row.digest = operations.last().map_or(0, |last| last.digest());
         let mut accepted = Vec::new();
         let mut voids = Vec::new();
+        // Adds and removes that observed all that is live: others can name that themselves.
+        let mut whole = BTreeSet::new();
         for operation in operations {
             if operation.timestamp <= known {
                 continue;
@@ -334,8 +334,20 @@ impl Room {
             };
             match checked {
                 Ok(()) => {
-                    let (stamp, one) = (operation.timestamp, vec![operation.clone()]);
-                    self.household.merge(&Delta { replica, through: stamp, operations: one });
+                    if observes_all(&self.household, &operation) {
+                        whole.insert(operation.timestamp);
+                    }
+                    if let Change::Add(..) = operation.change {
+                        let dot = Dot { timestamp: operation.timestamp, replica };
+                        self.added.insert(dot, self.version + 1);
+                    }
+                    for dot in operation.observed().unwrap_or_default() {
+                        self.added.remove(dot);
+                    }
+                    let (through, one) = (operation.timestamp, vec![operation.clone()]);
+                    let one = Delta { replica, through, operations: one };
+                    self.history.note(self.version + 1, one.touched(&self.household));
+                    self.household.merge(&one);
                     accepted.push(operation);
                 }
                 Err(reason) => {
@@ -344,41 +356,57 @@ impl Room {
                 }
             }
         }
-        self.household.cover(replica, through);
-        let ack = Ack { delta: number, advances: true, voids };
-        let ack = ServerFrame::ack(connection.number(), &ack);
-        self.take(Delta { replica, through, operations: accepted }, outputs);
+        let rest = Delta { replica, through, operations: Vec::new() };
+        self.history.note(self.version + 1, rest.touched(&self.household));
+        self.household.merge(&rest);
+        let ack = Ack { advances: true, voids };
+        let ack = ServerFrame::ack(connection.next_stream.advance(), &ack);
+        let delta = Delta { replica, through, operations: accepted };
+        self.take(&delta, outputs);
         outputs.push(RoomOutput::Send(id, ack));
-        self.fan_out(id, outputs);
+        self.fan_out(id, &delta, &whole, outputs);
         Ok(())
     }
 
-    /// Appends a delta to the log.
-    fn take(&mut self, delta: Delta, outputs: &mut Vec<RoomOutput>) {
-        let replica = delta.replica;
+    /// Makes a delta the next version.
+    fn take(&mut self, delta: &Delta, outputs: &mut Vec<RoomOutput>) {
         self.version += 1;
-        self.log.push_back((self.version, delta));
-        let mut commit = self.commit(replica);
+        let mut commit = self.commit(delta.replica);
         commit.expected = self.version - 1;
-        commit.entries.extend(self.log.back().map(stored::entry));
+        commit.entries.push(stored::entry(self.version, delta));
         if self.version - self.snapshot_version >= SNAPSHOT_EVERY {
-            while self.log.len() as u64 > LOG_KEPT {
-                self.log.pop_front();
-            }
+            self.history.trim(&self.household);
+            self.trim_added();
             self.snapshot_version = self.version;
             commit.snapshot = Some(self.snapshot());
         }
         outputs.push(RoomOutput::Persist(commit));
     }
 
-    /// Sends the last log entry to every other connection.
-    fn fan_out(&mut self, author: ConnectionId, outputs: &mut Vec<RoomOutput>) {
-        let Some((_, delta)) = self.log.back() else {
-            return;
-        };
+    /// Forgets adds that went with their profile.
+    fn trim_added(&mut self) {
+        let shelves = self.household.profiles().map(|(_, shelf)| shelf.watchlist());
+        let live: BTreeSet<Dot> = shelves
+            .flat_map(|list| list.iter().flat_map(|(_, dots)| dots.iter().copied()))
+            .collect();
+        self.added.retain(|dot, _| live.contains(dot));
+    }
+
+    /// Sends a delta that became the last version to every other connection.
+    fn fan_out(
+        &mut self,
+        author: ConnectionId,
+        delta: &Delta,
+        whole: &BTreeSet<Timestamp>,
+        outputs: &mut Vec<RoomOutput>,
+    ) {
         for (&id, connection) in &mut self.connections {
             if id != author {
-                outputs.push(RoomOutput::Send(id, update(connection, 1, &[delta])));
+                let number = connection.next_stream.advance();
+                let live =
+                    &mut |operation: &Operation| whole.contains(&operation.timestamp).then_some(0);
+                let frame = ServerFrame::update(number, delta, &mut connection.down, live);
+                outputs.push(RoomOutput::Send(id, frame));
             }
         }
     }
@@ -419,9 +447,17 @@ impl Room {
         for replica in &raised {
             self.rows.entry(*replica).or_default().digest = 0;
         }
-        self.household = joined;
         self.version += 1;
-        self.log.clear();
+        for (profile, shelf) in joined.profiles() {
+            let known = self.household.profile(profile);
+            for (content, live) in shelf.watchlist().iter() {
+                let known = known.map_or(&[][..], |known| known.watchlist().dots(content));
+                let new = live.iter().filter(|dot| !known.contains(dot));
+                self.added.extend(new.map(|dot| (*dot, self.version)));
+            }
+        }
+        self.household = joined;
+        self.history = History::new(self.version);
         self.snapshot_version = self.version;
         outputs.push(RoomOutput::Persist(Commit {
             epoch: self.epoch,
@@ -433,7 +469,7 @@ impl Room {
         }));
         outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
         for (&id, connection) in &mut self.connections {
-            let number = connection.number();
+            let number = connection.next_stream.advance();
             let frame = ServerFrame::snapshot(number, self.version, &self.household);
             outputs.push(RoomOutput::Send(id, frame));
         }
@@ -448,7 +484,7 @@ impl Room {
     ) -> Result<(), CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
         outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-        let number = connection.number();
+        let number = connection.next_stream.advance();
         let frame = ServerFrame::snapshot(number, self.version, &self.household);
         outputs.push(RoomOutput::Send(id, frame));
         Ok(())
@@ -496,7 +532,12 @@ impl Room {
     }
 }
 
-fn update(connection: &mut Connection, versions: u64, deltas: &[&Delta]) -> Vec<u8> {
-    let number = connection.number();
-    ServerFrame::update(number, versions, deltas, &mut connection.down)
+/// Whether an operation observed every live add of its title.
+fn observes_all(household: &Household, operation: &Operation) -> bool {
+    let (Some(content), Some(observed)) = (operation.change.content(), operation.observed()) else {
+        return false;
+    };
+    let shelf = household.profile(operation.profile);
+    let live = shelf.map_or(&[][..], |shelf| shelf.watchlist().dots(content));
+    live.iter().all(|dot| observed.contains(dot))
 }

@@ -4,11 +4,11 @@
 use super::Room;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::delta::{Context, Delta};
-use crate::household::{Household, VoidReason};
+use crate::delta::Delta;
+use crate::household::{History, Household, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{Session, read_voids, write_voids};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A household as a store loads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +44,11 @@ pub struct Commit {
     pub snapshot: Option<Snapshot>,
 }
 
-/// A whole state; log entries up to `floor` are not needed any more.
+/// A whole state; log entries up to it are not needed any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The version it was taken at.
     pub version: u64,
-    /// Delete log entries up to this version.
-    pub floor: u64,
     /// The state.
     pub bytes: Vec<u8>,
 }
@@ -82,7 +80,7 @@ impl Row {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.varint(self.session.number);
-        writer.fixed64(self.session.nonce);
+        writer.fixed32(self.session.nonce);
         writer.fixed32(self.digest);
         let voids: Vec<_> = self.voids.iter().map(|(&stamp, &reason)| (stamp, reason)).collect();
         write_voids(&mut writer, &voids);
@@ -91,7 +89,7 @@ impl Row {
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let session = Session { number: reader.varint()?, nonce: reader.fixed64()? };
+        let session = Session { number: reader.varint()?, nonce: reader.fixed32()? };
         let digest = reader.fixed32()?;
         let voids = read_voids(&mut reader)?.into_iter().collect();
         reader.finish()?;
@@ -100,10 +98,10 @@ impl Row {
 }
 
 /// A log entry as it is stored.
-pub(super) fn entry((version, delta): &(u64, Delta)) -> (u64, Vec<u8>) {
+pub(super) fn entry(version: u64, delta: &Delta) -> (u64, Vec<u8>) {
     let mut writer = Writer::new();
-    delta.encode(&mut writer, &mut Context::default());
-    (*version, writer.finish())
+    delta.store(&mut writer);
+    (version, writer.finish())
 }
 
 impl Room {
@@ -113,29 +111,26 @@ impl Room {
     /// [`DecodeError`]: the store is damaged or from a newer version.
     pub fn load(id: HouseholdId, stored: &Stored) -> Result<Self, DecodeError> {
         let mut household = Household::default();
+        let mut history = History::new(stored.snapshot_version);
         if !stored.snapshot.is_empty() {
             let mut reader = Reader::new(&stored.snapshot);
             household = Household::decode(&mut reader)?;
+            history = History::decode(&mut reader)?;
             reader.finish()?;
         }
-        let mut log = VecDeque::new();
+        let mut last = stored.snapshot_version;
         for (version, bytes) in &stored.log {
-            let mut reader = Reader::new(bytes);
-            let delta = Delta::decode(&mut reader, &mut Context::default())?;
-            reader.finish()?;
-            if *version > stored.snapshot_version {
-                household.merge(&delta);
+            if *version <= stored.snapshot_version {
+                continue;
             }
-            let gap = match log.back() {
-                Some((last, _)) => last + 1 != *version,
-                None => *version == 0 || *version > stored.snapshot_version + 1,
-            };
-            if gap || *version > stored.version {
+            if *version != last + 1 {
                 return Err(DecodeError::Invalid("versions of the log"));
             }
-            log.push_back((*version, delta));
+            last = *version;
+            let delta = Delta::load(&mut Reader::new(bytes))?;
+            history.note(last, delta.touched(&household));
+            household.merge(&delta);
         }
-        let last = log.back().map_or(stored.snapshot_version, |(version, _)| *version);
         if last != stored.version {
             return Err(DecodeError::Invalid("end of the log"));
         }
@@ -149,7 +144,8 @@ impl Room {
             epoch: stored.epoch,
             version: stored.version,
             household,
-            log,
+            history,
+            added: BTreeMap::new(),
             snapshot_version: stored.snapshot_version,
             rows: rows?,
             connections: BTreeMap::new(),
@@ -160,7 +156,7 @@ impl Room {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut writer = Writer::new();
         self.household.encode(&mut writer);
-        let floor = self.version - self.log.len() as u64;
-        Snapshot { version: self.version, floor, bytes: writer.finish() }
+        self.history.encode(&mut writer);
+        Snapshot { version: self.version, bytes: writer.finish() }
     }
 }

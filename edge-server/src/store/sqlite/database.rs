@@ -223,7 +223,7 @@ fn apply(
         for (replica, state) in &commit.replicas {
             replace.execute(params![key, signed(replica.0), state])?;
         }
-        if let Some(Snapshot { version, floor, bytes }) = &commit.snapshot {
+        if let Some(Snapshot { version, bytes }) = &commit.snapshot {
             let mut replace = connection.prepare_cached(
                 "INSERT INTO snapshot (household, version, state) VALUES (?1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET version = excluded.version, state = excluded.state",
@@ -231,7 +231,7 @@ fn apply(
             replace.execute(params![key, signed(*version), bytes])?;
             connection
                 .prepare_cached("DELETE FROM log WHERE household = ?1 AND version <= ?2")?
-                .execute(params![key, signed(*floor)])?;
+                .execute(params![key, signed(*version)])?;
         }
         Ok(())
     };

@@ -49,14 +49,14 @@ fn what_is_committed_is_there_after_a_reopen() {
     }
     let mut with_snapshot = commit(5);
     let bytes = vec![9; 10_000];
-    with_snapshot.snapshot = Some(Snapshot { version: 6, floor: 4, bytes: bytes.clone() });
+    with_snapshot.snapshot = Some(Snapshot { version: 6, bytes: bytes.clone() });
     run(store.commit(&home, with_snapshot)).unwrap();
     let expected = Stored {
         epoch: EPOCH,
         version: 6,
         snapshot: bytes,
         snapshot_version: 6,
-        log: vec![(5, vec![4; 3]), (6, vec![5; 3])],
+        log: vec![],
         replicas: vec![(ReplicaId(u64::MAX), vec![5])],
     };
     assert_eq!(run(store.load(&home)), Ok(Some(expected.clone())));

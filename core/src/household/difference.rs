@@ -1,0 +1,490 @@
+//! What is different in a household since a version, as bytes.
+//!
+//! A difference names keys and gives their present values; the receiver replaces these keys and has the
+//! state it was taken from, provided that all other keys have the same value there and here. So both
+//! sides know the untouched part, and what is already there is named by its place in it. A whole state
+//! is the difference from nothing. Layout: `docs/protocol.md`, "State".
+//!
+//! Invariant: [`Difference::code`] uses nothing of the state at hand but what sender and receiver have in
+//! common: all that is there and is not listed as new.
+
+use super::field::{Fields, Title};
+use super::history::{Key, Touch, Touched};
+use super::{
+    Changed, DEVICES_MAX, DeviceRecord, ENTRIES_MAX, Household, PROFILE_NAME_BYTES_MAX,
+    PROFILES_EVER_MAX, PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
+};
+use crate::causal::Dot;
+use crate::clock::Timestamp;
+use crate::codec::{DecodeError, Reader, Writer, checksum};
+use crate::crdt::lww::LwwRegister;
+use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::rangecoder::{Bit, Coder};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest difference in bytes; a whole state at all its limits is shorter.
+pub const DIFFERENCE_BYTES_MAX: usize = 512 * 1024;
+/// Bits of the check that both sides mean the same titles.
+const CHECK_BITS: u32 = 8;
+
+/// The present values of the keys that were touched.
+#[derive(Default)]
+pub(super) struct Difference {
+    /// Replicas that the receiver may not know.
+    new_replicas: BTreeSet<ReplicaId>,
+    /// Up to where the touched replicas were seen.
+    seen: BTreeMap<ReplicaId, Timestamp>,
+    deleted: BTreeSet<ProfileId>,
+    new_profiles: BTreeSet<ProfileId>,
+    shelves: BTreeMap<ProfileId, Shelf>,
+    new_devices: BTreeSet<DeviceId>,
+    devices: BTreeMap<DeviceId, LwwRegister<Option<DeviceRecord>>>,
+}
+
+/// What was touched of one profile.
+#[derive(Default)]
+struct Shelf {
+    name: Option<LwwRegister<String>>,
+    /// Titles that the receiver may not have, in the order of [`Title`].
+    new: Vec<Entry>,
+    /// Titles that the receiver has.
+    known: BTreeMap<ContentId, Entry>,
+}
+
+/// What was touched of one title; the outer `None` is untouched.
+#[derive(Default)]
+struct Entry {
+    content: Option<ContentId>,
+    /// Its live adds; none when it is off the watchlist.
+    watch: Option<Vec<Dot>>,
+    /// Its progress; `None` inside when there is none any more.
+    progress: Option<Option<LwwRegister<Option<Progress>>>>,
+    /// The receiver has progress with this duration.
+    same_duration: bool,
+    /// The receiver has a value of a touched or an untouched key.
+    is_known: bool,
+}
+
+impl Difference {
+    /// The values that `state` has at the touched keys.
+    pub(super) fn of(state: &Household, touched: impl Iterator<Item = (Key, Touch)>) -> Self {
+        let mut this = Self::default();
+        let mut entries: BTreeMap<(ProfileId, ContentId), Entry> = BTreeMap::new();
+        for (key, touch) in touched {
+            let is_new = touch == Touch::New;
+            match key {
+                Key::Replica(id) => {
+                    this.seen.insert(id, state.seen.of(id));
+                    if is_new {
+                        this.new_replicas.insert(id);
+                    }
+                }
+                Key::Deleted(id) => drop(this.deleted.insert(id)),
+                Key::Name(id) => {
+                    let Some(profile) = state.profiles.get(&id) else { continue };
+                    this.shelves.entry(id).or_default().name = profile.name.clone();
+                    if is_new && id != ProfileId::DEFAULT {
+                        this.new_profiles.insert(id);
+                    }
+                }
+                Key::Watchlist(id, content) => {
+                    let Some(profile) = state.profiles.get(&id) else { continue };
+                    let dots = profile.watchlist.dots(&content).to_vec();
+                    let entry = entries.entry((id, content)).or_default();
+                    entry.watch = Some(dots);
+                    entry.is_known |= !is_new;
+                }
+                Key::Progress(id, content) => {
+                    let Some(profile) = state.profiles.get(&id) else { continue };
+                    let register = profile.progress.get(&content).cloned();
+                    let entry = entries.entry((id, content)).or_default();
+                    entry.progress = Some(register);
+                    entry.same_duration = !is_new;
+                    entry.is_known |= !is_new;
+                }
+                Key::Device(id) => {
+                    let Some(register) = state.devices.get(&id) else { continue };
+                    this.devices.insert(id.clone(), register.clone());
+                    if is_new {
+                        this.new_devices.insert(id);
+                    }
+                }
+            }
+        }
+        for ((id, content), entry) in entries {
+            let Some(profile) = state.profiles.get(&id) else { continue };
+            this.shelves.entry(id).or_default().add(profile, content, entry);
+        }
+        for shelf in this.shelves.values_mut() {
+            shelf.new.sort_by(|a, b| a.title().cmp(&b.title()));
+        }
+        this
+    }
+
+    /// The bytes for a receiver who has what is not touched in `state`.
+    pub(super) fn to_bytes(mut self, state: &Household) -> Vec<u8> {
+        let mut fields = Fields::new(Coder::writer());
+        self.code(&mut fields, state);
+        fields.coder.finish().expect("only what is read can be wrong")
+    }
+
+    fn is_empty(&self) -> bool {
+        let quiet = self.seen.is_empty() && self.deleted.is_empty();
+        quiet && self.shelves.is_empty() && self.devices.is_empty()
+    }
+
+    /// All stamps in it.
+    fn stamps(&self) -> Vec<Timestamp> {
+        let mut stamps: Vec<Timestamp> = self.seen.values().copied().collect();
+        stamps.extend(self.devices.values().map(|register| register.dot.timestamp));
+        for shelf in self.shelves.values() {
+            stamps.extend(shelf.name.iter().map(|register| register.dot.timestamp));
+            for entry in shelf.new.iter().chain(shelf.known.values()) {
+                stamps.extend(entry.dots().map(|dot| dot.timestamp));
+            }
+        }
+        stamps
+    }
+
+    /// Writes or reads it all; `state` is the sender's or the receiver's own.
+    fn code(&mut self, fields: &mut Fields, state: &Household) {
+        let reads = fields.coder.reads();
+        if !fields.coder.bit(&mut Bit::default(), !self.is_empty()) {
+            return;
+        }
+        self.replicas(fields, state);
+        let stamps = self.stamps();
+        let untouched = state.seen.iter().filter(|(id, _)| !self.seen.contains_key(id));
+        let known = untouched.map(|(_, through)| through).max().unwrap_or_default();
+        fields.set_stamps(&stamps, known.millis());
+        profile_ids(fields, &mut self.deleted, PROFILES_EVER_MAX, "PROFILES_EVER_MAX");
+        profile_ids(fields, &mut self.new_profiles, PROFILES_MAX, "PROFILES_MAX");
+        let mut profiles = self.new_profiles.clone();
+        profiles.extend(state.profiles.keys().filter(|id| !self.deleted.contains(id)));
+        let (mut named, mut touched) = (Bit::rare(1), Bit::rare(1));
+        for id in profiles {
+            let is_new = self.new_profiles.contains(&id);
+            let shelf = self.shelves.entry(id).or_default();
+            if is_new || fields.coder.bit(&mut named, shelf.name.is_some()) {
+                shelf.code_name(fields);
+            }
+            let any = !shelf.new.is_empty() || !shelf.known.is_empty();
+            if fields.coder.bit(&mut touched, any) {
+                shelf.code(fields, state.profiles.get(&id));
+            }
+            if reads && fields.coder.failed() {
+                return;
+            }
+        }
+        self.code_devices(fields, state);
+        self.code_seen(fields);
+    }
+
+    /// Which replicas there are and which were touched.
+    fn replicas(&mut self, fields: &mut Fields, state: &Household) {
+        let new = self.new_replicas.iter().map(|id| id.0).collect();
+        let new = ids(fields, new, REPLICAS_MAX, "REPLICAS_MAX");
+        let mut touched: BTreeSet<ReplicaId> = new.into_iter().map(ReplicaId).collect();
+        self.new_replicas.clone_from(&touched);
+        let mut raised = Bit::default();
+        let mut others = Vec::new();
+        for (id, _) in state.seen.iter().filter(|(id, _)| !self.new_replicas.contains(id)) {
+            if fields.coder.bit(&mut raised, self.seen.contains_key(&id)) {
+                touched.insert(id);
+            } else {
+                others.push(id);
+            }
+        }
+        for id in &touched {
+            self.seen.entry(*id).or_default();
+        }
+        fields.set_replicas(&touched.into_iter().collect::<Vec<_>>(), &others);
+    }
+
+    /// Up to where the touched replicas were seen: mostly their latest stamp in this difference.
+    fn code_seen(&mut self, fields: &mut Fields) {
+        let mut latest: BTreeMap<ReplicaId, Timestamp> = BTreeMap::new();
+        let mut note = |dot: Dot| {
+            let latest = latest.entry(dot.replica).or_default();
+            *latest = dot.timestamp.max(*latest);
+        };
+        self.devices.values().for_each(|register| note(register.dot));
+        for shelf in self.shelves.values() {
+            shelf.name.iter().for_each(|register| note(register.dot));
+            shelf.new.iter().chain(shelf.known.values()).flat_map(Entry::dots).for_each(&mut note);
+        }
+        let mut later = Bit::rare(1);
+        for (id, through) in &mut self.seen {
+            let latest = latest.get(id).copied();
+            if latest.is_none_or(|latest| fields.coder.bit(&mut later, latest != *through)) {
+                *through = fields.stamp(*through);
+            } else {
+                *through = latest.unwrap_or_default();
+            }
+        }
+    }
+
+    fn code_devices(&mut self, fields: &mut Fields, state: &Household) {
+        let count = fields.count(self.new_devices.len(), DEVICES_MAX, "DEVICES_MAX");
+        let writes: Vec<DeviceId> = self.new_devices.iter().cloned().collect();
+        for at in 0..count {
+            let text = writes.get(at).map_or("", DeviceId::as_str);
+            let text = fields.text(text, TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX");
+            if fields.coder.reads() {
+                match DeviceId::new(&text) {
+                    Ok(id) if self.new_devices.last().is_none_or(|last| *last < id) => {
+                        self.new_devices.insert(id);
+                    }
+                    _ => return fields.coder.fail(DecodeError::Invalid("device id")),
+                }
+            }
+        }
+        for id in &self.new_devices {
+            let register = fields.register(self.devices.remove(id), Fields::device);
+            self.devices.insert(id.clone(), register);
+        }
+        let known = state.devices.iter().map(|(id, _)| id);
+        let mut known: BTreeSet<DeviceId> = known.chain(self.devices.keys()).cloned().collect();
+        known.retain(|id| !self.new_devices.contains(id));
+        let mut touched = Bit::rare(3);
+        for id in known {
+            let register = self.devices.remove(&id);
+            if fields.coder.bit(&mut touched, register.is_some()) {
+                let register = fields.register(register, Fields::device);
+                self.devices.insert(id, register);
+            }
+        }
+    }
+}
+
+impl Difference {
+    /// Replaces the keys in `state`.
+    fn apply(self, state: &mut Household) -> Result<Changed, DecodeError> {
+        let mut changed = Changed::new();
+        for (id, through) in self.seen {
+            if through == Timestamp::ZERO {
+                return Err(DecodeError::Invalid("replica of which nothing was seen"));
+            }
+            state.seen.raise(id, through);
+        }
+        let covered = |dot| match state.seen.covers(dot) {
+            true => Ok(()),
+            false => Err(DecodeError::Invalid("dot that was not seen")),
+        };
+        for id in &self.deleted {
+            state.profiles.remove(id);
+            state.deleted.insert(*id);
+            changed.extend([Part::Profiles, Part::Watchlist(*id), Part::Progress(*id)]);
+        }
+        for (id, shelf) in self.shelves {
+            if state.deleted.contains(&id) {
+                return Err(DecodeError::Invalid("profile that was deleted"));
+            }
+            let profile = state.profiles.entry(id).or_default();
+            if let Some(name) = shelf.name {
+                covered(name.dot)?;
+                profile.name = Some(name);
+                changed.insert(Part::Profiles);
+            }
+            let new = shelf.new.into_iter().filter_map(|mut e| Some((e.content.take()?, e)));
+            for (content, entry) in new.chain(shelf.known) {
+                entry.dots().try_for_each(covered)?;
+                if let Some(dots) = entry.watch {
+                    profile.watchlist.replace(content.clone(), dots);
+                    changed.insert(Part::Watchlist(id));
+                }
+                if let Some(register) = entry.progress {
+                    profile.progress.replace(content, register);
+                    changed.insert(Part::Progress(id));
+                }
+            }
+        }
+        for (id, register) in self.devices {
+            covered(register.dot)?;
+            state.devices.replace(id, Some(register));
+            changed.insert(Part::Devices);
+        }
+        state.check_limits()?;
+        Ok(changed)
+    }
+}
+
+impl Household {
+    /// Every key that has a value.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let shelf = |(&id, profile): (&ProfileId, &Profile)| {
+            let name = profile.name.iter().map(move |_| Key::Name(id));
+            let watchlist = profile.watchlist.iter();
+            let watchlist = watchlist.map(move |(content, _)| Key::Watchlist(id, content.clone()));
+            let progress = profile.progress.iter();
+            let progress = progress.map(move |(content, _)| Key::Progress(id, content.clone()));
+            name.chain(watchlist).chain(progress).collect::<Vec<Key>>()
+        };
+        let replicas = self.seen.iter().map(|(id, _)| Key::Replica(id));
+        replicas
+            .chain(self.deleted.iter().map(|id| Key::Deleted(*id)))
+            .chain(self.profiles.iter().flat_map(shelf))
+            .chain(self.devices.iter().map(|(id, _)| Key::Device(id.clone())))
+    }
+
+    /// Appends the present values of the touched keys, for a receiver who has all others.
+    pub fn encode_difference(&self, writer: &mut Writer, touched: &Touched) {
+        let touched = touched.iter().map(|(key, touch)| (key.clone(), *touch));
+        writer.bytes(&Difference::of(self, touched).to_bytes(self));
+    }
+
+    /// Replaces the keys of a difference; an error changes nothing.
+    pub fn apply_difference(&mut self, reader: &mut Reader) -> Result<Changed, DecodeError> {
+        let bytes = reader.bytes(DIFFERENCE_BYTES_MAX, "DIFFERENCE_BYTES_MAX")?;
+        let mut fields = Fields::new(Coder::reader(bytes));
+        let mut difference = Difference::default();
+        difference.code(&mut fields, self);
+        fields.coder.finish()?;
+        let mut next = self.clone();
+        let changed = difference.apply(&mut next)?;
+        *self = next;
+        Ok(changed)
+    }
+}
+
+impl Shelf {
+    fn add(&mut self, profile: &Profile, content: ContentId, mut entry: Entry) {
+        entry.is_known |= entry.watch.is_none() && !profile.watchlist.dots(&content).is_empty();
+        entry.is_known |= entry.progress.is_none() && profile.progress.get(&content).is_some();
+        if entry.is_known {
+            self.known.insert(content, entry);
+        } else {
+            entry.content = Some(content);
+            self.new.push(entry);
+        }
+    }
+
+    fn code_name(&mut self, fields: &mut Fields) {
+        self.name = Some(fields.register(self.name.take(), |fields, name| {
+            fields.text(&name.unwrap_or_default(), PROFILE_NAME_BYTES_MAX, "PROFILE_NAME_BYTES_MAX")
+        }));
+    }
+
+    fn code(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
+        let count = fields.count(self.new.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        self.new.resize_with(count, Entry::default);
+        let mut last: Option<ContentId> = None;
+        for entry in &mut self.new {
+            let title = entry.content.take();
+            let before = last.as_ref().map(|last| Title::of(last.as_str()));
+            let read = fields.title(Title::of(title.as_ref().map_or("", |t| t.as_str())), before);
+            last = title.or(read);
+            entry.content.clone_from(&last);
+            entry.code(fields, None);
+            if fields.coder.failed() {
+                return;
+            }
+        }
+        let own = profile.into_iter().flat_map(Profile::titles);
+        let mut known: BTreeSet<&ContentId> = own.collect();
+        let new: BTreeSet<&ContentId> =
+            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
+        known.retain(|content| !new.contains(content));
+        let gone: Vec<ContentId> = self.known.keys().cloned().collect();
+        known.extend(&gone);
+        self.code_known(fields, profile, &known);
+    }
+
+    fn code_known(
+        &mut self,
+        fields: &mut Fields,
+        profile: Option<&Profile>,
+        known: &BTreeSet<&ContentId>,
+    ) {
+        let mut left = fields.count(self.known.len(), known.len(), "titles of the receiver");
+        if left == 0 {
+            return;
+        }
+        let mut text = Writer::new();
+        known.iter().for_each(|content| content.encode(&mut text));
+        let check = u64::from(checksum(text.as_slice())) & ((1 << CHECK_BITS) - 1);
+        if fields.coder.direct(CHECK_BITS, check) != check {
+            return fields.coder.fail(DecodeError::Checksum);
+        }
+        for (at, &content) in known.iter().enumerate() {
+            let touched = self.known.contains_key(content);
+            if fields.coder.chosen(left, known.len() - at, touched) {
+                left -= 1;
+                let entry = self.known.entry(content.clone()).or_default();
+                let register = profile.and_then(|profile| profile.progress.get(content));
+                let value = register.and_then(|register| register.value);
+                entry.code(fields, Some(value.map(|value| value.duration_s)));
+                if fields.coder.failed() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn title(&self) -> Option<Title<'_>> {
+        self.content.as_ref().map(|content| Title::of(content.as_str()))
+    }
+
+    fn dots(&self) -> impl Iterator<Item = Dot> {
+        let register = self.progress.iter().flatten();
+        self.watch.iter().flatten().copied().chain(register.map(|register| register.dot))
+    }
+
+    /// `known`: the receiver has the title, and perhaps its duration.
+    fn code(&mut self, fields: &mut Fields, known: Option<Option<u32>>) {
+        let is_known = known.is_some();
+        let models = &mut fields.entry[usize::from(is_known)];
+        let coder = &mut fields.coder;
+        let watch = coder.bit(&mut models.watch, self.watch.is_some());
+        let progress = !watch || coder.bit(&mut models.progress, self.progress.is_some());
+        let gone = self.watch.as_ref().is_none_or(Vec::is_empty);
+        let no_watch = watch && coder.bit(&mut models.no_watch, gone);
+        let no_progress = progress
+            && coder.bit(&mut models.no_progress, self.progress.iter().all(Option::is_none));
+        if watch {
+            let dots = self.watch.take().unwrap_or_default();
+            self.watch = Some(if no_watch { Vec::new() } else { fields.dots(&dots) });
+        }
+        if progress {
+            let same = self.same_duration;
+            let register = self.progress.take().flatten();
+            self.progress = Some(if no_progress {
+                None
+            } else {
+                Some(fields.register(register, |fields, value| {
+                    fields.progress(value.flatten(), same, known)
+                }))
+            });
+        }
+    }
+}
+
+fn profile_ids(
+    fields: &mut Fields,
+    profiles: &mut BTreeSet<ProfileId>,
+    max: usize,
+    limit: &'static str,
+) {
+    let read = ids(fields, profiles.iter().map(|id| id.0).collect(), max, limit);
+    if read.first() == Some(&ProfileId::DEFAULT.0) {
+        fields.coder.fail(DecodeError::Invalid("default profile"));
+    }
+    *profiles = read.into_iter().map(ProfileId).collect();
+}
+
+/// Random ids, ascending.
+fn ids(fields: &mut Fields, ids: Vec<u64>, max: usize, limit: &'static str) -> Vec<u64> {
+    let count = fields.count(ids.len(), max, limit);
+    let mut read: Vec<u64> = Vec::new();
+    for at in 0..count {
+        let id = fields.coder.direct(u64::BITS, ids.get(at).copied().unwrap_or(0));
+        if read.last().is_some_and(|last| *last >= id) {
+            fields.coder.fail(DecodeError::Invalid("order of ids"));
+            break;
+        }
+        read.push(id);
+    }
+    read
+}

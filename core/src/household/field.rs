@@ -1,0 +1,405 @@
+//! How each field of a state is modelled: stamps, dots, texts, titles, progress.
+//!
+//! Every function here writes or reads, by the [`Coder`] it is given: the value that comes in is written,
+//! the value that comes back was written or read. Layout: `docs/protocol.md`, "State".
+
+use super::device::{CAPABILITIES_BITS, DEVICE_TEXT_BYTES_MAX};
+use super::{
+    Capabilities, DeviceRecord, DeviceType, ENTRIES_MAX, OBSERVED_MAX, PlayState, Progress,
+};
+use crate::causal::Dot;
+use crate::clock::{Timestamp, UnixMillis};
+use crate::codec::DecodeError;
+use crate::crdt::lww::LwwRegister;
+use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId};
+use crate::rangecoder::{Bit, Coder, Number, length};
+
+/// Most digits of a title's number; more belong to the prefix.
+const DIGITS_MAX: usize = 15;
+/// No number of a title is above this.
+const NUMBER_MAX: u64 = 999_999_999_999_999;
+/// Contexts of a character: by the one before.
+const CLASSES: usize = 32;
+/// Usual length of a title's duration in bits: 4,096 to 8,191 seconds.
+const DURATION_BITS: u32 = 13;
+/// A stamp's milliseconds have so many bits.
+const MILLIS_BITS: u32 = 48;
+const MILLIS_PER_SECOND: u64 = 1_000;
+
+/// The models of all fields, what the stamps are relative to, and the coder.
+pub(super) struct Fields<'a> {
+    pub(super) coder: Coder<'a>,
+    /// A list has no elements.
+    pub(super) none: Bit,
+    base_ms: u64,
+    whole_seconds: bool,
+    age: Number,
+    stamp_counter: Bit,
+    /// The replicas that were touched, then the others.
+    replicas: Vec<ReplicaId>,
+    touched: usize,
+    by_touched: Bit,
+    by_replica: [Vec<Bit>; 2],
+    text_length: Number,
+    characters: Vec<Vec<Bit>>,
+    same_prefix: Bit,
+    has_number: Bit,
+    number: Number,
+    gap: Number,
+    single_dot: Bit,
+    taken_off: Bit,
+    same_duration: Bit,
+    duration: Number,
+    state: Vec<Bit>,
+    at_end: [Bit; 4],
+    beyond: Bit,
+    excess: Number,
+    remaining: Number,
+    device_type: Vec<Bit>,
+    /// What is touched of a title: of a new one, of a known one.
+    pub(super) entry: [EntryModels; 2],
+    /// Live adds and progress entries that were read.
+    entries: usize,
+}
+
+/// What is touched of a title.
+pub(super) struct EntryModels {
+    pub(super) watch: Bit,
+    pub(super) progress: Bit,
+    pub(super) no_watch: Bit,
+    pub(super) no_progress: Bit,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(coder: Coder<'a>) -> Self {
+        let second = u64::from(u32::MAX);
+        Self {
+            coder,
+            none: Bit::rare(2),
+            base_ms: 0,
+            whole_seconds: false,
+            age: Number::new(0, false, 0),
+            stamp_counter: Bit::rare(6),
+            replicas: Vec::new(),
+            touched: 0,
+            by_touched: Bit::rare(4),
+            by_replica: Default::default(),
+            text_length: Number::new(4, false, CONTENT_ID_BYTES_MAX as u64),
+            characters: vec![Vec::new(); CLASSES],
+            same_prefix: Bit::rare(2),
+            has_number: Bit::rare(2),
+            number: Number::new(12, false, NUMBER_MAX),
+            gap: Number::new(12, true, NUMBER_MAX),
+            single_dot: Bit::rare(4),
+            taken_off: Bit::rare(2),
+            same_duration: Bit::rare(2),
+            duration: Number::new(DURATION_BITS, false, second),
+            state: Vec::new(),
+            at_end: [Bit::default(); 4],
+            beyond: Bit::rare(6),
+            excess: Number::new(6, false, second),
+            remaining: Number::new(6, false, second),
+            device_type: Vec::new(),
+            entry: [20, 2].map(|count| EntryModels {
+                watch: Bit::default(),
+                progress: Bit::default(),
+                no_watch: Bit::rare(count),
+                no_progress: Bit::rare(20),
+            }),
+            entries: 0,
+        }
+    }
+
+    /// Notes that so many entries are read.
+    fn count_entries(&mut self, count: usize) -> bool {
+        self.entries = self.entries.saturating_add(count);
+        let over = self.coder.reads() && self.entries > ENTRIES_MAX;
+        if over {
+            self.coder.fail(DecodeError::Limit("ENTRIES_MAX"));
+        }
+        over
+    }
+
+    /// A count of at most `max` things, mostly none.
+    pub(super) fn count(&mut self, count: usize, max: usize, limit: &'static str) -> usize {
+        if !self.coder.bit(&mut self.none, count > 0) {
+            return 0;
+        }
+        let count = self.coder.small((count as u64).saturating_sub(1)).saturating_add(1);
+        if self.coder.reads() && count > max as u64 {
+            self.coder.fail(DecodeError::Limit(limit));
+            return 0;
+        }
+        count as usize
+    }
+
+    /// What the replicas of the dots are, those that were touched first.
+    pub(super) fn set_replicas(&mut self, touched: &[ReplicaId], others: &[ReplicaId]) {
+        self.replicas = [touched, others].concat();
+        self.touched = touched.len();
+    }
+
+    /// What all stamps are relative to: the latest of `stamps`, itself relative to what the receiver
+    /// has seen, and how old the oldest is.
+    pub(super) fn set_stamps(&mut self, stamps: &[Timestamp], known: UnixMillis) {
+        let millis = |stamp: &Timestamp| stamp.millis().0;
+        let base = stamps.iter().map(millis).max().unwrap_or(0);
+        let oldest = stamps.iter().map(millis).min().unwrap_or(0);
+        let whole = stamps.iter().all(|s| (base - millis(s)).is_multiple_of(MILLIS_PER_SECOND));
+        let coder = &mut self.coder;
+        let earlier = coder.bit(&mut Bit::rare(2), base < known.0);
+        let distance = base.abs_diff(known.0);
+        let mut seconds = Number::new(15, false, (1 << MILLIS_BITS) / MILLIS_PER_SECOND);
+        let ahead_s = coder.number(&mut seconds, distance / MILLIS_PER_SECOND);
+        let round = distance.is_multiple_of(MILLIS_PER_SECOND);
+        let millis = if coder.bit(&mut Bit::default(), !round) {
+            coder.uniform(distance % MILLIS_PER_SECOND, MILLIS_PER_SECOND)
+        } else {
+            0
+        };
+        let distance = ahead_s * MILLIS_PER_SECOND + millis;
+        self.base_ms = if earlier { known.0.wrapping_sub(distance) } else { known.0 + distance };
+        self.whole_seconds = !coder.bit(&mut Bit::default(), !whole);
+        let oldest_s = (base - oldest) / MILLIS_PER_SECOND;
+        // Three leading bits of the age of the oldest are enough to bound all ages.
+        let bits = coder.direct(6, u64::from(length(oldest_s))) as u32;
+        let below = bits.saturating_sub(3);
+        let top = coder.direct(bits.min(3).saturating_sub(1), oldest_s >> below & 3);
+        let top = if bits < 3 { 1 << bits } else { top | 4 };
+        let max = ((top + 1) << below) - 1;
+        self.age = Number::new(length(max), false, max);
+        if self.base_ms >> MILLIS_BITS != 0 || bits > 45 {
+            self.coder.fail(DecodeError::Invalid("stamp"));
+        }
+    }
+
+    pub(super) fn stamp(&mut self, stamp: Timestamp) -> Timestamp {
+        let age = self.base_ms.wrapping_sub(stamp.millis().0);
+        let coder = &mut self.coder;
+        let mut read = coder.number(&mut self.age, age / MILLIS_PER_SECOND) * MILLIS_PER_SECOND;
+        if !self.whole_seconds {
+            read += coder.uniform(age % MILLIS_PER_SECOND, MILLIS_PER_SECOND);
+        }
+        let mut counter = 0;
+        if coder.bit(&mut self.stamp_counter, stamp.counter() != 0) {
+            counter = coder.small(u64::from(stamp.counter()).saturating_sub(1)) + 1;
+        }
+        if read > self.base_ms || counter > u64::from(u16::MAX) {
+            self.coder.fail(DecodeError::Invalid("stamp"));
+            return Timestamp::ZERO;
+        }
+        Timestamp::new(UnixMillis(self.base_ms - read), counter as u16)
+    }
+
+    pub(super) fn dot(&mut self, dot: Dot) -> Dot {
+        let (touched, others) = self.replicas.split_at(self.touched);
+        let other = if touched.is_empty() || others.is_empty() {
+            touched.is_empty()
+        } else {
+            self.coder.bit(&mut self.by_touched, others.contains(&dot.replica))
+        };
+        let list = if other { others } else { touched };
+        if list.is_empty() {
+            self.coder.fail(DecodeError::Invalid("replica"));
+            return dot;
+        }
+        let index = list.binary_search(&dot.replica).unwrap_or(0);
+        let tree = &mut self.by_replica[usize::from(other)];
+        let replica = list[self.coder.symbol(tree, index, list.len())];
+        Dot { replica, timestamp: self.stamp(dot.timestamp) }
+    }
+
+    /// A dot and what it wrote.
+    pub(super) fn register<V>(
+        &mut self,
+        register: Option<LwwRegister<V>>,
+        value: impl FnOnce(&mut Self, Option<V>) -> V,
+    ) -> LwwRegister<V> {
+        let dot = self.dot(register.as_ref().map_or(NO_DOT, |register| register.dot));
+        LwwRegister { dot, value: value(self, register.map(|register| register.value)) }
+    }
+
+    /// Live adds of a title, ascending.
+    pub(super) fn dots(&mut self, dots: &[Dot]) -> Vec<Dot> {
+        let mut count = 1;
+        if self.coder.bit(&mut self.single_dot, dots.len() > 1) {
+            count = self.coder.small((dots.len() as u64).saturating_sub(2)).saturating_add(2);
+        }
+        if self.coder.reads() && count > OBSERVED_MAX as u64 {
+            self.coder.fail(DecodeError::Limit("OBSERVED_MAX"));
+            return Vec::new();
+        }
+        if self.count_entries(count as usize) {
+            return Vec::new();
+        }
+        let mut read: Vec<Dot> = Vec::new();
+        for at in 0..count as usize {
+            let dot = self.dot(dots.get(at).copied().unwrap_or(NO_DOT));
+            if read.last().is_some_and(|last| *last >= dot) {
+                self.coder.fail(DecodeError::Invalid("order of adds"));
+            }
+            read.push(dot);
+        }
+        read
+    }
+
+    pub(super) fn text(&mut self, text: &str, max: usize, limit: &'static str) -> String {
+        let bytes = text.as_bytes();
+        let count = self.coder.number(&mut self.text_length, bytes.len() as u64) as usize;
+        if count > max {
+            self.coder.fail(DecodeError::Limit(limit));
+            return String::new();
+        }
+        let mut read = Vec::with_capacity(count);
+        let mut last = 0;
+        for at in 0..count {
+            let byte = usize::from(bytes.get(at).copied().unwrap_or(0));
+            last = self.coder.symbol(&mut self.characters[last % CLASSES], byte, 256);
+            read.push(last as u8);
+        }
+        String::from_utf8(read).unwrap_or_else(|_| {
+            self.coder.fail(DecodeError::Invalid("UTF-8 text"));
+            String::new()
+        })
+    }
+
+    /// A title that comes after `last` in the order of [`Title`].
+    pub(super) fn title(&mut self, title: Title, last: Option<Title>) -> Option<ContentId> {
+        let mut same = false;
+        if let Some(last) = last {
+            same = !self.coder.bit(&mut self.same_prefix, title.prefix != last.prefix);
+        }
+        let prefix = match last {
+            Some(last) if same => String::from(last.prefix),
+            _ => self.text(title.prefix, CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX"),
+        };
+        let has_number = same || !self.coder.bit(&mut self.has_number, title.number.is_none());
+        let number = has_number.then(|| match last {
+            Some(Title { number: Some(before), .. }) if same => {
+                let gap = title.number.unwrap_or(0).wrapping_sub(before).wrapping_sub(1);
+                before + 1 + self.coder.number(&mut self.gap, gap)
+            }
+            _ => self.coder.number(&mut self.number, title.number.unwrap_or(0)),
+        });
+        if !self.coder.reads() {
+            return None;
+        }
+        let read = Title { prefix: &prefix, number };
+        let text = read.text();
+        let content = ContentId::new(&text).ok();
+        if content.is_none() || Title::of(&text) != read || last.is_some_and(|last| last >= read) {
+            self.coder.fail(DecodeError::Invalid("content id"));
+            return None;
+        }
+        content
+    }
+
+    /// Progress of a title, `None` when it was taken off. `known` is what a receiver who has the title
+    /// takes for its duration when `same_duration` says so.
+    pub(super) fn progress(
+        &mut self,
+        value: Option<Progress>,
+        same_duration: bool,
+        known: Option<Option<u32>>,
+    ) -> Option<Progress> {
+        if self.coder.bit(&mut self.taken_off, value.is_none()) {
+            return None;
+        }
+        let nothing = Progress { position_s: 0, duration_s: 0, state: PlayState::Playing };
+        let Progress { position_s, duration_s, state } = value.unwrap_or(nothing);
+        let coder = &mut self.coder;
+        let known = known.filter(|_| !coder.bit(&mut self.same_duration, !same_duration));
+        let duration = match known {
+            Some(Some(duration_s)) => u64::from(duration_s),
+            Some(None) => {
+                coder.fail(DecodeError::Invalid("duration"));
+                return None;
+            }
+            None => coder.number(&mut self.duration, u64::from(duration_s)),
+        };
+        let state = coder.symbol(&mut self.state, state as usize, PlayState::ALL.len());
+        let finished = PlayState::ALL[state] == PlayState::Finished;
+        let position = u64::from(position_s);
+        let position = if coder.bit(&mut self.at_end[state], position == duration) {
+            duration
+        } else if duration == 0 || coder.bit(&mut self.beyond, position > duration) {
+            let excess = position.wrapping_sub(duration).wrapping_sub(1);
+            duration + 1 + coder.number(&mut self.excess, excess)
+        } else if finished {
+            let remaining = duration.wrapping_sub(position).wrapping_sub(1);
+            (duration - 1).wrapping_sub(coder.number(&mut self.remaining, remaining))
+        } else {
+            coder.uniform(position, duration)
+        };
+        let Ok(position_s) = u32::try_from(position) else {
+            coder.fail(DecodeError::Invalid("position"));
+            return None;
+        };
+        Some(Progress { position_s, duration_s: duration as u32, state: PlayState::ALL[state] })
+    }
+
+    pub(super) fn device(&mut self, record: Option<Option<DeviceRecord>>) -> Option<DeviceRecord> {
+        let record = record.flatten();
+        if self.coder.bit(&mut self.taken_off, record.is_none()) {
+            return None;
+        }
+        let record = record.unwrap_or_default();
+        let types = DeviceType::ALL;
+        let index = record.device_type as usize;
+        let device_type = types[self.coder.symbol(&mut self.device_type, index, types.len())];
+        let bits = self.coder.direct(CAPABILITIES_BITS, record.capabilities.to_bits());
+        let capabilities = Capabilities::from_bits(bits).unwrap_or_else(|| {
+            self.coder.fail(DecodeError::Invalid("capabilities"));
+            Capabilities::default()
+        });
+        let mut text = |text: &str| self.text(text, DEVICE_TEXT_BYTES_MAX, "DEVICE_TEXT_BYTES_MAX");
+        Some(DeviceRecord {
+            name: text(&record.name),
+            device_type,
+            platform: text(&record.platform),
+            app_version: text(&record.app_version),
+            capabilities,
+        })
+    }
+}
+
+/// What is written where nothing is: the coder reads.
+const NO_DOT: Dot = Dot { timestamp: Timestamp::ZERO, replica: ReplicaId(0) };
+
+/// A content id as a prefix and the number at its end, which has no leading zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Title<'a> {
+    prefix: &'a str,
+    number: Option<u64>,
+}
+
+impl<'a> Title<'a> {
+    /// The parts of a content id.
+    pub(super) fn of(text: &'a str) -> Self {
+        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let mut at = text.len() - digits.min(DIGITS_MAX);
+        let mut rest = text.as_bytes()[at..].iter().peekable();
+        while rest.next() == Some(&b'0') && rest.peek().is_some() {
+            at += 1;
+        }
+        let (prefix, number) = text.split_at(at);
+        let digit = |value: u64, byte: u8| value * 10 + u64::from(byte - b'0');
+        let number = (digits > 0).then(|| number.bytes().fold(0, digit));
+        Self { prefix, number }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from(self.prefix);
+        if let Some(mut left) = self.number {
+            let at = text.len();
+            loop {
+                text.insert(at, char::from(b'0' + (left % 10) as u8));
+                left /= 10;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        text
+    }
+}
