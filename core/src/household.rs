@@ -437,3 +437,6 @@ impl Intent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

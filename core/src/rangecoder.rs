@@ -16,6 +16,16 @@ use crate::codec::DecodeError;
 
 /// Decisions that a [`Bit`] remembers: from then on it forgets the oldest ones.
 const MEMORY: u8 = 126;
+/// By how much a decision moves the estimate after so many others, in 1/65536: 1 / (n + 2).
+const RATES: [i32; MEMORY as usize + 1] = {
+    let mut rates = [0; MEMORY as usize + 1];
+    let mut count = 0;
+    while count < rates.len() {
+        rates[count] = 0x10000 / (count as i32 + 2);
+        count += 1;
+    }
+    rates
+};
 /// The range is kept above this, and one byte leaves or enters when it falls below.
 const RANGE_MIN: u32 = 1 << 24;
 /// Bits that one step of [`Coder::direct`] writes.
@@ -39,8 +49,8 @@ impl Bit {
 
     fn update(&mut self, value: bool) {
         let target = if value { -0x7fff } else { 0x7fff };
-        let step = (target - i32::from(self.lean)) / (i32::from(self.count) + 2);
-        self.lean = (i32::from(self.lean) + step) as i16;
+        let lean = i32::from(self.lean);
+        self.lean = (lean + ((target - lean) * RATES[usize::from(self.count)] >> 16)) as i16;
         self.count = MEMORY.min(self.count + 1);
     }
 }
@@ -312,5 +322,98 @@ impl<'a> Coder<'a> {
             }
         }
         read << left | self.direct(left, value & ((1 << left) - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Writes or reads one value by each kind of model.
+    fn all(coder: &mut Coder, models: &mut (Bit, Number, Vec<Bit>), value: u64) -> [u64; 7] {
+        let total = (value | 1).max(3);
+        [
+            u64::from(coder.bit(&mut models.0, value & 1 == 1)),
+            coder.number(&mut models.1, value),
+            coder.symbol(&mut models.2, (value % 300) as usize, 300) as u64,
+            coder.direct(64, value),
+            coder.small(value >> 33),
+            coder.uniform(value % total, total),
+            u64::from(coder.chosen(2, 5, value & 2 == 2)),
+        ]
+    }
+
+    fn models(bits: u32, follows: bool) -> (Bit, Number, Vec<Bit>) {
+        (Bit::rare(3), Number::new(bits, follows, u64::MAX), Vec::new())
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(values: Vec<u64>, bits in 0..60u32, follows: bool) {
+            let (mut coder, mut state) = (Coder::writer(), models(bits, follows));
+            let written: Vec<_> = values.iter().map(|v| all(&mut coder, &mut state, *v)).collect();
+            let bytes = coder.finish().expect("nothing fails");
+            prop_assert_ne!(bytes.last(), Some(&0));
+            let (mut coder, mut state) = (Coder::reader(&bytes), models(bits, follows));
+            for (value, written) in values.iter().zip(written) {
+                // The reader of a uniform number knows its total, not its value.
+                let total = (value | 1).max(3);
+                let read = [
+                    u64::from(coder.bit(&mut state.0, false)),
+                    coder.number(&mut state.1, 0),
+                    coder.symbol(&mut state.2, 0, 300) as u64,
+                    coder.direct(64, 0),
+                    coder.small(0),
+                    coder.uniform(0, total),
+                    u64::from(coder.chosen(2, 5, false)),
+                ];
+                prop_assert_eq!(read, written);
+            }
+            prop_assert_eq!(coder.finish(), Ok(Vec::new()));
+        }
+
+        #[test]
+        fn any_bytes_can_be_read(bytes: Vec<u8>, max in 1..u64::MAX, count in 1..500usize) {
+            let mut coder = Coder::reader(&bytes);
+            let mut state = models(12, true);
+            let mut number = Number::new(40, false, max);
+            for _ in 0..200 {
+                all(&mut coder, &mut state, 0);
+                prop_assert!(coder.number(&mut number, 0) <= max);
+                prop_assert!(coder.uniform(0, max) < max);
+                prop_assert!(coder.symbol(&mut Vec::new(), 0, count) < count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_carry_reaches_the_first_byte_and_likely_ends_are_free() {
+        let mut coder = Coder::writer();
+        for _ in 0..9 {
+            coder.uniform(0xffff, 0x10000);
+        }
+        coder.direct(1, 1);
+        let bytes = coder.finish().expect("nothing fails");
+        let mut coder = Coder::reader(&bytes);
+        assert!((0..9).all(|_| coder.uniform(0, 0x10000) == 0xffff));
+        assert_eq!(coder.direct(1, 0), 1);
+        let mut coder = Coder::writer();
+        let mut bit = Bit::default();
+        (0..1_000).for_each(|_| drop(coder.bit(&mut bit, false)));
+        assert_eq!(coder.finish(), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_number_above_its_total_and_bytes_after_the_end_are_refused() {
+        let mut coder = Coder::reader(&[0xff; 9]);
+        coder.uniform(0, 0x1_0001);
+        coder.uniform(0, 0x1_0001);
+        assert!(coder.failed());
+        assert_eq!(coder.finish(), Err(DecodeError::Invalid("number")));
+        let mut coder = Coder::reader(&[1, 2, 3, 4, 5]);
+        coder.direct(1, 0);
+        assert_eq!(coder.finish(), Err(DecodeError::Trailing));
+        assert_eq!(Coder::reader(&[1, 0]).finish(), Err(DecodeError::Trailing));
     }
 }

@@ -25,6 +25,8 @@ const DURATION_BITS: u32 = 13;
 /// A stamp's milliseconds have so many bits.
 const MILLIS_BITS: u32 = 48;
 const MILLIS_PER_SECOND: u64 = 1_000;
+/// No two stamps are further apart, in seconds.
+const SECONDS_MAX: u64 = (1 << MILLIS_BITS) / MILLIS_PER_SECOND;
 
 /// The models of all fields, what the stamps are relative to, and the coder.
 pub(super) struct Fields<'a> {
@@ -149,7 +151,7 @@ impl<'a> Fields<'a> {
         let coder = &mut self.coder;
         let earlier = coder.bit(&mut Bit::rare(2), base < known.0);
         let distance = base.abs_diff(known.0);
-        let mut seconds = Number::new(15, false, (1 << MILLIS_BITS) / MILLIS_PER_SECOND);
+        let mut seconds = Number::new(15, false, SECONDS_MAX);
         let ahead_s = coder.number(&mut seconds, distance / MILLIS_PER_SECOND);
         let round = distance.is_multiple_of(MILLIS_PER_SECOND);
         let millis = if coder.bit(&mut Bit::default(), !round) {
@@ -162,15 +164,16 @@ impl<'a> Fields<'a> {
         self.whole_seconds = !coder.bit(&mut Bit::default(), !whole);
         let oldest_s = (base - oldest) / MILLIS_PER_SECOND;
         // Three leading bits of the age of the oldest are enough to bound all ages.
-        let bits = coder.direct(6, u64::from(length(oldest_s))) as u32;
+        let mut bits = coder.direct(6, u64::from(length(oldest_s))) as u32;
+        if self.base_ms >> MILLIS_BITS != 0 || bits > length(SECONDS_MAX) {
+            coder.fail(DecodeError::Invalid("stamp"));
+            bits = 0;
+        }
         let below = bits.saturating_sub(3);
         let top = coder.direct(bits.min(3).saturating_sub(1), oldest_s >> below & 3);
         let top = if bits < 3 { 1 << bits } else { top | 4 };
         let max = ((top + 1) << below) - 1;
         self.age = Number::new(length(max), false, max);
-        if self.base_ms >> MILLIS_BITS != 0 || bits > 45 {
-            self.coder.fail(DecodeError::Invalid("stamp"));
-        }
     }
 
     pub(super) fn stamp(&mut self, stamp: Timestamp) -> Timestamp {
