@@ -1,0 +1,171 @@
+//! Stories in which an executable model of the design went wrong, told to the real client and server.
+
+use crate::home::{Home, Tv, add, household, play, title};
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::codec::Writer;
+use omega_sync_core::household::{Household, Intent};
+use omega_sync_core::id::{EpochId, ProfileId};
+use omega_sync_core::message::ClientFrame;
+use omega_sync_core::replica::Now;
+use omega_sync_core::session::client::{Input, Output};
+use omega_sync_core::session::server::{Room, RoomInput, RoomOutput, Stored};
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn remove(name: &str) -> Intent {
+    Intent::Remove(ProfileId::DEFAULT, title(name))
+}
+
+/// A server that was put back to an earlier state, with a new epoch.
+fn restored(backup: &Household, epoch: u64) -> Room {
+    let mut writer = Writer::new();
+    backup.encode(&mut writer);
+    let stored = Stored {
+        epoch: EpochId(epoch),
+        version: 1,
+        snapshot: writer.finish(),
+        snapshot_version: 1,
+        log: Vec::new(),
+        replicas: Vec::new(),
+    };
+    Room::load(household(), &stored).expect("a state that the room held")
+}
+
+/// The server takes what a TV does, and the TV never hears that it did.
+fn ack_lost(home: &mut Home, tv: &mut Tv, intent: Intent) {
+    tv.held = Some(Vec::new());
+    home.operate(tv, intent);
+    let connection = tv.connection;
+    for bytes in tv.held.take().expect("held") {
+        home.room.handle(UnixMillis(home.time_ms), RoomInput::Frame { connection, bytes });
+    }
+    home.input(tv, Input::Offline);
+}
+
+/// A TV that fell asleep between its hello and the answer: its wall clock ran on, its steady clock
+/// stood still.
+struct Sleeper {
+    tv: Tv,
+    slept_ms: u64,
+}
+
+impl Sleeper {
+    /// Says hello and sleeps; what the server answers waits in the inbox.
+    fn new(home: &mut Home, seed: u8, slept_ms: u64) -> Self {
+        let mut tv = home.tv(seed, 0);
+        let outputs = tv.client.handle(home.now(&tv), Input::Online);
+        assert!(outputs.contains(&Output::Connect));
+        home.next_connection += 1;
+        tv.connection = omega_sync_core::session::server::ConnectionId(home.next_connection);
+        for output in tv.client.handle(home.now(&tv), Input::Opened(String::new())) {
+            if let Output::Send(frame) = output {
+                home.deliver(&mut tv, frame);
+            }
+        }
+        home.time_ms += slept_ms;
+        Self { tv, slept_ms }
+    }
+
+    fn now(&self, home: &Home) -> Now {
+        let now = home.now(&self.tv);
+        Now { steady_ms: now.steady_ms - self.slept_ms, ..now }
+    }
+
+    /// What another TV does while this one sleeps; its update waits in the inbox.
+    fn misses(&mut self, home: &mut Home, other: &mut Tv, intent: Intent) {
+        other.held = Some(Vec::new());
+        home.operate(other, intent);
+        let connection = other.connection;
+        for bytes in other.held.take().expect("held") {
+            let input = RoomInput::Frame { connection, bytes };
+            for output in home.room.handle(UnixMillis(home.time_ms), input) {
+                match output {
+                    RoomOutput::Send(to, frame) if to == self.tv.connection => {
+                        self.tv.inbox.push_back(Ok(frame));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Wakes, reads everything, and does something.
+    fn wakes_and(&mut self, home: &mut Home, intent: Intent) {
+        let now = self.now(home);
+        while let Some(Ok(frame)) = self.tv.inbox.pop_front() {
+            let outputs = self.tv.client.handle(now, Input::Frame(&frame));
+            self.send(home, outputs);
+        }
+        let outputs = self.tv.client.operate(now, intent).expect("a valid action");
+        self.send(home, outputs);
+    }
+
+    fn send(&mut self, home: &mut Home, outputs: Vec<Output>) {
+        for output in outputs {
+            if let Output::Send(frame) = output {
+                assert!(!matches!(ClientFrame::decode(&frame), Ok(ClientFrame::Hello(_))));
+                home.deliver(&mut self.tv, frame);
+            }
+        }
+    }
+}
+
+/// The answer to the hello is two hours old, so the measured clock is two hours behind what the other
+/// TV did. A device that refused to observe such a stamp would play below it.
+#[test]
+fn who_saw_a_stamp_goes_above_it_however_wrong_its_clock() {
+    let mut home = Home::new();
+    let mut other = home.tv(2, 0);
+    home.refresh(&mut other);
+    let mut sleeper = Sleeper::new(&mut home, 1, 2 * HOUR_MS);
+    sleeper.misses(&mut home, &mut other, play("film", 20));
+    home.time_ms += 1_000;
+    sleeper.wakes_and(&mut home, play("film", 30));
+    assert_eq!(home.position_s("film"), Some(30), "the viewer who saw 20 and went on wins");
+}
+
+/// A snapshot that no longer knows who made a title can't say that the title was removed. So what a
+/// state has seen of a replica stays, however long the replica is gone.
+#[test]
+fn a_removal_outlives_a_backup_that_has_the_title() {
+    let mut home = Home::new();
+    let mut author = home.tv(1, 0);
+    home.refresh(&mut author);
+    home.operate(&mut author, add("film"));
+    home.input(&mut author, Input::Offline);
+    let backup = home.room.household().clone();
+    let mut remover = home.tv(2, 0);
+    home.refresh(&mut remover);
+    home.operate(&mut remover, remove("film"));
+    home.input(&mut remover, Input::Offline);
+    // A year later nobody but a newcomer, who never saw the title, is left.
+    home.time_ms += 365 * 24 * HOUR_MS;
+    let mut newcomer = home.tv(3, 0);
+    home.refresh(&mut newcomer);
+    home.room = restored(&backup, 2);
+    assert!(home.listed("film"), "the backup has it");
+    home.refresh(&mut newcomer);
+    assert!(!home.listed("film"), "removed is removed");
+    assert_eq!(newcomer.client.replica().confirmed(), home.room.household());
+}
+
+/// Another TV tells a restored server how far it had seen, refused operations included. Their author
+/// goes on from there, and nobody shows what was refused.
+#[test]
+fn what_was_refused_before_a_restore_stays_out() {
+    let mut home = Home::new();
+    let (mut tv, mut other) = (home.tv(1, 0), home.tv(2, 0));
+    let backup = home.room.household().clone();
+    tv.may_write = false;
+    home.refresh(&mut tv);
+    ack_lost(&mut home, &mut tv, add("film"));
+    home.refresh(&mut other);
+    home.room = restored(&backup, 2);
+    home.refresh(&mut other);
+    tv.may_write = true;
+    home.refresh(&mut tv);
+    assert!(
+        !home.listed("film") && !tv.client.replica().is_listed(ProfileId::DEFAULT, &title("film"))
+    );
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
