@@ -212,9 +212,17 @@ impl Outbox {
     }
 
     /// Gives all operations to another author, with the stamps they have. What they observed stays: the
-    /// old author's adds may be at the server.
-    pub fn adopt(&mut self, author: ReplicaId) {
-        for pending in core::mem::take(self).entries.into_values() {
+    /// old author's adds may be at the server. So an add observes itself under its old name: it comes in
+    /// place of that one, and a remove that supersedes it before it leaves takes that one away.
+    pub fn adopt(&mut self, old: ReplicaId, author: ReplicaId) {
+        for mut pending in core::mem::take(self).entries.into_values() {
+            let timestamp = pending.operation.timestamp;
+            if let Change::Add(_, observed) = &mut pending.operation.change {
+                observed.truncate(OBSERVED_MAX - 1);
+                observed.push(Dot { timestamp, replica: old });
+                observed.sort_unstable();
+                observed.dedup();
+            }
             self.push(author, pending);
         }
     }

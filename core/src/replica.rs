@@ -391,10 +391,10 @@ impl Replica {
     /// Becomes another replica with the same state, and the outbox under the new id. Store the whole
     /// replica afterwards.
     pub fn renew(&mut self, random: &mut Random) {
-        self.id = ReplicaId(random.bits());
+        let old = core::mem::replace(&mut self.id, ReplicaId(random.bits()));
         // What was taken already must not be sent under another name.
         self.outbox.take(self.acked.through);
-        self.outbox.adopt(self.id);
+        self.outbox.adopt(old, self.id);
         self.acked = Taken::default();
     }
 

@@ -169,3 +169,27 @@ fn what_was_refused_before_a_restore_stays_out() {
     );
     assert_eq!(tv.client.replica().confirmed(), home.room.household());
 }
+
+/// The add that goes out under a new id stands for the adds that its author had seen; removing it takes
+/// them all.
+#[test]
+fn a_remove_after_a_rollback_takes_what_its_add_replaced() {
+    let mut home = Home::new();
+    let (mut first, mut tv) = (home.tv(1, 0), home.tv(2, 0));
+    home.refresh(&mut first);
+    home.operate(&mut first, add("film"));
+    home.refresh(&mut tv);
+    ack_lost(&mut home, &mut tv, add("film"));
+    let disk = tv.disk.clone();
+    home.refresh(&mut tv);
+    home.operate(&mut tv, play("other", 1));
+    // The disk goes back to before the ack, and the TV to another id; the viewer removes the title.
+    let mut back = home.tv_from(disk, 3, 0);
+    home.connect(&mut back);
+    home.operate(&mut back, remove("film"));
+    home.retry(&mut back);
+    assert!(back.client.replica().outbox().is_empty());
+    assert_ne!(back.client.replica().id(), tv.client.replica().id());
+    assert!(!home.listed("film"));
+    assert_eq!(back.client.replica().confirmed(), home.room.household());
+}
