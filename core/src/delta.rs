@@ -132,10 +132,12 @@ impl Delta {
 }
 
 impl Operation {
-    /// Tells this operation from another one with the same stamp. What it observed does not count: the
-    /// server may name that otherwise.
-    pub fn digest(&self) -> u32 {
+    /// Tells this operation, and with `before`, the digest of the one before it, all that its author
+    /// sent until then, from another history with the same last stamp. What it observed does not count:
+    /// the server may name that otherwise.
+    pub fn digest(&self, before: u32) -> u32 {
         let mut writer = Writer::new();
+        writer.fixed32(before);
         Context::alone().write(&mut writer, self, Some(0));
         checksum(writer.as_slice())
     }

@@ -43,7 +43,7 @@ pub struct Session {
 pub struct Taken {
     /// Its stamp, [`Timestamp::ZERO`] for none.
     pub through: Timestamp,
-    /// Its digest, 0 when the server does not know it.
+    /// The digest of everything up to it, 0 when the server does not know it.
     pub digest: u32,
 }
 

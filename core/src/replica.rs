@@ -235,6 +235,12 @@ impl Replica {
         if taken.through > self.acked.through {
             changed = self.reject(taken.through, &welcome.voids);
             self.acked = taken;
+        } else if taken.through == self.acked.through {
+            self.acked = taken;
+        } else {
+            // The server learns of it by an offer, which says nothing of the operations before.
+            self.acked.digest = 0;
+        }
         }
         self.owes_offer |= self.epoch.is_some() && !same_epoch;
         self.epoch = epoch;
@@ -255,15 +261,23 @@ impl Replica {
     }
 
     fn remembers(&self, taken: Taken, same_epoch: bool) -> bool {
-        let same = |digest: u32| taken.digest == 0 || digest == 0 || taken.digest == digest;
         if taken.through < self.acked.through {
             // The server lost what it had acknowledged: only a restored backup may do that.
             return !same_epoch || self.owes_offer;
         }
         if taken.through == self.acked.through {
-            return !same_epoch || same(self.acked.digest);
+            let unknown = taken.digest == 0 || self.acked.digest == 0;
+            return !same_epoch || unknown || taken.digest == self.acked.digest;
         }
-        self.outbox.get(taken.through).is_some_and(|operation| same(operation.digest()))
+        let known = taken.digest == 0 || taken.digest == self.digest(taken.through);
+        self.outbox.get(taken.through).is_some() && known
+    }
+
+    /// The digest of everything acknowledged and of what waits up to `through`.
+    fn digest(&self, through: Timestamp) -> u32 {
+        let waiting = self.outbox.above(self.acked.through);
+        let taken = waiting.take_while(|operation| operation.timestamp <= through);
+        taken.fold(self.acked.digest, |before, operation| operation.digest(before))
     }
 
     /// Moves the refused among the operations up to `through` from the outbox to the rejected.
@@ -305,8 +319,7 @@ impl Replica {
         versions: u64,
         voids: &[(Timestamp, VoidReason)],
     ) -> (Record, Changed) {
-        let digest = self.outbox.get(through).map_or(0, Operation::digest);
-        let taken = Taken { through, digest };
+        let taken = Taken { through, digest: self.digest(through) };
         let changed = self.settle(taken, voids);
         self.advance(versions);
         (Record::Acknowledged { taken, versions, voids: voids.to_vec() }, changed)

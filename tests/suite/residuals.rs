@@ -7,7 +7,7 @@ use omega_sync_core::household::{Household, Intent};
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::replica::Now;
-use omega_sync_core::session::client::{Input, Output};
+use omega_sync_core::session::client::{ANSWER_TIMEOUT_MS, Input, Output, Status};
 use omega_sync_core::session::server::{Room, RoomInput, RoomOutput, Stored};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -191,5 +191,32 @@ fn a_remove_after_a_rollback_takes_what_its_add_replaced() {
     assert!(back.client.replica().outbox().is_empty());
     assert_ne!(back.client.replica().id(), tv.client.replica().id());
     assert!(!home.listed("film"));
+    assert_eq!(back.client.replica().confirmed(), home.room.household());
+}
+
+/// The last operation that the server took looks the same in both histories; one before it does not.
+#[test]
+fn a_rollback_to_another_history_is_noticed() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    home.input(&mut tv, Input::Offline);
+    home.operate(&mut tv, add("film"));
+    home.operate(&mut tv, add("other"));
+    let disk = tv.disk.clone();
+    home.operate(&mut tv, remove("film"));
+    home.refresh(&mut tv);
+    assert!(home.listed("other") && !home.listed("film"));
+    // Back to before the remove. The first hello is lost, so the next has a number that is new.
+    let mut back = home.tv_from(disk, 3, 0);
+    back.held = Some(Vec::new());
+    home.connect(&mut back);
+    back.held = None;
+    home.time_ms += ANSWER_TIMEOUT_MS;
+    home.input(&mut back, Input::Woke);
+    home.retry(&mut back);
+    home.retry(&mut back);
+    assert_eq!(back.client.status(), Status::Live);
+    assert!(back.client.replica().outbox().is_empty());
     assert_eq!(back.client.replica().confirmed(), home.room.household());
 }

@@ -319,7 +319,6 @@ impl Room {
             // The next hello says which refusals arrived, and makes room.
             return Err(CloseCode::Overloaded);
         }
-        row.digest = operations.last().map_or(0, |last| last.digest());
         let mut accepted = Vec::new();
         let mut voids = Vec::new();
         // Adds and removes that observed all that is live: others can name that themselves.
@@ -328,6 +327,7 @@ impl Room {
             if operation.timestamp <= known {
                 continue;
             }
+            row.digest = operation.digest(row.digest);
             let checked = match connection.may_write {
                 true => self.household.check(&operation),
                 false => Err(VoidReason::Forbidden),
