@@ -220,3 +220,17 @@ fn a_rollback_to_another_history_is_noticed() {
     assert!(back.client.replica().outbox().is_empty());
     assert_eq!(back.client.replica().confirmed(), home.room.household());
 }
+
+/// The answer to the hello is two hours old when it is read.
+#[test]
+fn an_answer_that_waited_in_standby_does_not_set_a_right_clock_back() {
+    let mut home = Home::new();
+    let mut other = home.tv(2, 0);
+    let mut sleeper = Sleeper::new(&mut home, 1, 2 * HOUR_MS);
+    home.time_ms -= HOUR_MS;
+    home.refresh(&mut other);
+    home.operate(&mut other, play("film", 20));
+    home.time_ms += HOUR_MS;
+    sleeper.wakes_and(&mut home, play("film", 30));
+    assert_eq!(home.position_s("film"), Some(30), "the later viewer wins");
+}

@@ -106,8 +106,8 @@ enum Link {
     Waiting(u64),
     /// The socket opens; give up then.
     Opening(u64),
-    /// The hello left; give up then.
-    Greeting(u64),
+    /// The hello left; give up then. With the wall clock at which it left.
+    Greeting(u64, UnixMillis),
     Open(Box<Connection>),
 }
 
@@ -241,7 +241,7 @@ impl Client {
     }
 
     fn disconnect(&mut self, outputs: &mut Vec<Output>) {
-        if matches!(self.link, Link::Opening(_) | Link::Greeting(_) | Link::Open(_)) {
+        if matches!(self.link, Link::Opening(_) | Link::Greeting(..) | Link::Open(_)) {
             outputs.push(Output::Disconnect);
         }
     }
@@ -265,7 +265,8 @@ impl Client {
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
-        self.link = Link::Greeting(now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS));
+        let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
+        self.link = Link::Greeting(until, now.unix);
     }
 
     fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
@@ -274,7 +275,7 @@ impl Client {
                 connection.heard_ms = now.steady_ms;
                 connection.pinged_ms = None;
             }
-            Link::Greeting(_) => {}
+            Link::Greeting(..) => {}
             // From a socket that is not wanted any more.
             _ => return,
         }
@@ -301,8 +302,13 @@ impl Client {
         frame: ServerFrame,
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        if let (&Link::Greeting(until), ServerFrame::Welcome(welcome)) = (&self.link, &frame) {
-            return self.welcomed(now, until, welcome, outputs);
+        if let (&Link::Greeting(until, left), ServerFrame::Welcome(welcome)) = (&self.link, &frame)
+        {
+            let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
+            // In standby the steady clock may stand still; then the wall clock knows better.
+            let slept_ms = now.unix.0.saturating_sub(left.0);
+            let waited_ms = now.steady_ms.saturating_sub(left_ms).max(slept_ms);
+            return self.welcomed(now, waited_ms, welcome, outputs);
         }
         let Link::Open(connection) = &mut self.link else {
             return Err(Fault::Malformed);
@@ -353,7 +359,7 @@ impl Client {
     fn welcomed(
         &mut self,
         now: Now,
-        until_ms: u64,
+        waited_ms: u64,
         welcome: &Welcome,
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
@@ -362,8 +368,6 @@ impl Client {
             return Err(Fault::Resync);
         }
         let before = self.replica.rejected().len();
-        let left_ms = until_ms.saturating_sub(ANSWER_TIMEOUT_MS);
-        let waited_ms = now.steady_ms.saturating_sub(left_ms);
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
         self.store_image(outputs);
         let mut connection = Connection::new(now, welcome.server_time);
@@ -448,7 +452,7 @@ impl Client {
     }
 
     fn closed(&mut self, now: Now, code: u16, outputs: &mut Vec<Output>) {
-        if !matches!(self.link, Link::Opening(_) | Link::Greeting(_) | Link::Open(_)) {
+        if !matches!(self.link, Link::Opening(_) | Link::Greeting(..) | Link::Open(_)) {
             return;
         }
         self.close = CloseCode::from_code(code);
@@ -472,7 +476,7 @@ impl Client {
         let steady_ms = now.steady_ms;
         match &mut self.link {
             Link::Waiting(at) if *at <= steady_ms => self.connect(now, outputs),
-            Link::Opening(until) | Link::Greeting(until) if *until <= steady_ms => {
+            Link::Opening(until) | Link::Greeting(until, _) if *until <= steady_ms => {
                 self.disconnect(outputs);
                 self.retry(now);
             }
@@ -496,7 +500,7 @@ impl Client {
         let status = match &self.link {
             Link::Offline => Status::Offline,
             Link::Stopped => Status::Stopped,
-            Link::Waiting(_) | Link::Opening(_) | Link::Greeting(_) => Status::Connecting,
+            Link::Waiting(_) | Link::Opening(_) | Link::Greeting(..) => Status::Connecting,
             Link::Open(connection) if connection.caught_up => Status::Live,
             Link::Open(_) => Status::Syncing,
         };
@@ -509,7 +513,7 @@ impl Client {
         }
         let due = match &self.link {
             Link::Offline | Link::Stopped => return,
-            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at) => *at,
+            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => *at,
             Link::Open(connection) => match connection.pinged_ms {
                 Some(pinged) => pinged.saturating_add(ANSWER_TIMEOUT_MS),
                 None => connection.heard_ms.saturating_add(PING_AFTER_MS),
