@@ -89,14 +89,19 @@ impl Sleeper {
         }
     }
 
-    /// Wakes, reads everything, and does something.
-    fn wakes_and(&mut self, home: &mut Home, intent: Intent) {
+    /// Reads everything that waits.
+    fn reads(&mut self, home: &mut Home) {
         let now = self.now(home);
         while let Some(Ok(frame)) = self.tv.inbox.pop_front() {
             let outputs = self.tv.client.handle(now, Input::Frame(&frame));
             self.send(home, outputs);
         }
-        let outputs = self.tv.client.operate(now, intent).expect("a valid action");
+    }
+
+    /// Wakes, reads everything, and does something.
+    fn wakes_and(&mut self, home: &mut Home, intent: Intent) {
+        self.reads(home);
+        let outputs = self.tv.client.operate(self.now(home), intent).expect("a valid action");
         self.send(home, outputs);
     }
 
@@ -110,14 +115,16 @@ impl Sleeper {
     }
 }
 
-/// The answer to the hello is two hours old, so the measured clock is two hours behind what the other
-/// TV did. A device that refused to observe such a stamp would play below it.
+/// A clock falls two hours behind while connected. A device that refused to observe stamps so far ahead
+/// of it would play below what its viewer saw.
 #[test]
 fn who_saw_a_stamp_goes_above_it_however_wrong_its_clock() {
     let mut home = Home::new();
     let mut other = home.tv(2, 0);
     home.refresh(&mut other);
-    let mut sleeper = Sleeper::new(&mut home, 1, 2 * HOUR_MS);
+    let mut sleeper = Sleeper::new(&mut home, 1, 0);
+    sleeper.reads(&mut home);
+    sleeper.tv.skew_ms -= 2 * HOUR_MS as i64;
     sleeper.misses(&mut home, &mut other, play("film", 20));
     home.time_ms += 1_000;
     sleeper.wakes_and(&mut home, play("film", 30));
