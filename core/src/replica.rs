@@ -241,7 +241,6 @@ impl Replica {
             // The server learns of it by an offer, which says nothing of the operations before.
             self.acked.digest = 0;
         }
-        }
         self.owes_offer |= self.epoch.is_some() && !same_epoch;
         self.epoch = epoch;
         if welcome.household.is_some() {
