@@ -3,7 +3,7 @@
 use crate::home::{Home, Tv, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::Writer;
-use omega_sync_core::household::{Household, Intent};
+use omega_sync_core::household::{History, Household, Intent};
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::replica::Now;
@@ -20,6 +20,7 @@ fn remove(name: &str) -> Intent {
 fn restored(backup: &Household, epoch: u64) -> Room {
     let mut writer = Writer::new();
     backup.encode(&mut writer);
+    History::new(1).encode(&mut writer);
     let stored = Stored {
         epoch: EpochId(epoch),
         version: 1,
