@@ -25,6 +25,9 @@ export const DEMO = join(ROOT, "web-demo");
 export const DEMO_DIST = join(DEMO, "dist");
 export const DATA = join(ROOT, "data");
 
+/** The server's end of a household for measurements; in the checkout, whose modules are ES modules. */
+export const ROOM_END = join(ROOT, "target", "room-end");
+
 /** Stamps speak about this checkout's files, so they stay in it even if Cargo's output does not. */
 export const STAMPS = join(ROOT, "target", "stamps");
 export const LOGS = join(ROOT, "target", "logs");
