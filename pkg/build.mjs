@@ -1,4 +1,5 @@
-// Makes dist/: the ESM build, its Node entry, the single-file build, the wasm file and the types.
+// Makes dist/: the ESM build, its Node entry, the engine alone, the single-file build, the wasm file
+// and the types.
 //
 // Syntax is lowered to Chromium 63 (Tizen 5.0). `import.meta`, which that engine cannot parse, is
 // left in one small file that is only loaded when no `wasm` option was given.
@@ -36,6 +37,13 @@ await Promise.all([
     format: "esm",
     define: NO_META,
     external: ["./wasm-url.js"],
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/engine.ts"],
+    outfile: "dist/engine.js",
+    format: "esm",
+    define: NO_META,
   }),
   build({
     ...SHARED,
