@@ -35,7 +35,7 @@ impl RoomEnd {
         Ok(Self { household, room, greeted: BTreeSet::new(), stored: None })
     }
 
-    /// Takes a frame; the first of a connection is its hello. What to do about it, in this order, as
+    /// Takes a frame; the first of a connection is its hello. Returns what to do, in this order, as
     /// three cells each: 0, connection, bytes to send; or 1, connection, code to close it with.
     pub fn frame(
         &mut self,
