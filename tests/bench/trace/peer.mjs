@@ -1,0 +1,145 @@
+// The exported replica class without the package's driver: storage is a list of records, the
+// network is whoever carries its frames. What speeds are measured on.
+import { roomOutputs } from "./network.mjs";
+
+/** @typedef {typeof import("omega-sync/engine")} Engine */
+/** @typedef {import("./file.mjs").Operation} Operation */
+
+export const SEED_BYTES = 16;
+const TOKEN = "a token that nobody checks";
+
+/** A peer's seed, the same in each run. @param {number} number */
+export function seedOf(number) {
+  return new Uint8Array(SEED_BYTES).fill(number + 1);
+}
+
+export class Peer {
+  /** What a storage would hold: an image and the records after it. @type {Uint8Array[]} */
+  records = [];
+  /** Frames that wait for the network. @type {Uint8Array[]} */
+  frames = [];
+  #engine;
+  #replica;
+  #start_ms;
+
+  /**
+   * @param {Engine} engine @param {number} start_ms the steady clock's zero
+   * @param {Uint8Array} seed @param {Uint8Array[]} [records]
+   */
+  constructor(engine, start_ms, seed, records = []) {
+    this.#engine = engine;
+    this.#start_ms = start_ms;
+    this.#replica = engine.Replica.load(records, seed, "");
+    this.#take(this.#replica.firstOutputs());
+  }
+
+  /** Its socket is open: the hello waits in `frames`. @param {number} t */
+  connect(t) {
+    const steady = t - this.#start_ms;
+    this.#take(this.#replica.online(t, steady));
+    this.#take(this.#replica.opened(TOKEN, t, steady));
+  }
+
+  /** One call and the reading of what it returns. @param {Operation} operation */
+  operate({ k, t, c, p = 0, u = 0, s = 0 }) {
+    const steady = t - this.#start_ms;
+    if (k === "prog") {
+      this.#take(this.#replica.progressSet("", c, p, u, STATES[s] ?? 0, t, steady));
+    } else if (k === "add") this.#take(this.#replica.watchlistAdd("", c, t, steady));
+    else this.#take(this.#replica.watchlistRemove("", c, t, steady));
+  }
+
+  /** One frame and the reading of what comes of it. @param {Uint8Array} bytes @param {number} t */
+  receive(bytes, t) {
+    this.#take(this.#replica.frame(bytes, t, t - this.#start_ms));
+  }
+
+  /** The frames so far, which leave with this. */
+  takeFrames() {
+    return this.frames.splice(0);
+  }
+
+  pending() {
+    return this.#replica.pending();
+  }
+
+  /** What the home screen asks first. @returns {number} how many titles there are */
+  firstQuery() {
+    return this.#replica.progressAll("").length;
+  }
+
+  /** @returns {boolean} whether it has caught up */
+  isLive() {
+    return this.#replica.status() === "live";
+  }
+
+  free() {
+    this.#replica.free();
+  }
+
+  /** @param {readonly unknown[]} flat */
+  #take(flat) {
+    for (const output of this.#engine.readOutputs(flat)) {
+      if (output.kind === "append") this.records.push(output.bytes);
+      else if (output.kind === "replace") this.records = [output.bytes];
+      else if (output.kind === "send") this.frames.push(output.bytes);
+    }
+  }
+}
+
+/** The trace's numbers of play states as the engine has them. */
+const STATES = [0, 1, 3];
+
+/** A room end with peers on it, and everything that each of them receives. */
+export class Household {
+  /** @type {Peer[]} */
+  peers = [];
+  /** @type {Uint8Array[][]} by peer */
+  received = [];
+  #room;
+
+  /** @param {import("./network.mjs").RoomEnd} room */
+  constructor(room) {
+    this.#room = room;
+  }
+
+  /** @param {Peer} peer @param {number} t */
+  join(peer, t) {
+    this.peers.push(peer);
+    this.received.push([]);
+    peer.connect(t);
+    this.carry(t);
+    if (!peer.isLive()) throw new Error("a peer could not catch up");
+  }
+
+  /** Carries frames until nobody has one left. @param {number} t */
+  carry(t) {
+    let moved = true;
+    while (moved) {
+      moved = false;
+      for (const [at, peer] of this.peers.entries()) {
+        for (const frame of peer.takeFrames()) {
+          moved = true;
+          this.#up(at, frame, t);
+        }
+      }
+    }
+  }
+
+  /** @param {number} at @param {Uint8Array} frame @param {number} t */
+  #up(at, frame, t) {
+    for (const { connection, frame: down, code } of roomOutputs(this.#room.frame(at, frame, t))) {
+      const peer = this.peers[connection];
+      if (down === undefined || peer === undefined) {
+        throw new Error(`the room closed connection ${connection}: code ${code}`);
+      }
+      this.received[connection]?.push(down);
+      peer.receive(down, t);
+    }
+  }
+
+  /** How many frames each peer has received so far. @param {number} at */
+  receivedBy(at) {
+    return this.received[at] ?? [];
+  }
+}
