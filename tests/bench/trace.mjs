@@ -2,6 +2,7 @@
 // replayed through the npm package with both ends in this process. Progress goes to standard error,
 // the figures are one JSON object. The traces are JSON lines: tests/bench/trace/file.mjs.
 import { spawnSync } from "node:child_process";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/paths.mjs";
@@ -33,20 +34,24 @@ main(async () => {
     return;
   }
   const cold = coldStarts();
-  console.log(
-    JSON.stringify({ ...bytes, ...(await speeds(trace, RoomEnd, replay, room)), ...cold }),
-  );
+  const speed = await speeds(trace, RoomEnd, replay, room);
+  const load_average = loadavg()[0];
+  console.log(JSON.stringify({ ...bytes, ...speed, ...cold, load_average }));
 });
 
 function words() {
+  const { values, positionals } = parsed();
+  const [file, ...rest] = positionals;
+  if (file === undefined || rest.length > 0) throw new Complaint(USAGE);
+  return { file, expect: values.expect, bytesOnly: values["bytes-only"] ?? false };
+}
+
+function parsed() {
   try {
-    const { values, positionals } = parseArgs({
+    return parseArgs({
       options: { expect: { type: "string" }, "bytes-only": { type: "boolean" } },
       allowPositionals: true,
     });
-    const [file, ...rest] = positionals;
-    if (file === undefined || rest.length > 0) throw new Complaint(USAGE);
-    return { file, expect: values.expect, bytesOnly: values["bytes-only"] ?? false };
   } catch (error) {
     throw new Complaint(`${/** @type {Error} */ (error).message}\n${USAGE}`);
   }

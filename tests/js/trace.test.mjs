@@ -178,7 +178,11 @@ test("a catch-up of eight hours counts hello and answer, not what was made offli
   const own = (/** @type {{d: number, k: string}} */ { d, k }) =>
     d === 3 && k !== "on" && k !== "off";
   const idle = await replayed(EVENTS.filter((event) => !own(event)));
-  const [busy8h, idle8h] = [replay.catchUps[0]?.bytes ?? 0, idle.replay.catchUps[0]?.bytes ?? 0];
+  const [busy8h, idle8h] = [replay, idle.replay].map(({ catchUps: [first] }) => {
+    assert.ok(first && first.hello > 0 && first.answer > 0);
+    return first.hello + first.answer;
+  });
+  assert.ok(busy8h && idle8h);
   const uploaded = replay.tvs[3]?.meter.update ?? 0;
   assert.ok(uploaded > 0 && idle.replay.tvs[3]?.meter.update === 0);
   assert.ok(Math.abs(busy8h - idle8h) < uploaded, `${busy8h} B, idle ${idle8h} B`);

@@ -18,7 +18,7 @@ export function figures(replay, trace, oracle) {
     ({ device, away_ms }) =>
       device === AWAY_DEVICE && away_ms >= AWAY_MS_MIN && away_ms <= AWAY_MS_MAX,
   );
-  const catchUps = away.map(({ bytes }) => bytes);
+  const catchUps = away.map(({ hello, answer }) => hello + answer);
   const wrong = oracle && wrongEntries(replay.views, oracle, header.devices);
   for (const entry of wrong ?? []) console.error(`not as the oracle has it: ${entry}`);
   return {
@@ -30,10 +30,10 @@ export function figures(replay, trace, oracle) {
     relays_bytes: replay.sum("relay"),
     catchup_8h_bytes: median(catchUps),
     catchup_8h_bytes_mean: mean(catchUps),
+    catchup_8h_hello_bytes: median(away.map(({ hello }) => hello)),
     catchups_8h: catchUps.length,
     token_bytes: replay.fresh.token,
-    // A new device gets its welcome first; all the rest of the answer is the snapshot.
-    snapshot_bytes: sum(replay.fresh.answers.slice(1)),
+    snapshot_bytes: snapshotBytes(replay.fresh.answers),
     fresh_device_bytes: replay.fresh.hello + replay.fresh.answer,
     converged: isSame(replay.views),
     wrong: wrong ? wrong.length : null,
@@ -58,6 +58,14 @@ function operationBytes(replay) {
     device_bytes_median: median(device),
     relay_bytes_mean: mean(of("prog").flatMap(({ relays }) => relays)),
   };
+}
+
+/** A new device gets its welcome first, all the rest is the snapshot. @param {number[]} answers */
+function snapshotBytes([welcome, ...snapshot]) {
+  if (welcome === undefined || snapshot.length === 0) {
+    throw new Error("the snapshot came without a frame of its own: this figure needs another way");
+  }
+  return sum(snapshot);
 }
 
 /** @param {number[]} values */

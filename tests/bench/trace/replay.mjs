@@ -29,7 +29,13 @@ import { devicesOf, viewOf } from "./view.mjs";
  * @property {number[]} relays down to each other device that is online
  */
 
-/** @typedef {{device: number, away_ms: number, bytes: number}} CatchUp of a device that returns */
+/**
+ * @typedef {object} CatchUp of a device that returns, in bytes; not what it made while away
+ * @property {number} device
+ * @property {number} away_ms
+ * @property {number} hello
+ * @property {number} answer
+ */
 
 /** Whose household it is, by the tokens. */
 export const HOUSEHOLD = "home-7c9e6679";
@@ -171,7 +177,7 @@ export class Replay {
     tv.client.resume();
     await this.#settle([tv]);
     const { hello, answer } = tv.meter.since(before);
-    this.catchUps.push({ device, away_ms: this.#clock.now_ms - since, bytes: hello + answer });
+    this.catchUps.push({ device, away_ms: this.#clock.now_ms - since, hello, answer });
   }
 
   /** @param {import("./file.mjs").Operation | import("./file.mjs").Describe} event */
