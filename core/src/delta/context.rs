@@ -347,9 +347,10 @@ impl Context {
                 if let Some(version) = live {
                     let further = version.saturating_sub(self.version);
                     self.version += further;
-                    return writer.varint(further << 1 | 1);
+                    return writer.varint(further + 1);
                 }
-                writer.varint((observed.len() as u64) << 1);
+                writer.varint(0);
+                writer.varint(observed.len() as u64);
                 let mut last = operation.timestamp;
                 for dot in observed {
                     self.write_replica(writer, dot.replica);
@@ -412,18 +413,14 @@ impl Context {
         stamp: Timestamp,
         live: LiveAdds,
     ) -> Result<Vec<Dot>, DecodeError> {
-        let word = reader.varint()?;
-        if word & 1 == 1 {
-            self.version = self.version.saturating_add(word >> 1);
+        if let Some(further) = reader.varint()?.checked_sub(1) {
+            self.version = self.version.saturating_add(further);
             let observed = live(profile, content, self.version);
             return observed.ok_or(DecodeError::Invalid("version that was observed"));
         }
-        if word >> 1 > OBSERVED_MAX as u64 {
-            return Err(DecodeError::Limit("OBSERVED_MAX"));
-        }
         let mut last = stamp;
         let mut observed = Vec::new();
-        for _ in 0..word >> 1 {
+        for _ in 0..reader.count(OBSERVED_MAX, "OBSERVED_MAX")? {
             let (_, replica) = self.read_replica(reader)?;
             observed.push(Dot { replica, timestamp: read_stamp(reader, &mut last)? });
         }

@@ -29,8 +29,9 @@ impl Titles {
         self.places.get(content).copied()
     }
 
-    /// Odd: a known title, half of it places before the last. Even: half of it is the place of a known
-    /// prefix from 1, and the number follows; or 0, and the whole text follows.
+    /// Odd: a known title, half of it places before the last. Even: half of it is one more than the
+    /// number times the number of known prefixes plus the place of its prefix; or 0, and the whole text
+    /// follows.
     pub(super) fn write(&self, writer: &mut Writer, content: &ContentId, place: Option<usize>) {
         if let Some(place) = place {
             return writer.varint(((self.contents.len() - 1 - place) as u64) << 1 | 1);
@@ -39,8 +40,7 @@ impl Titles {
         let known = self.prefixes.iter().position(|known| **known == *prefix);
         match (known, number) {
             (Some(known), Some(number)) => {
-                writer.varint((known as u64 + 1) << 1);
-                writer.varint(number);
+                writer.varint((number * self.prefixes.len() as u64 + known as u64 + 1) << 1);
             }
             _ => {
                 writer.varint(0);
@@ -55,16 +55,20 @@ impl Titles {
         reader: &mut Reader,
     ) -> Result<Result<usize, ContentId>, DecodeError> {
         let word = reader.varint()?;
-        let back = usize::try_from(word >> 1).unwrap_or(usize::MAX);
+        let half = word >> 1;
         if word & 1 == 1 {
-            let place = self.contents.len().checked_sub(1).and_then(|last| last.checked_sub(back));
-            return place.map(Ok).ok_or(DecodeError::Invalid("title reference"));
+            let last = (self.contents.len() as u64).checked_sub(1);
+            let place = last.and_then(|last| last.checked_sub(half));
+            return place
+                .map(|place| Ok(place as usize))
+                .ok_or(DecodeError::Invalid("title reference"));
         }
-        if back == 0 {
+        let Some(number) = half.checked_sub(1) else {
             return Ok(Err(ContentId::decode(reader)?));
-        }
-        let prefix = self.prefixes.get(back - 1).ok_or(DecodeError::Invalid("prefix reference"))?;
-        Ok(Err(join(prefix, reader.varint()?)?))
+        };
+        let count = self.prefixes.len() as u64;
+        let place = number.checked_rem(count).ok_or(DecodeError::Invalid("prefix reference"))?;
+        Ok(Err(join(&self.prefixes[place as usize], number / count)?))
     }
 
     /// Appends a title; returns its place and whether all before it were forgotten.

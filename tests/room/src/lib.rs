@@ -117,7 +117,7 @@ impl RoomEnd {
         if let Some(snapshot) = commit.snapshot {
             stored.snapshot = snapshot.bytes;
             stored.snapshot_version = snapshot.version;
-            stored.log.retain(|(version, _)| *version > snapshot.floor);
+            stored.log.retain(|(version, _)| *version > snapshot.version);
         }
         Ok(())
     }
