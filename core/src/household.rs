@@ -220,10 +220,11 @@ impl Profile {
         &self.progress
     }
 
-    /// The titles of both, some twice.
+    /// The titles of both.
     fn titles(&self) -> impl Iterator<Item = &ContentId> {
+        let progress = self.progress.iter().map(|(content, _)| content);
         let watchlist = self.watchlist.iter().map(|(content, _)| content);
-        watchlist.chain(self.progress.iter().map(|(content, _)| content))
+        progress.chain(watchlist.filter(|content| self.progress.get(content).is_none()))
     }
 }
 

@@ -137,7 +137,14 @@ impl DeviceRecord {
         FIXED + self.texts().iter().map(|text| text.len()).sum::<usize>()
     }
 
-    /// Its texts.
+    /// Whether another record is the same but for the version of the app.
+    pub(super) fn differs_in_version(&self, other: &Self) -> bool {
+        let itself = |record: &Self| (record.device_type, record.capabilities);
+        let (texts, others) = (self.texts(), other.texts());
+        itself(self) == itself(other) && texts[..2] == others[..2]
+    }
+
+    /// Its texts, the version of the app last.
     fn texts(&self) -> [&str; 3] {
         [&self.name, &self.platform, &self.app_version]
     }

@@ -8,7 +8,7 @@
 //! Invariant: [`Difference::code`] uses nothing of the state at hand but what sender and receiver have in
 //! common: all that is there and is not listed as new.
 
-use super::field::{Fields, Title};
+use super::field::{Fields, Title, usual_prefix};
 use super::history::{Key, Touch, Touched};
 use super::{
     Changed, DEVICES_MAX, DeviceRecord, ENTRIES_MAX, Household, PROFILE_NAME_BYTES_MAX,
@@ -240,18 +240,22 @@ impl Difference {
             }
         }
         for id in &self.new_devices {
-            let register = fields.register(self.devices.remove(id), Fields::device);
+            let register = fields.register(self.devices.remove(id), |fields, record| {
+                fields.device(record.flatten(), None)
+            });
             self.devices.insert(id.clone(), register);
         }
-        let known = state.devices.iter().map(|(id, _)| id);
-        let mut known: BTreeSet<DeviceId> = known.chain(self.devices.keys()).cloned().collect();
-        known.retain(|id| !self.new_devices.contains(id));
         let mut touched = Bit::rare(3);
-        for id in known {
-            let register = self.devices.remove(&id);
+        for (id, known) in state.devices.iter() {
+            if self.new_devices.contains(id) {
+                continue;
+            }
+            let register = self.devices.remove(id);
             if fields.coder.bit(&mut touched, register.is_some()) {
-                let register = fields.register(register, Fields::device);
-                self.devices.insert(id, register);
+                let register = fields.register(register, |fields, record| {
+                    fields.device(record.flatten(), Some(&known.value))
+                });
+                self.devices.insert(id.clone(), register);
             }
         }
     }
@@ -367,12 +371,14 @@ impl Shelf {
 
     fn code(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
         let count = fields.count(self.new.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        let usual = if count > 0 { self.usual_prefix(profile) } else { None };
         self.new.resize_with(count, Entry::default);
         let mut last: Option<ContentId> = None;
         for entry in &mut self.new {
             let title = entry.content.take();
             let before = last.as_ref().map(|last| Title::of(last.as_str()));
-            let read = fields.title(Title::of(title.as_ref().map_or("", |t| t.as_str())), before);
+            let read =
+                fields.title(Title::of(title.as_ref().map_or("", |t| t.as_str())), before, usual);
             last = title.or(read);
             entry.content.clone_from(&last);
             entry.code(fields, None);
@@ -380,30 +386,34 @@ impl Shelf {
                 return;
             }
         }
-        let own = profile.into_iter().flat_map(Profile::titles);
-        let mut known: BTreeSet<&ContentId> = own.collect();
-        let new: BTreeSet<&ContentId> =
-            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
-        known.retain(|content| !new.contains(content));
-        let gone: Vec<ContentId> = self.known.keys().cloned().collect();
-        known.extend(&gone);
-        self.code_known(fields, profile, &known);
+        self.code_known(fields, profile);
     }
 
-    fn code_known(
-        &mut self,
-        fields: &mut Fields,
-        profile: Option<&Profile>,
-        known: &BTreeSet<&ContentId>,
-    ) {
-        let mut left = fields.count(self.known.len(), known.len(), "titles of the receiver");
+    /// The prefix that most titles of the receiver have. He may have some of the new titles, so the
+    /// sender tells by the others only when these cannot outvote them.
+    fn usual_prefix<'a>(&self, profile: Option<&'a Profile>) -> Option<&'a str> {
+        let new: BTreeSet<&ContentId> =
+            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
+        let titles = profile.into_iter().flat_map(Profile::titles);
+        let (prefix, margin) = usual_prefix(titles.filter(|content| !new.contains(content)));
+        prefix.filter(|_| margin > new.len())
+    }
+
+    /// The titles that sender and receiver have, and which of them were touched.
+    fn code_known(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
+        let mut left = fields.count(self.known.len(), ENTRIES_MAX, "ENTRIES_MAX");
         if left == 0 {
             return;
         }
+        let new: BTreeSet<&ContentId> =
+            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
+        let gone: Vec<ContentId> = self.known.keys().cloned().collect();
+        let titles = profile.into_iter().flat_map(Profile::titles).chain(&gone);
+        let known: BTreeSet<&ContentId> = titles.filter(|content| !new.contains(content)).collect();
         let mut text = Writer::new();
         known.iter().for_each(|content| content.encode(&mut text));
         let check = u64::from(checksum(text.as_slice())) & ((1 << CHECK_BITS) - 1);
-        if fields.coder.direct(CHECK_BITS, check) != check {
+        if fields.coder.direct(CHECK_BITS, check) != check || left > known.len() {
             return fields.coder.fail(DecodeError::Checksum);
         }
         for (at, &content) in known.iter().enumerate() {

@@ -13,6 +13,7 @@ use crate::codec::DecodeError;
 use crate::crdt::lww::LwwRegister;
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId};
 use crate::rangecoder::{Bit, Coder, Number, length};
+use std::collections::BTreeMap;
 
 /// Most digits of a title's number; more belong to the prefix.
 const DIGITS_MAX: usize = 15;
@@ -25,6 +26,11 @@ const DURATION_BITS: u32 = 13;
 /// A stamp's milliseconds have so many bits.
 const MILLIS_BITS: u32 = 48;
 const MILLIS_PER_SECOND: u64 = 1_000;
+/// Usual length of the seconds from 1970, and from what a device saw last, half a day ago.
+const EPOCH_BITS: u32 = 31;
+const DIFFERENCE_BITS: u32 = 15;
+/// A bound of the ages that is longer by so many bits costs less than writing another one.
+const BOUND_LOOSE: u32 = 2;
 /// No two stamps are further apart, in seconds.
 const SECONDS_MAX: u64 = (1 << MILLIS_BITS) / MILLIS_PER_SECOND;
 
@@ -58,6 +64,7 @@ pub(super) struct Fields<'a> {
     excess: Number,
     remaining: Number,
     device_type: Vec<Bit>,
+    capabilities: [Bit; CAPABILITIES_BITS as usize],
     /// What is touched of a title: of a new one, of a known one.
     pub(super) entry: [EntryModels; 2],
     /// Live adds and progress entries that were read.
@@ -102,6 +109,7 @@ impl<'a> Fields<'a> {
             excess: Number::new(6, false, second),
             remaining: Number::new(6, false, second),
             device_type: Vec::new(),
+            capabilities: [Bit::default(); CAPABILITIES_BITS as usize],
             entry: [20, 2].map(|count| EntryModels {
                 watch: Bit::default(),
                 progress: Bit::default(),
@@ -151,7 +159,8 @@ impl<'a> Fields<'a> {
         let coder = &mut self.coder;
         let earlier = coder.bit(&mut Bit::rare(2), base < known.0);
         let distance = base.abs_diff(known.0);
-        let mut seconds = Number::new(15, false, SECONDS_MAX);
+        let expected = if known.0 == 0 { EPOCH_BITS } else { DIFFERENCE_BITS };
+        let mut seconds = Number::new(expected, false, SECONDS_MAX);
         let ahead_s = coder.number(&mut seconds, distance / MILLIS_PER_SECOND);
         let round = distance.is_multiple_of(MILLIS_PER_SECOND);
         let millis = if coder.bit(&mut Bit::default(), !round) {
@@ -163,17 +172,13 @@ impl<'a> Fields<'a> {
         self.base_ms = if earlier { known.0.wrapping_sub(distance) } else { known.0 + distance };
         self.whole_seconds = !coder.bit(&mut Bit::default(), !whole);
         let oldest_s = (base - oldest) / MILLIS_PER_SECOND;
-        // Three leading bits of the age of the oldest are enough to bound all ages.
-        let mut bits = coder.direct(6, u64::from(length(oldest_s))) as u32;
-        if self.base_ms >> MILLIS_BITS != 0 || bits > length(SECONDS_MAX) {
-            coder.fail(DecodeError::Invalid("stamp"));
-            bits = 0;
-        }
-        let below = bits.saturating_sub(3);
-        let top = coder.direct(bits.min(3).saturating_sub(1), oldest_s >> below & 3);
-        let top = if bits < 3 { 1 << bits } else { top | 4 };
-        let max = ((top + 1) << below) - 1;
+        let explicit = oldest_s > ahead_s || length(oldest_s) + BOUND_LOOSE < length(ahead_s);
+        let max =
+            if coder.bit(&mut Bit::rare(1), explicit) { bound(coder, oldest_s) } else { ahead_s };
         self.age = Number::new(length(max), false, max);
+        if self.base_ms >> MILLIS_BITS != 0 {
+            self.coder.fail(DecodeError::Invalid("stamp"));
+        }
     }
 
     pub(super) fn stamp(&mut self, stamp: Timestamp) -> Timestamp {
@@ -266,17 +271,23 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A title that comes after `last` in the order of [`Title`].
-    pub(super) fn title(&mut self, title: Title, last: Option<Title>) -> Option<ContentId> {
-        let mut same = false;
-        if let Some(last) = last {
-            same = !self.coder.bit(&mut self.same_prefix, title.prefix != last.prefix);
-        }
-        let prefix = match last {
-            Some(last) if same => String::from(last.prefix),
+    /// A title that comes after `last` in the order of [`Title`]; the first one mostly has the `usual`
+    /// prefix.
+    pub(super) fn title(
+        &mut self,
+        title: Title,
+        last: Option<Title>,
+        usual: Option<&str>,
+    ) -> Option<ContentId> {
+        let expected = last.map(|last| last.prefix).or(usual);
+        let same = !self.coder.bit(&mut self.same_prefix, Some(title.prefix) != expected);
+        let prefix = match expected {
+            Some(expected) if same => String::from(expected),
             _ => self.text(title.prefix, CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX"),
         };
-        let has_number = same || !self.coder.bit(&mut self.has_number, title.number.is_none());
+        // Two titles of one prefix differ in their numbers, and the one without a number is the first.
+        let has_number =
+            same && last.is_some() || !self.coder.bit(&mut self.has_number, title.number.is_none());
         let number = has_number.then(|| match last {
             Some(Title { number: Some(before), .. }) if same => {
                 let gap = title.number.unwrap_or(0).wrapping_sub(before).wrapping_sub(1);
@@ -341,29 +352,68 @@ impl<'a> Fields<'a> {
         Some(Progress { position_s, duration_s: duration as u32, state: PlayState::ALL[state] })
     }
 
-    pub(super) fn device(&mut self, record: Option<Option<DeviceRecord>>) -> Option<DeviceRecord> {
-        let record = record.flatten();
+    /// What a device says of itself. `known`: the receiver's record, of which all but the version of the
+    /// app is right.
+    pub(super) fn device(
+        &mut self,
+        record: Option<DeviceRecord>,
+        known: Option<&Option<DeviceRecord>>,
+    ) -> Option<DeviceRecord> {
         if self.coder.bit(&mut self.taken_off, record.is_none()) {
             return None;
         }
         let record = record.unwrap_or_default();
+        let mut read = match known {
+            Some(Some(known)) => known.clone(),
+            Some(None) => {
+                self.coder.fail(DecodeError::Invalid("device record"));
+                return None;
+            }
+            None => self.device_itself(&record),
+        };
+        read.app_version = self.device_text(&record.app_version);
+        Some(read)
+    }
+
+    /// A record but for the version of the app.
+    fn device_itself(&mut self, record: &DeviceRecord) -> DeviceRecord {
         let types = DeviceType::ALL;
         let index = record.device_type as usize;
         let device_type = types[self.coder.symbol(&mut self.device_type, index, types.len())];
-        let bits = self.coder.direct(CAPABILITIES_BITS, record.capabilities.to_bits());
+        let wanted = record.capabilities.to_bits();
+        let mut bits = 0;
+        for (at, model) in self.capabilities.iter_mut().enumerate() {
+            bits |= u64::from(self.coder.bit(model, wanted >> at & 1 == 1)) << at;
+        }
         let capabilities = Capabilities::from_bits(bits).unwrap_or_else(|| {
             self.coder.fail(DecodeError::Invalid("capabilities"));
             Capabilities::default()
         });
-        let mut text = |text: &str| self.text(text, DEVICE_TEXT_BYTES_MAX, "DEVICE_TEXT_BYTES_MAX");
-        Some(DeviceRecord {
-            name: text(&record.name),
+        DeviceRecord {
+            name: self.device_text(&record.name),
             device_type,
-            platform: text(&record.platform),
-            app_version: text(&record.app_version),
+            platform: self.device_text(&record.platform),
+            app_version: String::new(),
             capabilities,
-        })
+        }
     }
+
+    fn device_text(&mut self, text: &str) -> String {
+        self.text(text, DEVICE_TEXT_BYTES_MAX, "DEVICE_TEXT_BYTES_MAX")
+    }
+}
+
+/// The three leading bits of a number of seconds and ones below: a bound not far above it.
+fn bound(coder: &mut Coder, seconds: u64) -> u64 {
+    let bits = coder.direct(6, u64::from(length(seconds))) as u32;
+    if bits > length(SECONDS_MAX) {
+        coder.fail(DecodeError::Invalid("stamp"));
+        return 0;
+    }
+    let below = bits.saturating_sub(3);
+    let top = coder.direct(bits.min(3).saturating_sub(1), seconds >> below);
+    let first = if bits == 0 { 0 } else { 1 << bits.min(3).saturating_sub(1) };
+    ((first + top + 1) << below) - 1
 }
 
 /// What is written where nothing is: the coder reads.
@@ -374,6 +424,26 @@ const NO_DOT: Dot = Dot { timestamp: Timestamp::ZERO, replica: ReplicaId(0) };
 pub(super) struct Title<'a> {
     prefix: &'a str,
     number: Option<u64>,
+}
+
+/// The prefix that most titles have, and how many more have it than any other.
+pub(super) fn usual_prefix<'a>(
+    titles: impl Iterator<Item = &'a ContentId>,
+) -> (Option<&'a str>, usize) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for title in titles {
+        *counts.entry(Title::of(title.as_str()).prefix).or_default() += 1;
+    }
+    let (mut best, mut second) = ((None, 0), 0);
+    for (prefix, count) in counts {
+        if count > best.1 {
+            second = best.1;
+            best = (Some(prefix), count);
+        } else {
+            second = count.max(second);
+        }
+    }
+    (best.0, best.1 - second)
 }
 
 impl<'a> Title<'a> {

@@ -6,7 +6,8 @@
 //!
 //! Invariant: a key that was not touched since a version has the same value at that version and now.
 //! [`Touch::Changed`] is said only of a key that had a value at that version; of progress only when the
-//! title had the same duration all the time.
+//! title had the same duration all the time, of a device only when nothing but the version of its app
+//! changed.
 
 use super::{Change, Household};
 use crate::clock::Timestamp;
@@ -44,7 +45,8 @@ impl Key {
 /// What the receiver of a difference knows of a key that was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {
-    /// It has an earlier value; of progress one with the same duration.
+    /// It has an earlier value; of progress one with the same duration, of a device one that is the same
+    /// but for the version of the app.
     Changed,
     /// Perhaps it has none.
     New,
@@ -234,8 +236,14 @@ impl Delta {
                     touch(Key::Name(id), shelf.is_some_and(|p| p.name.is_some()));
                 }
                 Change::DeleteProfile => touch(Key::Deleted(id), before.is_deleted(id)),
-                Change::Device(device, _) => {
-                    touch(Key::Device(device.clone()), before.devices().get(device).is_some());
+                Change::Device(device, record) => {
+                    let register = before.devices().get(device);
+                    let known = register.is_some_and(|register| match (&register.value, record) {
+                        (Some(old), Some(new)) => old.differs_in_version(new),
+                        (_, None) => true,
+                        (None, Some(_)) => false,
+                    });
+                    touch(Key::Device(device.clone()), known);
                 }
             }
         }
