@@ -422,18 +422,17 @@ impl Household {
     }
 }
 
-impl Intent {
-    /// The part of the household that it changes.
-    pub fn part(&self) -> Changed {
-        match self {
-            Self::Add(profile, _) | Self::Remove(profile, _) => {
-                Changed::from([Part::Watchlist(*profile)])
-            }
-            Self::Progress(profile, _, _) => Changed::from([Part::Progress(*profile)]),
-            Self::NameProfile(_, _) => Changed::from([Part::Profiles]),
-            Self::DescribeDevice(_, _) => Changed::from([Part::Devices]),
-            Self::DeleteProfile(profile) => {
-                Changed::from([Part::Profiles, Part::Watchlist(*profile), Part::Progress(*profile)])
+impl Operation {
+    /// The parts of the household that it changes.
+    pub fn parts(&self) -> Changed {
+        let profile = self.profile;
+        match &self.change {
+            Change::Add(..) | Change::Remove(..) => Changed::from([Part::Watchlist(profile)]),
+            Change::Progress(..) => Changed::from([Part::Progress(profile)]),
+            Change::Device(..) => Changed::from([Part::Devices]),
+            // A profile comes or goes with what is on its shelf.
+            Change::NameProfile(_) | Change::DeleteProfile => {
+                Changed::from([Part::Profiles, Part::Watchlist(profile), Part::Progress(profile)])
             }
         }
     }

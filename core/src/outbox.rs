@@ -8,7 +8,7 @@
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::household::{Change, OBSERVED_MAX, Operation};
+use crate::household::{Change, Changed, OBSERVED_MAX, Operation};
 use crate::id::{ContentId, ProfileId, ReplicaId};
 use std::collections::BTreeMap;
 
@@ -182,7 +182,14 @@ impl Outbox {
     /// stamp, because an earlier life of the database may have taken it and others may know it by that
     /// name; but not what is so far ahead that no server took it. The rest coalesces and gets the stamps
     /// that a right clock would have given, above `above` and in order. What is not above it was taken.
-    pub fn restart(&mut self, author: ReplicaId, above: Timestamp, correction: Correction) {
+    /// Returns what may look different by the new stamps.
+    pub fn restart(
+        &mut self,
+        author: ReplicaId,
+        above: Timestamp,
+        correction: Correction,
+    ) -> Changed {
+        let mut changed = Changed::new();
         let Self { entries, sent_through, .. } = core::mem::take(self);
         let mut last = above;
         for mut pending in entries.into_values() {
@@ -206,9 +213,13 @@ impl Outbox {
                 Timestamp::new(time, 0).max(pending.floor.next())
             };
             last = stamp.max(last.next());
+            if last != old {
+                changed.append(&mut pending.operation.parts());
+            }
             pending.operation.timestamp = last;
             self.push(author, pending);
         }
+        changed
     }
 
     /// Gives all operations to another author, with the stamps they have. What they observed stays: the

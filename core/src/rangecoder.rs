@@ -50,7 +50,7 @@ impl Bit {
     fn update(&mut self, value: bool) {
         let target = if value { -0x7fff } else { 0x7fff };
         let lean = i32::from(self.lean);
-        self.lean = (lean + ((target - lean) * RATES[usize::from(self.count)] >> 16)) as i16;
+        self.lean = (lean + (((target - lean) * RATES[usize::from(self.count)]) >> 16)) as i16;
         self.count = MEMORY.min(self.count + 1);
     }
 }
@@ -400,7 +400,9 @@ mod tests {
         assert_eq!(coder.direct(1, 0), 1);
         let mut coder = Coder::writer();
         let mut bit = Bit::default();
-        (0..1_000).for_each(|_| drop(coder.bit(&mut bit, false)));
+        for _ in 0..1_000 {
+            coder.bit(&mut bit, false);
+        }
         assert_eq!(coder.finish(), Ok(Vec::new()));
     }
 

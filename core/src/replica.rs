@@ -19,7 +19,7 @@ use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
 use crate::household::{
     Change, Changed, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Operation,
-    PROFILE_NAME_BYTES_MAX, Part, VoidReason,
+    PROFILE_NAME_BYTES_MAX, VoidReason,
 };
 use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
 use crate::message::{Taken, Welcome};
@@ -130,22 +130,26 @@ impl Replica {
         }
     }
 
-    /// Carries out what a user wants. `None`: it is so already.
+    /// Carries out what a user wants, and says what looks different then. `None`: it is so already.
     ///
     /// # Errors
     /// [`OperationError`]; nothing has changed then.
-    pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Option<Record>, OperationError> {
+    pub fn operate(
+        &mut self,
+        now: Now,
+        intent: Intent,
+    ) -> Result<Option<(Record, Changed)>, OperationError> {
         self.check(&intent)?;
         let (profile, change) = match intent {
             Intent::Add(profile, content) => {
-                let observed = self.dots(profile, &content);
+                let observed = self.known_adds(profile, &content, Timestamp(u64::MAX));
                 (profile, Change::Add(content, observed))
             }
             Intent::Remove(profile, content) => {
-                let observed = self.dots(profile, &content);
-                if observed.is_empty() {
+                if !self.is_listed(profile, &content) {
                     return Ok(None);
                 }
+                let observed = self.known_adds(profile, &content, Timestamp(u64::MAX));
                 (profile, Change::Remove(content, observed))
             }
             Intent::Progress(profile, content, None)
@@ -171,8 +175,9 @@ impl Replica {
         let operation = Operation { timestamp, profile, change };
         let steady_ms = Some(now.steady_ms);
         let pending = Pending { operation, floor, wall: now.unix, steady_ms };
+        let changed = pending.operation.parts();
         self.outbox.push(self.id, pending.clone());
-        Ok(Some(Record::Operation(Box::new(pending))))
+        Ok(Some((Record::Operation(Box::new(pending)), changed)))
     }
 
     fn check(&self, intent: &Intent) -> Result<(), OperationError> {
@@ -252,7 +257,8 @@ impl Replica {
             offset_ms: self.offset_ms,
             steady_ms: now.steady_ms,
         };
-        self.outbox.restart(self.id, self.acked.through.max(taken.through), correction);
+        let above = self.acked.through.max(taken.through);
+        changed.append(&mut self.outbox.restart(self.id, above, correction));
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let last = seen.max().unwrap_or_default().max(self.outbox.last());
         self.clock = Clock::after(last);
@@ -286,12 +292,7 @@ impl Replica {
             let Some(Pending { operation, .. }) = self.outbox.remove(stamp) else {
                 continue;
             };
-            changed.extend([
-                Part::Profiles,
-                Part::Watchlist(operation.profile),
-                Part::Progress(operation.profile),
-                Part::Devices,
-            ]);
+            changed.append(&mut operation.parts());
             if self.rejected.len() >= REJECTED_MAX {
                 self.rejected.remove(0);
             }
@@ -364,11 +365,10 @@ impl Replica {
         else {
             return false;
         };
-        let mut live = self.dots_before(operation.profile, content, operation.timestamp);
-        live.sort_unstable();
+        let known = self.known_adds(operation.profile, content, operation.timestamp);
         let mut observed = observed.to_vec();
         observed.sort_unstable();
-        live == observed
+        known == observed
     }
 
     fn advance(&mut self, versions: u64) {

@@ -73,7 +73,7 @@ impl Capabilities {
     /// Names of the HDR formats, by their bits from the lowest.
     pub const HDR: [&str; 4] = ["hdr10", "hdr10_plus", "hlg", "dolby_vision"];
     /// Names of the audio codecs, by their bits from the lowest.
-    pub const AUDIO: [&str; 8] = ["aac", "ac3", "eac3", "atmos", "dts", "dts_x", "opus", "flac"];
+    pub const AUDIO: [&str; 8] = ["aac", "ac3", "eac3", "atmos", "dts", "dts_x", "truehd", "opus"];
     /// Names of the video codecs, by their bits from the lowest.
     pub const VIDEO: [&str; 6] = ["h264", "hevc", "vp9", "av1", "vvc", "mpeg2"];
 

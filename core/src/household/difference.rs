@@ -122,7 +122,7 @@ impl Difference {
     }
 
     /// The bytes for a receiver who has what is not touched in `state`.
-    pub(super) fn to_bytes(mut self, state: &Household) -> Vec<u8> {
+    pub(super) fn into_bytes(mut self, state: &Household) -> Vec<u8> {
         let mut fields = Fields::new(Coder::writer());
         self.code(&mut fields, state);
         fields.coder.finish().expect("only what is read can be wrong")
@@ -334,7 +334,7 @@ impl Household {
     /// Appends the present values of the touched keys, for a receiver who has all others.
     pub fn encode_difference(&self, writer: &mut Writer, touched: &Touched) {
         let touched = touched.iter().map(|(key, touch)| (key.clone(), *touch));
-        writer.bytes(&Difference::of(self, touched).to_bytes(self));
+        writer.bytes(&Difference::of(self, touched).into_bytes(self));
     }
 
     /// Replaces the keys of a difference; an error changes nothing.

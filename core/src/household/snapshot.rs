@@ -17,7 +17,7 @@ impl Household {
     pub fn encode(&self, writer: &mut Writer) {
         writer.u8(STATE_VERSION);
         let touched = self.keys().map(|key| (key, Touch::New));
-        writer.bytes(&Difference::of(self, touched).to_bytes(self));
+        writer.bytes(&Difference::of(self, touched).into_bytes(self));
     }
 
     /// Reads what [`Household::encode`] wrote.

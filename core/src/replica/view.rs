@@ -30,12 +30,21 @@ pub struct ProgressItem {
 
 impl Replica {
     /// The live adds of a title as this device sees them.
-    pub(super) fn dots(&self, profile: ProfileId, content: &ContentId) -> Vec<Dot> {
-        self.dots_before(profile, content, Timestamp(u64::MAX))
+    fn dots(&self, profile: ProfileId, content: &ContentId) -> Vec<Dot> {
+        let shelf = self.confirmed.profile(profile);
+        let mut dots = shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec());
+        for operation in self.outbox.on(profile, List::Watchlist, content) {
+            dots.retain(|dot| !operation.observed().unwrap_or_default().contains(dot));
+            if let Change::Add(..) = operation.change {
+                dots.push(self.dot(operation.timestamp));
+            }
+        }
+        dots
     }
 
-    /// The same without operations from a stamp on.
-    pub(super) fn dots_before(
+    /// Every add of a title that an author knows before a stamp: the confirmed ones and its own that
+    /// wait, also those that a waiting operation takes away, because the server may refuse that one.
+    pub(super) fn known_adds(
         &self,
         profile: ProfileId,
         content: &ContentId,
@@ -43,15 +52,12 @@ impl Replica {
     ) -> Vec<Dot> {
         let shelf = self.confirmed.profile(profile);
         let mut dots = shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec());
-        let earlier = |operation: &&Operation| operation.timestamp < before;
-        for operation in self.outbox.on(profile, List::Watchlist, content).filter(earlier) {
-            if let Change::Add(_, observed) | Change::Remove(_, observed) = &operation.change {
-                dots.retain(|dot| !observed.contains(dot));
-            }
-            if let Change::Add(..) = operation.change {
-                dots.push(self.dot(operation.timestamp));
-            }
-        }
+        let waiting = self.outbox.on(profile, List::Watchlist, content);
+        let earlier = waiting.filter(|operation| operation.timestamp < before);
+        let adds = earlier.filter(|operation| matches!(operation.change, Change::Add(..)));
+        dots.extend(adds.map(|operation| self.dot(operation.timestamp)));
+        dots.sort_unstable();
+        dots.dedup();
         // One operation can name so many; what is left stays live and visible.
         dots.truncate(OBSERVED_MAX);
         dots
@@ -128,12 +134,17 @@ impl Replica {
         let mut profiles: BTreeMap<ProfileId, String> =
             self.confirmed.profiles().map(|(id, p)| (id, p.name().to_owned())).collect();
         for pending in self.outbox.iter() {
-            let profile = pending.operation.profile;
-            match &pending.operation.change {
-                Change::NameProfile(name) if !self.confirmed.is_deleted(profile) => {
-                    profiles.insert(profile, name.clone());
+            let Operation { timestamp, profile, change } = &pending.operation;
+            let confirmed = self.confirmed.profile(*profile);
+            let dot = confirmed.and_then(|p| p.name.as_ref()).map(|register| register.dot);
+            match change {
+                Change::NameProfile(name)
+                    if !self.confirmed.is_deleted(*profile)
+                        && dot.is_none_or(|dot| dot < self.dot(*timestamp)) =>
+                {
+                    profiles.insert(*profile, name.clone());
                 }
-                Change::DeleteProfile => drop(profiles.remove(&profile)),
+                Change::DeleteProfile => drop(profiles.remove(profile)),
                 _ => {}
             }
         }

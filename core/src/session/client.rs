@@ -200,9 +200,8 @@ impl Client {
     /// [`OperationError`]; nothing has changed then.
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
         let mut outputs = Vec::new();
-        let part = intent.part();
-        if let Some(record) = self.replica.operate(now, intent)? {
-            outputs.push(Output::Changed(part));
+        if let Some((record, changed)) = self.replica.operate(now, intent)? {
+            outputs.push(Output::Changed(changed));
             self.append(record, &mut outputs);
             self.flush(&mut outputs);
         }
