@@ -131,6 +131,7 @@ impl Replica {
     }
 
     /// Carries out what a user wants, and says what looks different then. `None`: it is so already.
+    /// `leaves` says whether it will leave at once, given the outbox with it.
     ///
     /// # Errors
     /// [`OperationError`]; nothing has changed then.
@@ -138,6 +139,7 @@ impl Replica {
         &mut self,
         now: Now,
         intent: Intent,
+        leaves: impl FnOnce(&Outbox) -> bool,
     ) -> Result<Option<(Record, Changed)>, OperationError> {
         self.check(&intent)?;
         let (profile, change) = match intent {
@@ -177,6 +179,10 @@ impl Replica {
         let pending = Pending { operation, floor, wall: now.unix, steady_ms };
         let changed = pending.operation.parts();
         self.outbox.push(self.id, pending.clone());
+        if leaves(&self.outbox) {
+            self.outbox.mark_sent(timestamp);
+            return Ok(Some((Record::Leaving(Box::new(pending)), changed)));
+        }
         Ok(Some((Record::Operation(Box::new(pending)), changed)))
     }
 
@@ -213,10 +219,14 @@ impl Replica {
         Record::Session(self.session_number)
     }
 
-    /// Notes that operations up to `through` may leave. The record must be durable before they do.
-    pub fn mark_sent(&mut self, through: Timestamp) -> Record {
+    /// Notes that operations up to `through` may leave; `None` when that is known. The record must be
+    /// durable before they do.
+    pub fn mark_sent(&mut self, through: Timestamp) -> Option<Record> {
+        if through <= self.outbox.sent_through() {
+            return None;
+        }
         self.outbox.mark_sent(through);
-        Record::Sent(through)
+        Some(Record::Sent(through))
     }
 
     /// Settles everything with the server's answer to a hello, `waited_ms` after it left. Store the

@@ -21,6 +21,8 @@ pub const RECORD_VERSION: u8 = 1;
 pub enum Record {
     /// The app made an operation.
     Operation(Box<Pending>),
+    /// The app made an operation, and everything up to it may leave at once.
+    Leaving(Box<Pending>),
     /// A session got its number.
     Session(u64),
     /// Operations up to here may have left.
@@ -47,6 +49,7 @@ const TAG_SENT: u8 = 4;
 const TAG_ACKNOWLEDGED: u8 = 5;
 const TAG_UPDATE: u8 = 6;
 const TAG_REJECTED_TAKEN: u8 = 7;
+const TAG_LEAVING: u8 = 8;
 
 /// What came out of storage.
 #[derive(Debug)]
@@ -65,6 +68,10 @@ impl Record {
         match self {
             Self::Operation(pending) => {
                 writer.u8(TAG_OPERATION);
+                pending.encode(&mut writer);
+            }
+            Self::Leaving(pending) => {
+                writer.u8(TAG_LEAVING);
                 pending.encode(&mut writer);
             }
             Self::Session(number) => {
@@ -147,10 +154,14 @@ impl Replica {
         }
         match tag {
             TAG_IMAGE => *self = Self::decode(&mut reader)?,
-            TAG_OPERATION => {
+            TAG_OPERATION | TAG_LEAVING => {
                 let pending = Pending::decode(&mut reader)?;
-                self.clock.observe(pending.operation.timestamp);
+                let stamp = pending.operation.timestamp;
+                self.clock.observe(stamp);
                 self.outbox.push(self.id, pending);
+                if tag == TAG_LEAVING {
+                    self.outbox.mark_sent(stamp);
+                }
             }
             TAG_SESSION => self.session_number = reader.varint()?,
             TAG_SENT => self.outbox.mark_sent(Timestamp(reader.varint()?)),

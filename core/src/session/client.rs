@@ -11,6 +11,7 @@ use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
+use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, Record, Replica};
 use std::collections::VecDeque;
 
@@ -25,7 +26,7 @@ pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
 /// Silence after which the client asks whether the server is there, in milliseconds.
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
-pub const LOG_BYTES_MIN: usize = 16 * 1024;
+pub const LOG_BYTES_MIN: usize = 32 * 1024;
 
 /// What happens to a client.
 #[derive(Debug)]
@@ -200,7 +201,16 @@ impl Client {
     /// [`OperationError`]; nothing has changed then.
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
         let mut outputs = Vec::new();
-        if let Some((record, changed)) = self.replica.operate(now, intent)? {
+        let link = &self.link;
+        let leaves = |outbox: &Outbox| match link {
+            // Alone it fits a frame; more may need several.
+            Link::Open(connection) => {
+                connection.in_flight.len() < IN_FLIGHT_MAX
+                    && outbox.above(connection.sent).nth(1).is_none()
+            }
+            _ => false,
+        };
+        if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
             outputs.push(Output::Changed(changed));
             self.append(record, &mut outputs);
             self.flush(&mut outputs);
@@ -444,8 +454,9 @@ impl Client {
             let live =
                 &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
-            let record = self.replica.mark_sent(through);
-            self.append(record, outputs);
+            if let Some(record) = self.replica.mark_sent(through) {
+                self.append(record, outputs);
+            }
             outputs.push(Output::Send(frame));
         }
     }
