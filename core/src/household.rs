@@ -18,9 +18,8 @@ pub(crate) mod snapshot;
 pub use device::{
     Capabilities, DEVICE_TEXT_BYTES_MAX, DEVICES_MAX, DeviceRecord, DeviceType, Resolution,
 };
-pub use difference::DIFFERENCE_BYTES_MAX;
 pub use history::{GONE_MAX, History, Key, Touch, Touched};
-pub use snapshot::STATE_VERSION;
+pub use snapshot::{DIFFERENCE_BYTES_MAX, STATE_VERSION, TOUCHED_MAX};
 
 use crate::causal::{Dot, VersionVector};
 use crate::clock::Timestamp;

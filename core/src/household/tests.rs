@@ -92,7 +92,7 @@ fn delta(state: &Household, number: u64, event: &Event) -> Delta {
         }
         Event::Cover(a) => (a, 0, None),
     };
-    // Replicas with whole seconds, with milliseconds, and one whose clock is far behind and stands still.
+    // One has whole seconds, one milliseconds, and one's clock is far behind and stands still.
     let (millis, counter) = match who {
         0 => (1_800_000_000_000 + 10_000 * number, 0),
         1 => (1_800_000_000_000 + 9_973 * number, (number % 3) as u16),

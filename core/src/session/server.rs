@@ -12,7 +12,9 @@ pub use stored::{Commit, Snapshot, Stored};
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{Change, History, Household, Operation, REPLICAS_MAX, VoidReason};
+use crate::household::{
+    Change, History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason,
+};
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
@@ -216,11 +218,15 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        match known.filter(|&known| known >= self.history.floor()) {
+        let reached = known.filter(|&known| known >= self.history.floor());
+        let touched = reached.map(|known| (known, self.history.since(known)));
+        match touched.filter(|(_, touched)| touched.len() <= TOUCHED_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),
-            Some(known) => ServerFrame::difference(number, self.version - known, |writer| {
-                self.household.encode_difference(writer, &self.history.since(known));
-            }),
+            Some((known, touched)) => {
+                ServerFrame::difference(number, self.version - known, |writer| {
+                    self.household.encode_difference(writer, &touched);
+                })
+            }
         }
     }
 
