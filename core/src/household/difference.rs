@@ -77,6 +77,7 @@ impl Difference {
                         this.new_replicas.insert(id);
                     }
                 }
+                Key::Deleted(id) if !state.deleted.contains(&id) => {}
                 Key::Deleted(id) => drop(this.deleted.insert(id)),
                 Key::Name(id) => {
                     let Some(profile) = state.profiles.get(&id) else { continue };

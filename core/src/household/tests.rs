@@ -292,3 +292,26 @@ fn a_difference_at_the_limits_fits_its_frame() {
     assert!(encoded.len() < DIFFERENCE_BYTES_MAX, "{} bytes", encoded.len());
     assert_eq!(Household::decode(&mut Reader::new(&encoded)), Ok(household));
 }
+
+#[test]
+fn a_household_holds_so_many_devices() {
+    let mut household = Household::default();
+    let device = |number: usize| DeviceId::new(&format!("tv-{number}")).expect("a device id");
+    let operation = |number: usize, record: Option<DeviceRecord>| Operation {
+        timestamp: Timestamp(number as u64 + 1),
+        profile: ProfileId::DEFAULT,
+        change: Change::Device(device(number), record),
+    };
+    for number in 0..DEVICES_MAX {
+        let next = operation(number, Some(DeviceRecord::default()));
+        assert_eq!(household.check(&next), Ok(()));
+        household.apply(ReplicaId(1), &next, &mut Changed::new());
+    }
+    let more = operation(DEVICES_MAX, None);
+    assert_eq!(household.check(&more), Err(VoidReason::HouseholdFull));
+    assert_eq!(household.check(&operation(0, None)), Ok(()));
+    assert_eq!(Household::decode(&mut Reader::new(&bytes(&household))).as_ref(), Ok(&household));
+    household.apply(ReplicaId(1), &more, &mut Changed::new());
+    let error = Household::decode(&mut Reader::new(&bytes(&household)));
+    assert_eq!(error, Err(DecodeError::Limit("DEVICES_MAX")));
+}
