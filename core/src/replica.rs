@@ -313,13 +313,18 @@ impl Replica {
 
     /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
     fn settle(&mut self, taken: Taken, voids: &[(Timestamp, VoidReason)]) -> Changed {
-        let refused = self.reject(taken.through, voids);
+        let mut changed = self.reject(taken.through, voids);
+        let known = self.confirmed.seen().of(self.id);
         let accepted = self.outbox.take(taken.through).into_iter();
-        let operations = accepted.map(|pending| pending.operation).collect();
+        let operations: Vec<Operation> = accepted.map(|pending| pending.operation).collect();
+        // An offer of another device may have brought it here before; somebody may have undone it since.
+        for operation in operations.iter().filter(|operation| operation.timestamp <= known) {
+            changed.append(&mut operation.parts());
+        }
         let delta = Delta { replica: self.id, through: taken.through, operations };
         self.confirmed.merge(&delta);
         self.acked = taken;
-        refused
+        changed
     }
 
     /// Settles a delta that the server acknowledged; `versions` is 1 when it became a new version.
