@@ -59,13 +59,14 @@ impl World {
         };
         let before = client.status();
         let mut first = Kind::Rest;
-        if matches!(input, Input::Opened(_)) {
-            device.hello_ms = self.time_ms;
-            first = Kind::Hello;
-        }
+        let opened = matches!(input, Input::Opened(_));
         let heard = matches!(input, Input::Frame(_));
         let outputs = client.handle(now, input);
         let after = client.status();
+        if opened && outputs.iter().any(|output| matches!(output, Output::Send(_))) {
+            device.hello_ms = self.time_ms;
+            first = Kind::Hello;
+        }
         let welcomed = heard
             && before == Status::Connecting
             && matches!(after, Status::Syncing | Status::Live);
@@ -266,8 +267,10 @@ impl World {
         let room = self.server.room.as_mut().expect("just opened");
         let before = room.version();
         let outputs = room.handle(UnixMillis(self.time_ms), input);
-        let may_write = self.links[place].may_write;
-        self.server_took(before, frame, may_write, place);
+        let closed = outputs.iter().any(|output| {
+            matches!(output, RoomOutput::Close(id, _) if id.0 == place as u64)
+        });
+        self.server_took(before, frame.filter(|_| !closed), place);
         outputs
     }
 
@@ -291,16 +294,18 @@ impl World {
         &mut self,
         before: u64,
         frame: Option<(Rc<Ledger>, Kind)>,
-        may_write: bool,
         place: usize,
     ) {
+        let may_write = self.links[place].may_write;
         let room = self.server.room.as_ref().expect("it was called");
         let version = room.version();
         if let Some((ledger, kind)) = frame {
             self.tally.frames += 1;
             let through = room.household().seen().of(ReplicaId(ledger.replica)).0;
-            if kind == Kind::Offer && version > before {
-                self.oracle.join(&ledger.known);
+            if kind == Kind::Offer {
+                if may_write {
+                    self.oracle.join(&ledger.known, version);
+                }
             } else if version > before {
                 self.oracle.take(&ledger, through, may_write, self.time_ms);
             } else {
@@ -308,7 +313,9 @@ impl World {
             }
             if version > before {
                 let index = self.links[place].device;
-                self.say(|| format!("the server takes version {version} from tv {index}"));
+                self.say(|| {
+                    format!("the server takes version {version} from tv {index}: {kind:?}")
+                });
                 self.check_taken(&ledger, kind, before);
             }
         }

@@ -114,6 +114,10 @@ impl Rates {
             let rate = fault.base().saturating_mul(if allowed { factor } else { 0 });
             rates.0[fault as usize] = rate.min(9_000);
         }
+        // A device that may only read has its offer declined, and what only it knew goes: by design.
+        if rates.rate(Fault::Restore) > 0 {
+            rates = rates.without(Fault::ReadOnly);
+        }
         rates
     }
 

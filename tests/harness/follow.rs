@@ -72,11 +72,14 @@ impl Oracle {
         let pending: Vec<_> = replica.outbox().iter().collect();
         for pending in pending.into_iter().rev() {
             let stamp = pending.operation.timestamp.0;
+            let exact = old[..place].iter().position(|entry| entry.stamp == stamp);
+            let exact = exact.filter(|&place| self.is(old[place].action, &pending.operation));
             loop {
                 assert!(place > 0, "an operation from nowhere: {:?}", pending.operation);
                 place -= 1;
                 let Entry { stamp: before, action } = old[place];
-                if !self.is(action, &pending.operation) {
+                let same = self.is(action, &pending.operation);
+                if exact.map_or(!same, |exact| place != exact) {
                     gone.push(place);
                     continue;
                 }
@@ -107,13 +110,21 @@ impl Oracle {
         let op = self.op(ledger.replica, stamp);
         if !renewed && stamp <= replica.acked().through.0 {
             let op = op.unwrap_or_else(|| panic!("action {action} was lost: never taken"));
-            let version = self.life().version_of(op);
-            let durable = version.is_some_and(|version| version <= self.life().durable);
+            // An answer may come from the life before a restore.
+            let life = replica.epoch().and_then(|epoch| self.lives.get(epoch.0 as usize - 1));
+            let durable = life.is_some_and(|life| {
+                life.version_of(op).is_some_and(|version| version <= life.durable)
+            });
             assert!(durable, "action {action} was acknowledged and is not durable");
             if let Some(refused) = self.ops[op as usize].refused {
                 let mut told = replica.rejected().iter().rev();
                 let told = told.find(|told| told.operation.timestamp.0 == stamp);
                 let reason = told.map(|told| told.reason.code());
+                if reason.is_none() && self.lives.len() > 1 {
+                    // The database that remembered the refusal is gone, and its answer was lost.
+                    self.blur_one(action);
+                    return;
+                }
                 assert_eq!(reason, Some(refused), "action {action} was refused");
             }
             ledger.known.extra.push(op);
@@ -161,11 +172,14 @@ impl Oracle {
             ledger.known.extra = extra.collect();
         }
         let lives = &self.lives;
+        // Between the answer of a new life and its first state the cursor is still of the old one.
+        let synced = replica.epoch().map_or(life, |epoch| epoch.0 as usize - 1);
         ledger.known.extra.retain(|&op| match lives[life].version_of(op) {
             Some(at) => at > version,
             None => {
-                assert!(owes || declined, "operation {op} was acknowledged and is forgotten");
-                owes
+                let coming = synced != life && lives[synced].version_of(op).is_some();
+                assert!(coming || owes || declined, "operation {op} is forgotten: {:?}", self.ops[op as usize]);
+                coming || owes
             }
         });
         ledger.declined &= !ledger.known.extra.is_empty();

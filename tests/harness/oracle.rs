@@ -232,6 +232,13 @@ impl Oracle {
         blurred((profile, title)) || blurred((profile, 0))
     }
 
+    /// About what this action is about the oracle no longer knows.
+    pub fn blur_one(&mut self, action: ActionId) {
+        let action = &self.actions[action as usize];
+        let key = (action.profile, action.title);
+        self.titles.entry(key).or_default().blurred = true;
+    }
+
     /// The server took a delta of a device up to a stamp and with it began the next version.
     ///
     /// # Panics
@@ -247,22 +254,21 @@ impl Oracle {
         self.life_mut().version = version;
         for entry in entries {
             let refused = self.refusal(entry.action, may_write);
+            let known = self.op(ledger.replica, entry.stamp).is_some();
             let op = self.name(ledger.replica, entry.stamp, entry.action);
             let before = core::mem::replace(&mut self.ops[op as usize].refused, refused);
-            if before.is_some() != refused.is_some() && self.lives.len() > 1 {
+            if known && before.is_some() != refused.is_some() && self.lives.len() > 1 {
                 // An earlier life judged otherwise, and may be remembered.
-                let action = &self.actions[entry.action as usize];
-                let key = (action.profile, action.title);
-                self.titles.entry(key).or_default().blurred |= before.is_some();
+                self.blur_one(entry.action);
             }
             self.enter(op, version);
             self.check_stamp(op, now_ms);
         }
     }
 
-    /// The server joined what a device had heard of, and with it began the next version.
-    pub fn join(&mut self, known: &Known) {
-        let version = self.life().version + 1;
+    /// The server joined what a device had heard of and is at this version now: the next one, or the
+    /// same when nothing of it was to be seen any more.
+    pub fn join(&mut self, known: &Known, version: u64) {
         self.life_mut().version = version;
         for op in self.missing(known) {
             self.enter(op, version);

@@ -158,9 +158,10 @@ impl World {
             if self.devices[index].client.is_none() {
                 continue;
             }
+            let awake = self.devices[index].is_awake(self.time_ms);
             if self.dice.below(4) == 0 {
                 self.cut_power(index);
-            } else if sleeps && self.dice.below(2) == 0 {
+            } else if sleeps && awake && self.dice.below(2) == 0 {
                 self.tally.faults.note(Fault::Standby);
                 self.devices[index].started_ms += hours_ms;
             }

@@ -176,18 +176,19 @@ impl World {
         }
     }
 
-    /// What can happen now, one of it.
+    /// What can happen now, one of it. Each has its own lot, so that one more or less changes nothing
+    /// between the others.
     fn choose(&mut self) -> Option<Next> {
-        let mut choices = [Next::Server; 32];
-        let mut count = 0;
-        let mut offer = |next| {
-            if count < choices.len() {
-                choices[count] = next;
-                count += 1;
+        let base = self.dice.bits();
+        let mut chosen = None;
+        let mut offer = |lot: usize, next| {
+            let lot = Dice::new(base, lot as u64).bits();
+            if chosen.is_none_or(|(least, _)| lot < least) {
+                chosen = Some((lot, next));
             }
         };
         if !self.server.queue.is_empty() {
-            offer(Next::Server);
+            offer(0, Next::Server);
         }
         let time_ms = self.time_ms;
         for (index, device) in self.devices.iter().enumerate() {
@@ -195,23 +196,24 @@ impl World {
                 continue;
             }
             if !device.queue.is_empty() {
-                offer(Next::Device(index));
+                offer(4 * index + 1, Next::Device(index));
             }
             let link = device.link.map(|place| &self.links[place]);
             if link.is_some_and(|link| !link.broken && link.has_down(time_ms)) {
-                offer(Next::Down(index));
+                offer(4 * index + 2, Next::Down(index));
             }
             let steady_ms = device.now(time_ms).steady_ms;
             if device.wake_at_ms.is_some_and(|at| at <= steady_ms) {
-                offer(Next::Wake(index));
+                offer(4 * index + 3, Next::Wake(index));
             }
         }
         for &place in &self.alive {
-            if self.links[place].has_up(time_ms) {
-                offer(Next::Up(place));
+            let link = &self.links[place];
+            if link.has_up(time_ms) {
+                offer(4 * link.device + 4, Next::Up(place));
             }
         }
-        if count == 0 { None } else { Some(choices[self.dice.place(count)]) }
+        chosen.map(|(_, next)| next)
     }
 
     fn happen(&mut self, next: Next) {

@@ -42,7 +42,9 @@ fn main() -> ExitCode {
         let setup = Setup::of(seed);
         let lived = setup.live(false);
         total.add(&lived);
-        if lived.failure.is_some() {
+        if let Some(failure) = lived.failure {
+            let line: Vec<&str> = failure.lines().skip(1).collect();
+            println!("seed {seed}: {}", line.join(" "));
             failed.push(setup);
         }
     }
