@@ -267,10 +267,11 @@ impl World {
         let room = self.server.room.as_mut().expect("just opened");
         let before = room.version();
         let outputs = room.handle(UnixMillis(self.time_ms), input);
-        let closed = outputs.iter().any(|output| {
-            matches!(output, RoomOutput::Close(id, _) if id.0 == place as u64)
+        // A frame that was not answered was not taken.
+        let answered = outputs.iter().any(|output| {
+            matches!(output, RoomOutput::Send(id, _) if id.0 == place as u64)
         });
-        self.server_took(before, frame.filter(|_| !closed), place);
+        self.server_took(before, frame.filter(|_| answered), place);
         outputs
     }
 

@@ -115,8 +115,10 @@ impl Rates {
             rates.0[fault as usize] = rate.min(9_000);
         }
         // A device that may only read has its offer declined, and what only it knew goes: by design.
+        // When the database and a device are both put back, nobody may be left who knows what was.
         if rates.rate(Fault::Restore) > 0 {
-            rates = rates.without(Fault::ReadOnly);
+            let others = [Fault::ReadOnly, Fault::Rollback, Fault::Clone];
+            rates = others.into_iter().fold(rates, Self::without);
         }
         rates
     }

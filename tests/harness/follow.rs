@@ -84,7 +84,7 @@ impl Oracle {
                     continue;
                 }
                 let renamed = before != stamp && before != u64::MAX && !renewed;
-                let taken = renamed && self.op(ledger.replica, before).is_some();
+                let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
                 assert!(!taken, "action {action} has a new stamp although the server took it");
                 ledger.entries.push(Entry { stamp, action });
                 break;
@@ -107,7 +107,7 @@ impl Oracle {
         renewed: bool,
     ) {
         let Entry { stamp, action } = old[place];
-        let op = self.op(ledger.replica, stamp);
+        let op = self.op_of(ledger.replica, stamp, action);
         if !renewed && stamp <= replica.acked().through.0 {
             let op = op.unwrap_or_else(|| panic!("action {action} was lost: never taken"));
             // An answer may come from the life before a restore.

@@ -184,6 +184,11 @@ impl Oracle {
         self.names.get(&(replica, stamp)).copied()
     }
 
+    /// The same, if it is that action: two copies of one storage may have given one name to two.
+    pub fn op_of(&self, replica: u64, stamp: u64, action: ActionId) -> Option<OpId> {
+        self.op(replica, stamp).filter(|&op| self.ops[op as usize].action == action)
+    }
+
     /// The last stamp taken of a replica.
     pub fn taken(&self, replica: u64) -> u64 {
         self.life().taken.get(&replica).copied().unwrap_or(0)
