@@ -78,6 +78,16 @@ impl World {
             wall.waited_ms = wall.waited_ms.max(self.time_ms - device.hello_ms);
             Rc::make_mut(&mut device.ledger).measured_ms = Some(device.hello_ms);
         }
+        if welcomed {
+            let offset_ms = client.replica().offset_ms();
+            let (skew_ms, waited_ms) = (device.skew_ms, self.time_ms - device.hello_ms);
+            self.say(|| {
+                format!(
+                    "tv {index} is welcomed after {waited_ms} ms: its clock, {skew_ms} ms off, is \
+                     corrected by {offset_ms} ms"
+                )
+            });
+        }
         self.follow(index, outputs, None, first);
     }
 

@@ -48,7 +48,10 @@ impl World {
         let told = core::mem::take(&mut device.changed);
         if let Some(before) = &device.screen {
             for part in differences(before, &shown) {
-                assert!(told.contains(&part), "tv {index} shows {part:?} differently and did not say so");
+                assert!(
+                    told.contains(&part),
+                    "tv {index} shows {part:?} differently and did not say so"
+                );
             }
         }
         let ledger = &device.ledger;

@@ -88,6 +88,26 @@ faults! {
     Clone "clone" 10 Storage;
 }
 
+impl Fault {
+    /// Whether it happens by itself, and not when something is sent, stored or opened.
+    fn is_per_step(self) -> bool {
+        !matches!(
+            self,
+            Self::Loss
+                | Self::Duplicate
+                | Self::Overtake
+                | Self::Delay
+                | Self::Late
+                | Self::LostWrite
+                | Self::TornWrite
+                | Self::CommitFails
+                | Self::CommitThenKill
+                | Self::Batch
+                | Self::ReadOnly
+        )
+    }
+}
+
 /// How many kinds there are.
 pub const FAULTS: usize = Fault::ALL.len();
 
@@ -132,6 +152,12 @@ impl Rates {
     pub fn without(mut self, fault: Fault) -> Self {
         self.0[fault as usize] = 0;
         self
+    }
+
+    /// The faults that need no occasion: they happen by themselves, once in so many steps.
+    pub fn per_step(&self) -> Vec<(Fault, u16)> {
+        let all = Fault::ALL.iter().map(|&fault| (fault, self.rate(fault)));
+        all.filter(|&(fault, rate)| rate > 0 && fault.is_per_step()).collect()
     }
 
     /// Whether frames get lost, repeated or out of order on a connection that stays.

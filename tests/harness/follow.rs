@@ -120,8 +120,10 @@ impl Oracle {
                 let mut told = replica.rejected().iter().rev();
                 let told = told.find(|told| told.operation.timestamp.0 == stamp);
                 let reason = told.map(|told| told.reason.code());
-                if reason.is_none() && self.lives.len() > 1 {
-                    // The database that remembered the refusal is gone, and its answer was lost.
+                let weak = self.actions[action as usize].weak;
+                if reason.is_none() && (self.lives.len() > 1 || weak) {
+                    // The database that remembered the refusal is gone, and its answer was lost; or a
+                    // copy of this storage was told.
                     self.blur_one(action);
                     return;
                 }
@@ -178,7 +180,8 @@ impl Oracle {
             Some(at) => at > version,
             None => {
                 let coming = synced != life && lives[synced].version_of(op).is_some();
-                assert!(coming || owes || declined, "operation {op} is forgotten: {:?}", self.ops[op as usize]);
+                let op = &self.ops[op as usize];
+                assert!(coming || owes || declined, "acknowledged and forgotten: {op:?}");
                 coming || owes
             }
         });

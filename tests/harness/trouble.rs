@@ -17,24 +17,17 @@ impl World {
     /// Perhaps something breaks in this step.
     pub fn trouble(&mut self) {
         let index = self.dice.place(self.devices.len());
-        for &fault in Fault::ALL {
-            let per_step = !matches!(
-                fault,
-                Fault::Loss
-                    | Fault::Duplicate
-                    | Fault::Overtake
-                    | Fault::Delay
-                    | Fault::Late
-                    | Fault::LostWrite
-                    | Fault::TornWrite
-                    | Fault::CommitFails
-                    | Fault::CommitThenKill
-                    | Fault::Batch
-                    | Fault::ReadOnly
-            );
-            if per_step && self.rates.rate(fault) > 0 && self.hits(fault) {
-                self.strike(fault, index);
+        let mut drawn = self.dice.below(10_000) as u16;
+        let mut struck = None;
+        for &(fault, rate) in &self.per_step {
+            if drawn < rate {
+                struck = Some(fault);
+                break;
             }
+            drawn -= rate;
+        }
+        if let Some(fault) = struck {
+            self.strike(fault, index);
         }
         if self.devices[index].client.is_none() {
             if self.dice.hits(BOOT_RATE) {

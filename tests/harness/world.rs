@@ -18,9 +18,14 @@ const SETTLE_STEPS_MAX: u64 = 200_000;
 /// When the story begins: 2027-01-15, in Unix milliseconds.
 const START_MS: u64 = 1_800_000_000_000;
 /// How often, in 10,000 steps, a viewer does something.
-const ACT_RATE: u16 = 1_300;
+const ACT_RATE: u16 = 1_200;
 /// How often, in 10,000 steps, everybody goes to bed or to work.
-const PAUSE_RATE: u16 = 22;
+const PAUSE_RATE: u16 = 60;
+
+/// Of so many seeds one looks at each screen after each call.
+const LOOK_ALWAYS: u64 = 32;
+/// The others look after so many calls.
+const LOOK_EVERY: u32 = 50;
 
 /// How much happened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +71,8 @@ pub struct World {
     pub household: HouseholdId,
     /// Titles named so far.
     pub titles: u32,
+    /// The faults that happen by themselves, each with its rate.
+    pub per_step: Vec<(Fault, u16)>,
     /// Every screen is looked at after so many calls.
     pub look_every: u32,
     seed: u64,
@@ -102,7 +109,8 @@ impl World {
             dice: Dice::new(seed, u64::MAX - 1),
             household: HouseholdId::new("home").expect("a constant"),
             titles: 3,
-            look_every: if seed.is_multiple_of(8) { 1 } else { 40 },
+            look_every: if seed.is_multiple_of(LOOK_ALWAYS) { 1 } else { LOOK_EVERY },
+            per_step: rates.per_step(),
             seed,
             step: 0,
         };
@@ -252,6 +260,7 @@ impl World {
     pub fn settle(&mut self) {
         let tampered = self.rates.tampers();
         self.rates = Rates::NONE;
+        self.per_step.clear();
         self.dice = Dice::new(self.seed, u64::MAX - 2);
         self.say(|| "everything works again".into());
         let asleep = self.devices.iter().map(|device| device.asleep_until_ms).max();
