@@ -106,7 +106,7 @@ impl World {
         self.say(|| format!("tv {index}: action {fresh}: {what:?} {number} for {profile:x}"));
         let action = self.action(index, what, profile, number);
         let intent = self.intent(fresh, &action);
-        self.check_title(index, profile, number, "before");
+        self.check_title(index, profile, number);
         let device = &mut self.devices[index];
         let now = device.now(self.time_ms);
         let client = device.client.as_mut().expect("it is awake");
@@ -118,7 +118,6 @@ impl World {
         // It may be so already; then nothing waits.
         let fresh = (!outputs.is_empty()).then_some(fresh);
         self.follow(index, outputs, fresh, Kind::Rest);
-        self.check_title(index, profile, number, "after");
         self.check_effect(index, what, profile, number);
     }
 

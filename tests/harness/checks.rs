@@ -70,7 +70,7 @@ impl World {
     ///
     /// # Panics
     /// When it is not.
-    pub fn check_title(&self, index: usize, profile: u64, number: u32, when: &str) {
+    pub fn check_title(&self, index: usize, profile: u64, number: u32) {
         if number == 0 || self.oracle.is_blurred(profile, number) {
             return;
         }
@@ -82,12 +82,12 @@ impl World {
         let there = self.oracle.shows_profile(known, entries, profile);
         let listed = there && self.oracle.lists(known, entries, profile, number);
         let shown = replica.is_listed(id, &title(number));
-        assert_eq!(shown, listed, "tv {index}, {when}: title {number} of {profile:x} is listed");
+        assert_eq!(shown, listed, "tv {index}: title {number} of {profile:x} is listed");
         let waiting = (ledger.replica, entries);
         let played = self.oracle.shows_progress(known, waiting, profile, number);
         let played = played.filter(|_| there);
         let shown = replica.progress(id, &title(number)).map(|item| item.progress.position_s);
-        assert_eq!(shown, played, "tv {index}, {when}: progress of {number} of {profile:x}");
+        assert_eq!(shown, played, "tv {index}: progress of {number} of {profile:x}");
     }
 
     /// What the server just took changed its state as it must.
@@ -169,6 +169,6 @@ impl World {
                 assert_eq!(shown, Some(last), "tv {other} shows what tv {index} plays");
             }
         }
-        self.check_rest();
+        self.check_server();
     }
 }

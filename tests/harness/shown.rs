@@ -6,6 +6,7 @@ use omega_sync_core::household::{Household, Part, Progress};
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::replica::Replica;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Everything that is shown of one profile, in the order in which it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,11 +22,15 @@ pub struct ShownShelf {
 /// Everything that is shown, by profile.
 pub type Shown = BTreeMap<u64, ShownShelf>;
 
+/// Titles that are kept, because they are asked for all the time.
+static TITLES: LazyLock<Vec<ContentId>> = LazyLock::new(|| (0..1_024).map(make_title).collect());
+
 /// The title of that number: ids of several shapes.
-///
-/// # Panics
-/// Never: the texts are short.
 pub fn title(number: u32) -> ContentId {
+    TITLES.get(number as usize).cloned().unwrap_or_else(|| make_title(number))
+}
+
+fn make_title(number: u32) -> ContentId {
     let text = match number % 4 {
         0 => format!("tmdb:{number}"),
         1 => format!("tmdb:tv:{number}"),
