@@ -1,167 +1,174 @@
-//! What must hold once everything works again, told without the core's merge code.
+//! What must hold all along, and once everything works again.
 
+use crate::faults::Rates;
+use crate::ledger::Ledger;
+use crate::link::Kind;
+use crate::oracle::{DEFAULT, What};
+use crate::shown::{differences, of_device, of_server, title};
 use crate::world::World;
-use omega_sync_core::causal::Dot;
-use omega_sync_core::codec::Writer;
-use omega_sync_core::household::{Change, Household, Intent, PlayState, Progress};
-use omega_sync_core::id::{ContentId, ProfileId};
-use std::collections::{BTreeMap, BTreeSet};
+use omega_sync_core::id::ProfileId;
+use omega_sync_core::outbox::OUTBOX_OPERATIONS_MAX;
+use omega_sync_core::replica::REJECTED_MAX;
+use omega_sync_core::session::client::{Client, LOG_BYTES_MIN};
 
-/// Runs a household through `steps` steps of trouble, heals it and checks everything.
-///
-/// # Panics
-/// When a check fails.
-pub fn live_through(world: &mut World, steps: usize) {
-    for _ in 0..steps {
-        world.step();
-    }
-    world.settle();
-    converged(world);
-    nothing_lost(world);
-    as_the_history_says(world);
-    last_viewer_wins(world);
-}
+/// How far a log may outgrow its bound, in bytes: the images before grew with the state.
+const LOG_SLACK: usize = 4;
 
-fn bytes(household: &Household) -> Vec<u8> {
-    let mut writer = Writer::new();
-    household.encode(&mut writer);
-    writer.finish()
-}
-
-/// Every device holds exactly what the server holds, and so does a reload of its disk.
-fn converged(world: &World) {
-    let room = world.server.room.as_ref().expect("devices are connected");
-    let expected = bytes(room.household());
-    for (index, device) in world.devices.iter().enumerate() {
-        let client = device.client.as_ref().expect("switched on");
-        assert_eq!(bytes(client.replica().confirmed()), expected, "tv {index} has converged");
-        let household = client.replica().household().cloned();
-        let loaded =
-            omega_sync_core::session::client::Client::load(&device.disk, household, [1; 16]);
-        let loaded = loaded.expect("the disk can be read").client;
-        assert_eq!(loaded.replica().confirmed(), client.replica().confirmed());
-        assert_eq!(loaded.replica().outbox(), client.replica().outbox());
-    }
-    let stored = world.server.store.room(room.id());
-    assert_eq!(bytes(stored.household()), expected, "the store holds what the room holds");
-}
-
-/// What reached a disk reaches the server once, unless it was superseded before it left or refused; and
-/// nothing that did not reach a disk ever leaves.
-fn nothing_lost(world: &World) {
-    let mut taken: BTreeMap<u32, usize> = BTreeMap::new();
-    for value in world.taken() {
-        *taken.entry(value).or_default() += 1;
-    }
-    let refused = world.refused();
-    for (number, action) in world.actions.iter().enumerate() {
-        let Intent::Progress(profile, content, value @ Some(_)) = &action.intent else {
-            continue;
-        };
-        let count = taken.get(&(number as u32)).copied().unwrap_or(0);
-        assert!(count <= 1, "action {number} was taken {count} times");
-        assert!(count == 0 || action.durable, "action {number} left before it was on disk");
-        let superseded = || {
-            world.actions[number + 1..].iter().any(|later| {
-                later.device == action.device
-                    && later.durable
-                    && matches!(&later.intent, Intent::Progress(p, c, _)
-                        if p == profile && c == content)
-            })
-        };
-        let told = refused.contains(&(*profile, Change::Progress(content.clone(), *value)));
-        let accounted = count == 1 || told || superseded();
-        assert!(accounted || !action.durable, "action {number} was lost");
-    }
-    let room = world.server.room.as_ref().expect("devices are connected");
-    let listed = |profile: ProfileId, content: &ContentId| {
-        let shelf = room.household().profile(profile);
-        shelf.is_some_and(|p| !p.watchlist().dots(content).is_empty())
-    };
-    for action in world.actions.iter().filter(|action| action.durable) {
-        let Intent::Add(profile, content) = &action.intent else {
-            continue;
-        };
-        let told = refused
-            .iter()
-            .any(|(p, change)| p == profile && matches!(change, Change::Add(c, _) if c == content));
-        if !content.as_str().starts_with("unique:") || room.household().is_deleted(*profile) || told
-        {
-            continue;
+impl World {
+    /// Runs the steps that are not left out, heals everything and checks it all.
+    ///
+    /// # Panics
+    /// When a check fails.
+    pub fn live(&mut self, steps: impl Iterator<Item = u64>) {
+        for step in steps {
+            self.step(step);
         }
-        let mut removes = world.actions.iter().filter(
-            |other| matches!(&other.intent, Intent::Remove(p, c) if p == profile && c == content),
-        );
-        match (removes.clone().count(), removes.any(|remove| remove.durable)) {
-            (0, _) => assert!(listed(*profile, content), "{content} was lost"),
-            (_, true) => assert!(!listed(*profile, content), "{content} came back"),
-            (_, false) => {}
-        }
+        self.settle();
+        self.check_rest();
+        self.check_last_viewer();
     }
-}
 
-/// The server's state is what a naive reading of its history gives.
-fn as_the_history_says(world: &World) {
-    type Key = (ProfileId, ContentId);
-    let mut adds: BTreeSet<(Key, Dot)> = BTreeSet::new();
-    let mut progress: BTreeMap<Key, (Dot, Option<Progress>)> = BTreeMap::new();
-    let mut deleted = BTreeSet::new();
-    for delta in &world.server.store.history {
-        for operation in &delta.operations {
-            let dot = Dot { timestamp: operation.timestamp, replica: delta.replica };
-            let key = |content: &ContentId| (operation.profile, content.clone());
-            match &operation.change {
-                Change::Add(content, observed) => {
-                    adds.retain(|(k, dot)| *k != key(content) || !observed.contains(dot));
-                    adds.insert((key(content), dot));
-                }
-                Change::Remove(content, observed) => {
-                    adds.retain(|(k, dot)| *k != key(content) || !observed.contains(dot));
-                }
-                Change::Progress(content, value) => {
-                    let entry = progress.entry(key(content)).or_insert((dot, *value));
-                    let newer = (dot.timestamp, dot.replica) > (entry.0.timestamp, entry.0.replica);
-                    if newer {
-                        *entry = (dot, *value);
-                    }
-                }
-                Change::DeleteProfile => drop(deleted.insert(operation.profile)),
-                Change::NameProfile(_) | Change::Device(..) => {}
+    /// Looks at a device's screen, now or after some more calls: whatever changed on it must have been
+    /// told, and it shows what it must.
+    pub fn look(&mut self, index: usize) {
+        let device = &mut self.devices[index];
+        if device.look_in > 0 {
+            device.look_in -= 1;
+            return;
+        }
+        device.look_in = self.look_every - 1;
+        self.look_now(index);
+    }
+
+    fn look_now(&mut self, index: usize) {
+        let device = &mut self.devices[index];
+        let replica = device.client.as_ref().expect("it was called").replica();
+        self.tally.screens += 1;
+        let shown = of_device(replica);
+        let told = core::mem::take(&mut device.changed);
+        if let Some(before) = &device.screen {
+            for part in differences(before, &shown) {
+                assert!(
+                    told.contains(&part),
+                    "tv {index} shows {part:?} differently and did not say so"
+                );
             }
         }
+        let ledger = &device.ledger;
+        let waiting = (ledger.replica, &ledger.entries[..]);
+        let compared = self.oracle.compare(&ledger.known, waiting, &shown);
+        assert_eq!(compared, Ok(()), "the screen of tv {index}");
+        device.screen = Some(shown);
+        assert!(ledger.entries.len() <= OUTBOX_OPERATIONS_MAX);
+        assert!(ledger.refused <= REJECTED_MAX);
+        let (image, log) = device.disk.sizes();
+        let bound = LOG_SLACK * LOG_BYTES_MIN.max(4 * image);
+        assert!(log <= bound, "tv {index}'s log has {log} bytes after an image of {image}");
     }
-    adds.retain(|((profile, _), _)| !deleted.contains(profile));
-    progress.retain(|(profile, _), _| !deleted.contains(profile));
-    let household = world.server.room.as_ref().expect("devices are connected").household();
-    let mut shown_adds = BTreeSet::new();
-    let mut shown_progress = BTreeMap::new();
-    for (id, profile) in household.profiles() {
-        for (content, dots) in profile.watchlist().iter() {
-            shown_adds.extend(dots.iter().map(|dot| ((id, content.clone()), *dot)));
-        }
-        for (content, register) in profile.progress().iter() {
-            shown_progress.insert((id, content.clone()), (register.dot, register.value));
-        }
-    }
-    assert_eq!(shown_adds, adds);
-    assert_eq!(shown_progress, progress);
-}
 
-/// However wrong a clock was: who has seen everything and then plays, is not overruled by the past, and
-/// no device wins forever.
-fn last_viewer_wins(world: &mut World) {
-    let content = ContentId::new("shared:0").expect("short text");
-    for index in 0..world.devices.len() {
-        let position_s = 1_000_000 + index as u32;
-        let progress = Progress { position_s, duration_s: 7_200, state: PlayState::Playing };
-        let intent = Intent::Progress(ProfileId::DEFAULT, content.clone(), Some(progress));
-        world.operate(index, intent);
-        world.run_until_quiet();
-        for (other, device) in world.devices.iter().enumerate() {
-            let client = device.client.as_ref().expect("switched on");
-            let shown = client.replica().progress(ProfileId::DEFAULT, &content);
-            let shown = shown.map(|item| item.progress);
-            assert_eq!(shown, Some(progress), "tv {other} shows what tv {index} plays");
+    /// One title is shown as it must be.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn check_title(&self, index: usize, profile: u64, number: u32) {
+        if number == 0 || self.oracle.is_blurred(profile, number) {
+            return;
         }
+        let device = &self.devices[index];
+        let replica = device.client.as_ref().expect("it is awake").replica();
+        let ledger = &device.ledger;
+        let (known, entries) = (&ledger.known, &ledger.entries[..]);
+        let id = ProfileId(profile);
+        let there = self.oracle.shows_profile(known, entries, profile);
+        let listed = there && self.oracle.lists(known, entries, profile, number);
+        let shown = replica.is_listed(id, &title(number));
+        assert_eq!(shown, listed, "tv {index}: title {number} of {profile:x} is listed");
+        let waiting = (ledger.replica, entries);
+        let played = self.oracle.shows_progress(known, waiting, profile, number);
+        let played = played.filter(|_| there);
+        let shown = replica.progress(id, &title(number)).map(|item| item.progress.position_s);
+        assert_eq!(shown, played, "tv {index}: progress of {number} of {profile:x}");
+    }
+
+    /// What the server just took changed its state as it must.
+    pub fn check_taken(&self, ledger: &Ledger, kind: Kind, before: u64) {
+        if kind == Kind::Offer {
+            return self.check_server();
+        }
+        let room = self.server.room.as_ref().expect("it took something");
+        let now = self.oracle.now();
+        for &(version, op) in self.oracle.life().since(before) {
+            assert_eq!(version, before + 1, "one version for what {} sent", ledger.replica);
+            let action = &self.oracle.actions[self.oracle.ops[op as usize].action as usize];
+            let (profile, number) = (action.profile, action.title);
+            if self.oracle.is_blurred(profile, number) {
+                continue;
+            }
+            let there = self.oracle.exists(&now, profile);
+            let shelf = room.household().profile(ProfileId(profile));
+            assert_eq!(shelf.is_some(), there, "profile {profile:x} at the server");
+            let Some(shelf) = shelf.filter(|_| number > 0) else {
+                continue;
+            };
+            let listed = !shelf.watchlist().dots(&title(number)).is_empty();
+            let must = self.oracle.lists(&now, &[], profile, number);
+            assert_eq!(listed, must, "title {number} of {profile:x} at the server");
+            let played = shelf.progress().get(&title(number)).and_then(|register| register.value);
+            let must = self.oracle.shows_progress(&now, (0, &[]), profile, number);
+            assert_eq!(played.map(|value| value.position_s), must, "progress at the server");
+        }
+    }
+
+    /// The server's whole state is what the oracle says.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn check_server(&self) {
+        let room = self.server.room.as_ref().expect("it is open");
+        let shown = of_server(room.household());
+        let compared = self.oracle.compare(&self.oracle.now(), (0, &[]), &shown);
+        assert_eq!(compared, Ok(()), "the server's state");
+    }
+
+    /// Every device holds exactly what the server holds and shows what it must; so does a new start
+    /// from each disk, and from the database.
+    fn check_rest(&mut self) {
+        self.check_server();
+        let room = self.server.room.as_ref().expect("devices are connected");
+        for index in 0..self.devices.len() {
+            let device = &self.devices[index];
+            let client = device.client.as_ref().expect("it is on");
+            assert_eq!(client.replica().confirmed(), room.household(), "tv {index} at rest");
+            let known = &device.ledger.known;
+            let up_to_date = known.version == room.version() && known.extra.is_empty();
+            assert!(up_to_date, "tv {index} at rest knows {known:?}");
+            let mut disk = device.disk.clone();
+            disk.flush();
+            let loaded = Client::load(disk.records(), Some(self.household.clone()), [1; 16]);
+            let loaded = loaded.expect("the disk can be read").client;
+            assert_eq!(loaded.replica().confirmed(), client.replica().confirmed());
+        }
+        let stored = self.server.store.load(&self.household).expect("something was stored");
+        assert_eq!(stored.household(), room.household(), "the database at rest");
+        assert_eq!(stored.version(), room.version(), "the database's version at rest");
+        (0..self.devices.len()).for_each(|index| self.look_now(index));
+    }
+
+    /// However wrong a clock was: who has seen everything and then plays is not overruled by the past,
+    /// and no device wins for ever.
+    fn check_last_viewer(&mut self) {
+        assert_eq!(self.rates, Rates::NONE, "the household is healed");
+        for index in 0..self.devices.len() {
+            self.operate(index, What::Play, DEFAULT, 1);
+            let last = self.oracle.actions.len() as u32 - 1;
+            self.run_until_quiet();
+            for (other, device) in self.devices.iter().enumerate() {
+                let replica = device.client.as_ref().expect("it is on").replica();
+                let shown = replica.progress(ProfileId::DEFAULT, &title(1));
+                let shown = shown.map(|item| item.progress.position_s);
+                assert_eq!(shown, Some(last), "tv {other} shows what tv {index} plays");
+            }
+        }
+        self.check_server();
     }
 }

@@ -1,102 +1,90 @@
-//! A connection between a device and the server that loses, repeats and reorders frames, and that each
-//! side learns about on its own.
+//! A connection between a device and the server: in order, until it breaks, and each side learns of the
+//! end on its own. Only [`Rates::tampers`] lets frames go missing on a connection that stays.
 
-use omega_sync_core::id::Random;
+use crate::dice::Dice;
+use crate::faults::{Counts, Fault, Rates};
+use crate::ledger::Ledger;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-/// How often things go wrong, each in 1,000.
-#[derive(Debug, Clone, Copy)]
-pub struct Faults {
-    /// A frame vanishes.
-    pub loss: u64,
-    /// A frame comes twice.
-    pub duplicate: u64,
-    /// A frame overtakes the one before.
-    pub reorder: u64,
-    /// What a device sent before it hung up is held back, per chance to arrive.
-    pub late: u64,
-    /// A connection breaks, per step.
-    pub cut: u64,
-    /// A device loses power, per step.
-    pub device_crash: u64,
-    /// The server is killed, per step.
-    pub server_crash: u64,
-    /// The server's disk fails a commit.
-    pub store_failure: u64,
-    /// A device's wall clock jumps, per step.
-    pub clock_jump: u64,
-    /// A device loses or regains the network, per step.
-    pub partition: u64,
+/// What a frame from a device is. It is known from when it was sent, never from its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The first of a connection.
+    Hello,
+    /// A whole state after the restore of a backup.
+    Offer,
+    /// Anything else.
+    Rest,
 }
 
-impl Faults {
-    /// Nothing goes wrong.
-    pub const NONE: Self = Self {
-        loss: 0,
-        duplicate: 0,
-        reorder: 0,
-        late: 0,
-        cut: 0,
-        device_crash: 0,
-        server_crash: 0,
-        store_failure: 0,
-        clock_jump: 0,
-        partition: 0,
-    };
-
-    /// Everything goes wrong, much more often than at home.
-    pub const ALL: Self = Self {
-        loss: 20,
-        duplicate: 20,
-        reorder: 20,
-        late: 900,
-        cut: 10,
-        device_crash: 8,
-        server_crash: 4,
-        store_failure: 10,
-        clock_jump: 5,
-        partition: 15,
-    };
+/// A frame on its way, and what its sender knew when it left.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// What the receiver gets.
+    pub bytes: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// The sender's ledger; `None` from the server.
+    pub ledger: Option<Rc<Ledger>>,
+    /// True time at which it can arrive.
+    pub ready_ms: u64,
 }
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub struct Pipe {
-    frames: VecDeque<Vec<u8>>,
+    /// On their way, the next to arrive first.
+    pub frames: VecDeque<Frame>,
+    ready_ms: u64,
 }
 
 impl Pipe {
     /// Puts a frame on its way, or not, or twice, or before its predecessor.
-    pub fn push(&mut self, frame: Vec<u8>, faults: &Faults, random: &mut Random) {
-        let mut hits = |chance: u64| random.up_to(999) < chance;
-        if hits(faults.loss) {
+    pub fn push(&mut self, mut frame: Frame, rates: &Rates, counts: &mut Counts, dice: &mut Dice) {
+        let mut hits = |fault| {
+            let hit = dice.hits(rates.rate(fault));
+            if hit {
+                counts.note(fault);
+            }
+            hit
+        };
+        if hits(Fault::Loss) {
             return;
         }
-        if hits(faults.duplicate) {
+        let twice = hits(Fault::Duplicate);
+        let overtakes = !self.frames.is_empty() && hits(Fault::Overtake);
+        if hits(Fault::Delay) {
+            frame.ready_ms += 1 + dice.below(30_000);
+        }
+        self.ready_ms = self.ready_ms.max(frame.ready_ms);
+        frame.ready_ms = self.ready_ms;
+        if twice {
             self.frames.push_back(frame.clone());
         }
-        let overtakes = hits(faults.reorder);
         self.frames.push_back(frame);
         let length = self.frames.len();
-        if overtakes && length > 1 {
+        if overtakes {
             self.frames.swap(length - 1, length - 2);
         }
     }
 
-    /// The next frame to arrive.
-    pub fn pop(&mut self) -> Option<Vec<u8>> {
-        self.frames.pop_front()
+    /// Whether a frame can arrive.
+    pub fn is_ready(&self, time_ms: u64) -> bool {
+        self.frames.front().is_some_and(|frame| frame.ready_ms <= time_ms)
     }
 
-    /// Whether nothing is on its way.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+    /// Keeps only the first frames: the rest never arrives.
+    pub fn cut(&mut self, kept: usize) {
+        self.frames.truncate(kept);
     }
 }
 
 /// A connection. Each side closes its end on its own.
 #[derive(Debug, Default)]
 pub struct Link {
+    /// Whose.
+    pub device: usize,
     /// From the device.
     pub up: Pipe,
     /// From the server.
@@ -107,8 +95,33 @@ pub struct Link {
     pub server_open: bool,
     /// The server's last word, delivered after the frames.
     pub close_code: Option<u16>,
-    /// Whether nothing gets through any more, without anybody being told.
+    /// Whether nothing new gets through, without anybody being told.
     pub broken: bool,
-    /// Whether the hello has reached the server.
+    /// Whether nothing new gets through, and both ends will be told.
+    pub ended: bool,
+    /// Whether the hello has reached the room.
     pub greeted: bool,
+    /// Whether its token allows writing.
+    pub may_write: bool,
+    /// True time before which the server hears nothing of a device that hung up.
+    pub late_until_ms: u64,
+}
+
+impl Link {
+    /// Whether nothing can happen on it any more.
+    pub fn is_over(&self) -> bool {
+        !self.device_open && !self.server_open
+    }
+
+    /// Whether the server can take a frame, or learn that the device hung up.
+    pub fn has_up(&self, time_ms: u64) -> bool {
+        let gone = (!self.device_open || self.ended) && self.up.frames.is_empty();
+        self.server_open && self.late_until_ms <= time_ms && (gone || self.up.is_ready(time_ms))
+    }
+
+    /// Whether the device can take a frame, or learn that the server hung up.
+    pub fn has_down(&self, time_ms: u64) -> bool {
+        let gone = (!self.server_open || self.ended) && self.down.frames.is_empty();
+        self.device_open && (gone || self.down.is_ready(time_ms))
+    }
 }

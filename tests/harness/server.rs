@@ -1,27 +1,33 @@
-//! The server: the real room on a virtual store.
+//! The server: the real room on a virtual database.
 
-use omega_sync_core::clock::Timestamp;
-use omega_sync_core::codec::Reader;
-use omega_sync_core::delta::Delta;
-use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
-use omega_sync_core::session::server::{Commit, Room, RoomOutput, Stored};
-use std::collections::{BTreeMap, VecDeque};
+use crate::oracle::Life;
+use omega_sync_core::id::HouseholdId;
+use omega_sync_core::session::server::{
+    Commit, LOG_KEPT, Room, RoomOutput, SNAPSHOT_EVERY, Stored,
+};
+use omega_sync_core::id::EpochId;
+use std::collections::VecDeque;
 
-/// The database: what is in it survives everything.
+/// A copy of the database, and what was in it.
+#[derive(Debug)]
+pub struct Backup {
+    stored: Stored,
+    /// What it holds.
+    pub life: Life,
+}
+
+/// The database: what is in it survives everything, and a commit is taken whole or not at all.
 #[derive(Debug, Default)]
 pub struct Store {
     stored: Option<Stored>,
-    /// Every delta that was ever committed, for the checks.
-    pub history: Vec<Delta>,
-    stamps: BTreeMap<ReplicaId, Timestamp>,
 }
 
 impl Store {
     /// Makes a commit durable if the version is the expected one.
     ///
     /// # Panics
-    /// When a version goes back or a replica's stamps do.
-    pub fn commit(&mut self, commit: &Commit) -> bool {
+    /// When a version goes back or the log grows beyond its bound.
+    pub fn commit(&mut self, commit: Commit) -> bool {
         let stored = self.stored.get_or_insert_with(|| Stored {
             epoch: commit.epoch,
             version: 0,
@@ -33,43 +39,53 @@ impl Store {
         if stored.version != commit.expected || stored.epoch != commit.epoch {
             return false;
         }
-        assert!(commit.version >= stored.version, "a version went back");
+        assert!(commit.version >= stored.version, "the database's version went back");
         stored.version = commit.version;
-        stored.log.extend(commit.entries.iter().cloned());
-        for (replica, row) in &commit.replicas {
-            stored.replicas.retain(|(other, _)| other != replica);
-            stored.replicas.push((*replica, row.clone()));
+        stored.log.extend(commit.entries);
+        for (replica, row) in commit.replicas {
+            match stored.replicas.iter_mut().find(|(other, _)| *other == replica) {
+                Some(place) => place.1 = row,
+                None => stored.replicas.push((replica, row)),
+            }
         }
-        if let Some(snapshot) = &commit.snapshot {
-            stored.snapshot = snapshot.bytes.clone();
+        if let Some(snapshot) = commit.snapshot {
+            stored.snapshot = snapshot.bytes;
             stored.snapshot_version = snapshot.version;
-            stored.log.retain(|(version, _)| *version > snapshot.version);
+            stored.log.retain(|(version, _)| *version > snapshot.floor);
         }
-        for (_, bytes) in &commit.entries {
-            self.note(bytes);
-        }
+        let bound = (LOG_KEPT + SNAPSHOT_EVERY) as usize;
+        assert!(stored.log.len() <= bound, "the log has {} entries", stored.log.len());
         true
     }
 
-    fn note(&mut self, bytes: &[u8]) {
-        let delta = Delta::load(&mut Reader::new(bytes));
-        let delta = delta.expect("the room encoded it");
-        let stamps = delta.operations.iter().map(|operation| operation.timestamp);
-        let last = self.stamps.entry(delta.replica).or_default();
-        for stamp in stamps {
-            assert!(stamp > *last, "acknowledged stamps of a replica must ascend");
-            *last = stamp;
-        }
-        self.history.push(delta);
+    /// Loads the room; `None` when nothing was ever stored.
+    ///
+    /// # Panics
+    /// When what a room wrote can't be read.
+    pub fn load(&self, household: &HouseholdId) -> Option<Room> {
+        let stored = self.stored.as_ref()?;
+        Some(Room::load(household.clone(), stored).expect("a room wrote it"))
     }
 
-    /// Loads the room, or creates it.
-    pub fn room(&self, household: &HouseholdId) -> Room {
-        match &self.stored {
-            Some(stored) => Room::load(household.clone(), stored).expect("the room wrote it"),
-            None => Room::create(household.clone(), EpochId(1)),
-        }
+    /// A copy, with what is in it.
+    pub fn back_up(&self, life: Life) -> Option<Backup> {
+        let stored = self.stored.clone()?;
+        Some(Backup { stored, life })
     }
+
+    /// Puts a copy in its place, as a new epoch.
+    pub fn restore(&mut self, backup: &Backup, epoch: EpochId) {
+        self.stored = Some(Stored { epoch, ..backup.stored.clone() });
+    }
+}
+
+/// A frame or the end of a connection, which waits until it is carried out.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make it durable; the version that it brings.
+    Persist(Commit),
+    /// Send or close.
+    Tell(RoomOutput),
 }
 
 /// The server process.
@@ -77,10 +93,12 @@ impl Store {
 pub struct Server {
     /// The room; `None` until somebody needs it.
     pub room: Option<Room>,
-    /// Outputs that wait to be carried out, one by one. A kill loses them.
-    pub queue: VecDeque<RoomOutput>,
+    /// What waits to be carried out, one by one. A kill loses it.
+    pub queue: VecDeque<Effect>,
     /// The database.
     pub store: Store,
+    /// The last copy of it.
+    pub backup: Option<Backup>,
 }
 
 impl Server {
@@ -89,4 +107,28 @@ impl Server {
         self.room = None;
         self.queue.clear();
     }
+
+    /// Queues outputs of one or several inputs: all commits as one, then the rest in order.
+    pub fn queue(&mut self, outputs: Vec<RoomOutput>, joined: bool) {
+        if !joined {
+            self.queue.extend(outputs.into_iter().map(|output| match output {
+                RoomOutput::Persist(commit) => Effect::Persist(commit),
+                other => Effect::Tell(other),
+            }));
+            return;
+        }
+        let mut whole: Option<Commit> = None;
+        let mut effects = Vec::new();
+        for output in outputs {
+            match output {
+                RoomOutput::Persist(next) => match &mut whole {
+                    Some(commit) => commit.merge(next),
+                    None => whole = Some(next),
+                },
+                other => effects.push(Effect::Tell(other)),
+            }
+        }
+        self.queue.extend(whole.map(Effect::Persist).into_iter().chain(effects));
+    }
 }
+

@@ -1,30 +1,45 @@
-//! One household, its viewers, everything that goes wrong, and the checks.
+//! One household: its TVs, its server, what lies between them, and the order in which things happen.
+//!
+//! In each step one thing happens, chosen by the step's dice among all that could: an output is carried
+//! out, a frame arrives, a viewer presses a key, something breaks. After each the checks look at it.
 
 use crate::device::Device;
-use crate::link::{Faults, Link};
+use crate::dice::{Dice, Fingerprint};
+use crate::faults::{Counts, Fault, Rates};
+use crate::link::Link;
+use crate::oracle::Oracle;
 use crate::server::Server;
-use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Change, Intent, PlayState, Progress};
-use omega_sync_core::id::{ContentId, HouseholdId, ProfileId, Random};
-use omega_sync_core::message::{ClientFrame, CloseCode};
-use omega_sync_core::session::client::{Input, Output, Status};
-use omega_sync_core::session::server::{ConnectionId, RoomInput, RoomOutput};
+use crate::stamps::WallClock;
+use omega_sync_core::id::HouseholdId;
+use omega_sync_core::session::client::Status;
 
 /// Steps in which a healed world must come to rest.
-const SETTLE_STEPS_MAX: usize = 200_000;
+const SETTLE_STEPS_MAX: u64 = 200_000;
 /// When the story begins: 2027-01-15, in Unix milliseconds.
 const START_MS: u64 = 1_800_000_000_000;
+/// How often, in 10,000 steps, a viewer does something.
+const ACT_RATE: u16 = 1_200;
+/// How often, in 10,000 steps, everybody goes to bed or to work.
+const PAUSE_RATE: u16 = 60;
 
-/// What a viewer did. The number of a progress update is its position in seconds, so it can be found
-/// again anywhere.
-#[derive(Debug, Clone)]
-pub struct Action {
-    /// Who did it.
-    pub device: usize,
-    /// What.
-    pub intent: Intent,
-    /// Whether its record reached the disk: then it must not be lost.
-    pub durable: bool,
+/// Of so many seeds one looks at each screen after each call.
+const LOOK_ALWAYS: u64 = 32;
+/// The others look after so many calls.
+const LOOK_EVERY: u32 = 50;
+
+/// How much happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    /// Calls of a client or room.
+    pub calls: u64,
+    /// Frames that arrived.
+    pub frames: u64,
+    /// Screens compared with what they must show.
+    pub screens: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Faults.
+    pub faults: Counts,
 }
 
 /// The whole of it.
@@ -38,13 +53,40 @@ pub struct World {
     pub server: Server,
     /// Every connection there ever was.
     pub links: Vec<Link>,
-    /// Everything the viewers did.
-    pub actions: Vec<Action>,
-    /// What happened, for the reader of a failure.
-    pub story: Vec<String>,
-    faults: Faults,
-    random: Random,
-    household: HouseholdId,
+    /// Those on which something can still happen.
+    pub alive: Vec<usize>,
+    /// What must be true.
+    pub oracle: Oracle,
+    /// How much happened.
+    pub tally: Tally,
+    /// Everything that was sent and stored.
+    pub fingerprint: Fingerprint,
+    /// What happened, for the reader of a failure, when one is to be told.
+    pub story: Option<Vec<String>>,
+    /// What goes wrong.
+    pub rates: Rates,
+    /// The present step's dice.
+    pub dice: Dice,
+    /// Whose home it is.
+    pub household: HouseholdId,
+    /// Titles named so far.
+    pub titles: u32,
+    /// The faults that happen by themselves, each with its rate.
+    pub per_step: Vec<(Fault, u16)>,
+    /// Every screen is looked at after so many calls.
+    pub look_every: u32,
+    seed: u64,
+    step: u64,
+}
+
+/// What can happen next.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Device(usize),
+    Server,
+    Up(usize),
+    Down(usize),
+    Wake(usize),
 }
 
 impl World {
@@ -52,347 +94,163 @@ impl World {
     ///
     /// # Panics
     /// Never: the household id is a constant.
-    pub fn new(seed: u64, devices: usize, faults: Faults) -> Self {
-        let mut bytes = [0x5a; 16];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    pub fn new(seed: u64, devices: usize, rates: Rates, tell: bool) -> Self {
         let mut world = Self {
             time_ms: START_MS,
             devices: Vec::new(),
             server: Server::default(),
             links: Vec::new(),
-            actions: Vec::new(),
-            story: Vec::new(),
-            faults,
-            random: Random::new(bytes),
+            alive: Vec::new(),
+            oracle: Oracle::default(),
+            tally: Tally::default(),
+            fingerprint: Fingerprint::default(),
+            story: tell.then(Vec::new),
+            rates,
+            dice: Dice::new(seed, u64::MAX - 1),
             household: HouseholdId::new("home").expect("a constant"),
+            titles: 3,
+            look_every: if seed.is_multiple_of(LOOK_ALWAYS) { 1 } else { LOOK_EVERY },
+            per_step: rates.per_step(),
+            seed,
+            step: 0,
         };
         for index in 0..devices {
-            let skew_ms = if faults.clock_jump > 0 { world.skew() } else { 0 };
-            world.devices.push(Device::new(skew_ms));
+            let wrong = rates.rate(Fault::ClockJump) > 0 || rates.rate(Fault::Standby) > 0;
+            let skew_ms = if wrong { world.skew() } else { 0 };
+            world.devices.push(Device { skew_ms, ..Device::default() });
+            world.oracle.clocks.walls.push(WallClock::default());
             world.boot(index);
         }
         world
     }
 
-    fn skew(&mut self) -> i64 {
+    /// How wrong a wall clock may be.
+    pub fn skew(&mut self) -> i64 {
         const DAY: i64 = 86_400_000;
-        let skews = [0, 0, -40, 90_000, -3_000_000, 3 * DAY, -9 * DAY, -(START_MS as i64) + 60_000];
-        skews[self.random.up_to(skews.len() as u64 - 1) as usize]
+        let skews = [0, 0, 0, -40, 900, 90_000, -3_000_000, 3 * DAY, -9 * DAY];
+        skews[self.dice.place(skews.len())]
     }
 
-    fn chance(&mut self, in_thousand: u64) -> bool {
-        self.random.up_to(999) < in_thousand
+    /// How wrong a wall clock is that starts at 1970.
+    pub fn skew_1970(&self) -> i64 {
+        60_000 - self.time_ms as i64
     }
 
-    fn pick(&mut self, count: usize) -> usize {
-        self.random.up_to(count as u64 - 1) as usize
+    /// Whether a fault happens now.
+    pub fn hits(&mut self, fault: Fault) -> bool {
+        self.dice.hits(self.rates.rate(fault))
     }
 
-    fn say(&mut self, text: String) {
-        self.story.push(format!("{:>9} ms  {text}", self.time_ms - START_MS));
+    /// Notes that a fault happens, for the counts and the story.
+    pub fn note(&mut self, fault: Fault, text: impl FnOnce() -> String) {
+        self.tally.faults.note(fault);
+        self.say(|| format!("[{}] {}", fault.name(), text()));
+    }
+
+    /// Adds a line to the story, if one is told.
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            let time = (self.time_ms - START_MS) as f64 / 1000.0;
+            story.push(format!("step {:>5} {time:>10.3} s  {}", self.step, text()));
+        }
+    }
+
+    /// How much time has passed, in days.
+    pub fn days(&self) -> f64 {
+        (self.time_ms - START_MS) as f64 / 86_400_000.0
     }
 
     /// One thing happens.
-    pub fn step(&mut self) {
-        let index = self.pick(self.devices.len());
-        let step_ms = [0, 1, 20, 200, 3_000][self.pick(5)];
-        self.time_ms += step_ms;
-        if self.chance(2) {
-            self.time_ms += 3_600_000 * (1 + self.random.up_to(9));
-        }
-        match self.random.up_to(99) {
-            0..12 => self.act(index),
-            12..45 => _ = self.carry_out(index),
-            45..62 => _ = self.carry_out_server(),
-            62..78 => _ = self.deliver_up(),
-            78..94 => _ = self.deliver_down(index),
-            _ => self.wake(index),
-        }
-        self.misfortune(index);
-    }
-
-    fn misfortune(&mut self, index: usize) {
-        let faults = self.faults;
-        if self.chance(faults.cut) && !self.links.is_empty() {
-            let last = self.links.len() - 1;
-            let place = last - self.pick(self.links.len().min(6));
-            let silent = self.chance(500);
-            let link = &mut self.links[place];
-            link.up = Default::default();
-            link.down = Default::default();
-            link.broken = true;
-            if !silent {
-                link.server_open = false;
-            }
-            self.say(format!("link {place} breaks, silent: {silent}"));
-        }
-        if self.chance(faults.device_crash) {
-            self.say(format!("tv {index} loses power"));
-            self.hang_up(index);
-            self.devices[index].cut_power();
-        }
-        if self.devices[index].client.is_none() && self.chance(200) {
-            self.boot(index);
-        }
-        if self.chance(faults.server_crash) {
-            self.say("the server is killed".into());
-            self.server.kill();
-            for link in &mut self.links {
-                link.server_open = false;
-                link.up = Default::default();
-            }
-        }
-        if self.chance(faults.clock_jump) {
-            self.devices[index].skew_ms = self.skew();
-            self.say(format!("tv {index}'s clock is {} ms off", self.devices[index].skew_ms));
-        }
-        if self.chance(faults.partition) {
-            let online = !self.devices[index].online;
-            self.set_online(index, online);
-        }
-    }
-
-    /// Plugs the network cable of a device in or out.
-    pub fn set_online(&mut self, index: usize, online: bool) {
-        self.say(format!("tv {index} is online: {online}"));
-        self.devices[index].online = online;
-        self.input(index, if online { Input::Online } else { Input::Offline });
-    }
-
-    fn boot(&mut self, index: usize) {
-        self.say(format!("tv {index} is switched on"));
-        let household = self.household.clone();
-        self.devices[index].boot(&household, self.time_ms, &mut self.random);
-        if self.devices[index].online {
-            self.input(index, Input::Online);
-        }
-    }
-
-    fn input(&mut self, index: usize, input: Input) {
-        let device = &mut self.devices[index];
-        let now = device.now(self.time_ms);
-        if let Some(client) = &mut device.client {
-            let outputs = client.handle(now, input);
-            device.queue.extend(outputs.into_iter().map(|output| (output, None)));
-        }
-    }
-
-    fn act(&mut self, index: usize) {
-        let Some(client) = &self.devices[index].client else {
-            return;
+    pub fn step(&mut self, step: u64) {
+        self.step = step;
+        self.dice = Dice::new(self.seed, step);
+        self.time_ms += match self.dice.below(10) {
+            0..6 => self.dice.below(3),
+            6..9 => self.dice.below(200),
+            _ => self.dice.below(5_000),
         };
-        let profiles: Vec<ProfileId> = client.replica().profiles().into_keys().collect();
-        let profile = profiles[self.pick(profiles.len())];
-        let number = self.actions.len() as u32;
-        let title = |text: String| ContentId::new(&text).expect("short text");
-        let shared = title(format!("shared:{}", self.random.up_to(2)));
-        let intent = match self.random.up_to(99) {
-            0..50 => {
-                let state = PlayState::ALL[self.pick(4)];
-                let progress = Progress { position_s: number, duration_s: 7_200, state };
-                Intent::Progress(profile, shared, Some(progress))
-            }
-            50..60 => Intent::Add(profile, shared),
-            60..68 => Intent::Remove(profile, shared),
-            68..82 => Intent::Add(profile, title(format!("unique:{number}"))),
-            82..92 => match self.listed(index, profile) {
-                Some(content) => Intent::Remove(profile, content),
-                None => return,
-            },
-            92..96 => Intent::NameProfile(ProfileId(self.random.bits()), format!("p{number}")),
-            96..98 if profile != ProfileId::DEFAULT => Intent::DeleteProfile(profile),
-            _ => return,
-        };
-        self.operate(index, intent);
-    }
-
-    fn listed(&mut self, index: usize, profile: ProfileId) -> Option<ContentId> {
-        let client = self.devices[index].client.as_ref()?;
-        let items = client.replica().watchlist(profile);
-        if items.is_empty() {
-            return None;
+        self.trouble();
+        if self.dice.hits(PAUSE_RATE) {
+            self.pause();
         }
-        let place = self.pick(items.len());
-        Some(items[place].content.clone())
-    }
-
-    /// A viewer does something on a device that is switched on.
-    ///
-    /// # Panics
-    /// When the call fails, or the device does not show at once what its viewer did.
-    pub fn operate(&mut self, index: usize, intent: Intent) {
-        let number = self.actions.len() as u32;
-        self.say(format!("tv {index}: action {number} {intent:?}"));
-        self.actions.push(Action { device: index, intent: intent.clone(), durable: false });
-        let device = &mut self.devices[index];
-        let now = device.now(self.time_ms);
-        let client = device.client.as_mut().expect("switched on");
-        let outputs = client.operate(now, intent.clone()).expect("a valid action");
-        let replica = client.replica();
-        match &intent {
-            Intent::Add(profile, content) => assert!(replica.is_listed(*profile, content)),
-            Intent::Remove(profile, content) => assert!(!replica.is_listed(*profile, content)),
-            Intent::Progress(profile, content, value) => {
-                let shown = replica.progress(*profile, content).map(|item| item.progress);
-                assert_eq!(shown, *value, "a viewer's own update shows at once");
-            }
-            Intent::NameProfile(profile, _) => assert!(replica.has_profile(*profile)),
-            Intent::DeleteProfile(profile) => assert!(!replica.has_profile(*profile)),
-            Intent::DescribeDevice(device, record) => {
-                assert_eq!(replica.device(device), record.as_ref());
-            }
-        }
-        let mut tag = Some(number);
-        for output in outputs {
-            let stores = matches!(output, Output::Append(_) | Output::Replace(_));
-            device.queue.push_back((output, if stores { tag.take() } else { None }));
-        }
-    }
-
-    /// Carries out one output of a device; says whether there was one.
-    fn carry_out(&mut self, index: usize) -> bool {
-        let Some((output, action)) = self.devices[index].queue.pop_front() else {
-            return false;
-        };
-        match output {
-            Output::Append(record) => self.devices[index].disk.push(record),
-            Output::Replace(image) => self.devices[index].disk = vec![image],
-            Output::Send(frame) => {
-                let link = self.devices[index].link.map(|place| &mut self.links[place]);
-                if let Some(link) = link.filter(|link| !link.broken) {
-                    link.up.push(frame, &self.faults, &mut self.random);
-                }
-            }
-            Output::Connect => self.connect(index),
-            Output::Disconnect => self.hang_up(index),
-            Output::Wake(delay_ms) => {
-                let now = self.devices[index].now(self.time_ms).steady_ms;
-                self.devices[index].wake_at_ms = Some(now + delay_ms);
-            }
-            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) => {}
-        }
-        if let Some(number) = action {
-            self.actions[number as usize].durable = true;
-        }
-        true
-    }
-
-    fn connect(&mut self, index: usize) {
-        self.hang_up(index);
-        if !self.devices[index].online {
-            self.input(index, Input::Closed(1006));
+        if self.dice.hits(ACT_RATE) {
+            self.act();
             return;
         }
-        self.links.push(Link { device_open: true, server_open: true, ..Link::default() });
-        self.devices[index].link = Some(self.links.len() - 1);
-        self.input(index, Input::Opened("token".into()));
-    }
-
-    fn hang_up(&mut self, index: usize) {
-        if let Some(place) = self.devices[index].link.take() {
-            self.links[place].device_open = false;
+        match self.choose() {
+            Some(next) => self.happen(next),
+            None if self.dice.below(3) == 0 => self.act(),
+            None => self.wait(),
         }
     }
 
-    fn wake(&mut self, index: usize) {
-        let device = &mut self.devices[index];
-        let now = device.now(self.time_ms).steady_ms;
-        if device.wake_at_ms.is_some_and(|at| at <= now) {
-            device.wake_at_ms = None;
-            self.input(index, Input::Woke);
-        }
-    }
-
-    /// A frame from some device arrives at the server; says whether there was one.
-    fn deliver_up(&mut self) -> bool {
-        let waiting = |link: &Link| {
-            link.server_open && (!link.up.is_empty() || (!link.device_open && link.greeted))
-        };
-        let from = self.links.len().saturating_sub(24);
-        let places: Vec<usize> =
-            (from..self.links.len()).filter(|&place| waiting(&self.links[place])).collect();
-        if places.is_empty() {
-            return false;
-        }
-        let place = places[self.pick(places.len())];
-        if !self.links[place].device_open && self.chance(self.faults.late) {
-            return true;
-        }
-        let connection = ConnectionId(place as u64);
-        let link = &mut self.links[place];
-        let input = match link.up.pop() {
-            None => {
-                link.server_open = false;
-                RoomInput::Closed(connection)
+    /// What can happen now, one of it. Each has its own lot, so that one more or less changes nothing
+    /// between the others.
+    fn choose(&mut self) -> Option<Next> {
+        let base = self.dice.bits();
+        let mut chosen = None;
+        let mut offer = |lot: usize, next| {
+            let lot = Dice::new(base, lot as u64).bits();
+            if chosen.is_none_or(|(least, _)| lot < least) {
+                chosen = Some((lot, next));
             }
-            Some(bytes) if link.greeted => RoomInput::Frame { connection, bytes },
-            Some(bytes) => match ClientFrame::decode(&bytes) {
-                Ok(ClientFrame::Hello(hello)) => {
-                    link.greeted = true;
-                    RoomInput::Hello { connection, hello, may_write: true }
-                }
-                _ => {
-                    link.server_open = false;
-                    link.close_code = Some(CloseCode::Malformed.code());
-                    return true;
-                }
-            },
         };
-        let Server { room, queue, store } = &mut self.server;
-        let room = room.get_or_insert_with(|| store.room(&self.household));
-        queue.extend(room.handle(UnixMillis(self.time_ms), input));
-        true
-    }
-
-    /// Carries out one output of the server; says whether there was one.
-    fn carry_out_server(&mut self) -> bool {
-        let Some(output) = self.server.queue.pop_front() else {
-            return false;
-        };
-        match output {
-            RoomOutput::Persist(commit) => {
-                let fails = self.chance(self.faults.store_failure);
-                if fails || !self.server.store.commit(&commit) {
-                    self.say("a commit fails".into());
-                    self.server.kill();
-                    for link in self.links.iter_mut().filter(|link| link.server_open) {
-                        link.server_open = false;
-                        link.close_code = Some(CloseCode::StorageUnavailable.code());
-                    }
-                }
+        if !self.server.queue.is_empty() {
+            offer(0, Next::Server);
+        }
+        let time_ms = self.time_ms;
+        for (index, device) in self.devices.iter().enumerate() {
+            if !device.is_awake(time_ms) {
+                continue;
             }
-            RoomOutput::Send(ConnectionId(place), frame) => {
-                let link = &mut self.links[place as usize];
-                if link.server_open && !link.broken {
-                    link.down.push(frame, &self.faults, &mut self.random);
-                }
+            if !device.queue.is_empty() {
+                offer(4 * index + 1, Next::Device(index));
             }
-            RoomOutput::Close(ConnectionId(place), code) => {
-                let link = &mut self.links[place as usize];
-                link.server_open = false;
-                link.close_code = Some(code.code());
+            let link = device.link.map(|place| &self.links[place]);
+            if link.is_some_and(|link| !link.broken && link.has_down(time_ms)) {
+                offer(4 * index + 2, Next::Down(index));
+            }
+            let steady_ms = device.now(time_ms).steady_ms;
+            if device.wake_at_ms.is_some_and(|at| at <= steady_ms) {
+                offer(4 * index + 3, Next::Wake(index));
             }
         }
-        true
+        for &place in &self.alive {
+            let link = &self.links[place];
+            if link.has_up(time_ms) {
+                offer(4 * link.device + 4, Next::Up(place));
+            }
+        }
+        chosen.map(|(_, next)| next)
     }
 
-    /// A frame, or the end of the connection, arrives at a device; says whether there was one.
-    fn deliver_down(&mut self, index: usize) -> bool {
-        let Some(place) = self.devices[index].link else {
-            return false;
-        };
-        let link = &mut self.links[place];
-        if let Some(frame) = link.down.pop() {
-            self.input(index, Input::Frame(&frame));
-            return true;
+    fn happen(&mut self, next: Next) {
+        match next {
+            Next::Device(index) => self.carry_out(index),
+            Next::Server => self.carry_out_server(),
+            Next::Up(place) => self.deliver_up(place),
+            Next::Down(index) => self.deliver_down(index),
+            Next::Wake(index) => self.wake(index),
         }
-        if link.server_open {
-            return false;
+    }
+
+    /// Time passes until something can happen, a minute at most.
+    fn wait(&mut self) {
+        const WAIT_MS_MAX: u64 = 60_000;
+        let mut until_ms = self.time_ms + WAIT_MS_MAX;
+        for device in &self.devices {
+            let left = |at: u64| at.saturating_sub(device.now(self.time_ms).steady_ms);
+            if let Some(at) = device.wake_at_ms.filter(|_| device.is_awake(self.time_ms)) {
+                until_ms = until_ms.min(self.time_ms + left(at));
+            }
         }
-        let code = link.close_code.unwrap_or(1006);
-        self.hang_up(index);
-        self.input(index, Input::Closed(code));
-        true
+        for &place in &self.alive {
+            let link = &self.links[place];
+            let frames = [link.up.frames.front(), link.down.frames.front()];
+            let soonest = frames.into_iter().flatten().map(|frame| frame.ready_ms).min();
+            until_ms = soonest.map_or(until_ms, |at| until_ms.min(at.max(self.time_ms + 1)));
+        }
+        self.time_ms = until_ms.max(self.time_ms + 1);
     }
 
     /// Everything works again; ends when all devices are up to date.
@@ -400,13 +258,24 @@ impl World {
     /// # Panics
     /// When that does not happen.
     pub fn settle(&mut self) {
-        self.say("everything works again".into());
-        self.faults = Faults::NONE;
+        let tampered = self.rates.tampers();
+        self.rates = Rates::NONE;
+        self.per_step.clear();
+        self.dice = Dice::new(self.seed, u64::MAX - 2);
+        self.say(|| "everything works again".into());
+        let asleep = self.devices.iter().map(|device| device.asleep_until_ms).max();
+        self.time_ms = self.time_ms.max(asleep.unwrap_or(0));
         for index in 0..self.devices.len() {
             if self.devices[index].client.is_none() {
+                self.devices[index].offline = false;
                 self.boot(index);
             }
-            self.set_online(index, true);
+            let read_only = |place: usize| !self.links[place].may_write;
+            // What a connection lost without breaking, only a new one brings.
+            let stuck = tampered || self.devices[index].link.is_some_and(read_only);
+            if self.devices[index].offline || stuck {
+                self.set_online(index, true);
+            }
         }
         self.run_until_quiet();
     }
@@ -417,49 +286,30 @@ impl World {
     /// When that does not happen.
     pub fn run_until_quiet(&mut self) {
         for _ in 0..SETTLE_STEPS_MAX {
-            let mut busy = self.carry_out_server() | self.deliver_up();
-            for index in 0..self.devices.len() {
-                busy |= self.carry_out(index) | self.deliver_down(index);
-            }
-            if busy {
-                continue;
-            }
-            if self.devices.iter().all(is_quiet) {
+            if let Some(next) = self.choose() {
+                self.happen(next);
+            } else if self.is_quiet() {
                 return;
+            } else {
+                self.wait();
             }
-            self.time_ms += 1_000;
-            (0..self.devices.len()).for_each(|index| self.wake(index));
         }
-        let statuses: Vec<_> =
-            self.devices.iter().map(|d| d.client.as_ref().map(|c| c.status())).collect();
-        panic!("the household does not come to rest: {statuses:?}");
-    }
-
-    /// How much time has passed, in days.
-    pub fn days(&self) -> f64 {
-        (self.time_ms - START_MS) as f64 / 86_400_000.0
-    }
-
-    /// The values of all progress updates that were ever taken, in order.
-    pub fn taken(&self) -> Vec<u32> {
-        let operations = self.server.store.history.iter().flat_map(|delta| &delta.operations);
-        let value = |change: &Change| match change {
-            Change::Progress(_, Some(progress)) => Some(progress.position_s),
-            _ => None,
-        };
-        operations.filter_map(|operation| value(&operation.change)).collect()
-    }
-
-    /// The changes that devices were told were refused.
-    pub fn refused(&self) -> Vec<(ProfileId, Change)> {
         let clients = self.devices.iter().filter_map(|device| device.client.as_ref());
-        let rejected = clients.flat_map(|client| client.replica().rejected());
-        rejected.map(|r| (r.operation.profile, r.operation.change.clone())).collect()
+        let states: Vec<_> = clients
+            .map(|client| (client.status(), client.replica().cursor(), client.close_code()))
+            .collect();
+        panic!("the household does not come to rest: {states:?}");
     }
-}
 
-fn is_quiet(device: &Device) -> bool {
-    device.client.as_ref().is_some_and(|client| {
-        client.status() == Status::Live && client.replica().outbox().is_empty()
-    })
+    fn is_quiet(&self) -> bool {
+        let version = self.server.room.as_ref().map(|room| (room.epoch(), room.version()));
+        self.devices.iter().all(|device| {
+            device.client.as_ref().is_some_and(|client| {
+                let replica = client.replica();
+                let at = replica.cursor().map(|cursor| (cursor.epoch, cursor.version));
+                let empty = replica.outbox().is_empty() && !replica.owes_offer();
+                client.status() == Status::Live && empty && at == version
+            })
+        })
+    }
 }

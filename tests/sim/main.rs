@@ -1,47 +1,68 @@
-//! `npm run sim -- [--seeds N] [--seed S] [--steps K]`: whole households in a virtual world.
+//! `npm run sim -- [--seeds N] [--seed S]`: whole households in a virtual world.
 //!
-//! Without `--seed` it runs the seeds 0 to N-1. A failing seed is printed with the end of its story;
+//! Without `--seed` it runs the seeds 0 to N-1, with it N seeds from S on (1 when N is not given). The
+//! last line is a summary in JSON. A failing seed is printed with the least story that still fails;
 //! `--seed S` runs that one again, to the byte.
 
-use omega_sync_tests::checks::live_through;
-use omega_sync_tests::link::Faults;
-use omega_sync_tests::world::World;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use omega_sync_tests::dice::Fingerprint;
+use omega_sync_tests::faults::{Counts, Fault};
+use omega_sync_tests::run::{Lived, Setup};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Lines of a failed run's story that are printed.
-const STORY_LINES: usize = 60;
+/// Seeds without `--seeds`.
+const SEEDS: u64 = 1_000;
+/// A run of so many seeds in which a fault never happens tests less than it says.
+const BIG: u64 = 500;
+/// Failures that are told; the others are counted.
+const TOLD_MAX: usize = 3;
+/// How long a failure's story is made smaller.
+const SHRINK_MAX: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
-    let mut seeds = 200;
-    let mut only = None;
-    let mut steps = 1_500;
+    let (mut seeds, mut first) = (None, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().and_then(|value| value.parse::<u64>().ok());
         match (word.as_str(), value) {
-            ("--seeds", Some(value)) => seeds = value,
-            ("--seed", Some(value)) => only = Some(value),
-            ("--steps", Some(value)) => steps = value as usize,
+            ("--seeds", Some(value)) => seeds = Some(value),
+            ("--seed", Some(value)) => first = Some(value),
             _ => {
-                eprintln!("usage: sim [--seeds N] [--seed S] [--steps K], each with a number");
+                eprintln!("usage: sim [--seeds N] [--seed S], each with a number");
                 return ExitCode::from(2);
             }
         }
     }
-    let range = only.map_or(0..seeds, |seed| seed..seed + 1);
-    let count = range.end - range.start;
-    let started = Instant::now();
+    let count = seeds.unwrap_or(if first.is_some() { 1 } else { SEEDS });
+    let first = first.unwrap_or(0);
     let mut total = Totals::default();
-    let failed = range.filter(|&seed| !run(seed, steps, &mut total)).count();
+    let started = Instant::now();
+    let mut failed = Vec::new();
+    for seed in first..first.saturating_add(count) {
+        let setup = Setup::of(seed);
+        let lived = setup.live(false);
+        total.add(&lived);
+        if let Some(failure) = lived.failure {
+            let line: Vec<&str> = failure.lines().skip(1).collect();
+            println!("seed {seed}: {}", line.join(" "));
+            failed.push(setup);
+        }
+    }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{total:?}");
-    println!(
-        "{} passed, {failed} failed, {steps} steps each, {seconds:.1} s",
-        count - failed as u64
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for setup in failed.iter().take(TOLD_MAX) {
+        println!("{}", setup.report(SHRINK_MAX));
+    }
+    let never: Vec<&str> = Fault::ALL
+        .iter()
+        .filter(|&&fault| count >= BIG && total.faults.of(fault) == 0)
+        .map(|fault| fault.name())
+        .collect();
+    if !never.is_empty() {
+        println!("these faults never happened: {}", never.join(", "));
+    }
+    let failures: Vec<u64> = failed.iter().map(|setup| setup.seed).collect();
+    println!("{}", total.json(count, &failures, seconds));
+    if failed.is_empty() && never.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What happened in all runs together: a simulation that does nothing proves nothing.
@@ -49,24 +70,50 @@ fn main() -> ExitCode {
 struct Totals {
     actions: usize,
     taken: usize,
-    refused: usize,
-    connections: usize,
     days: f64,
+    calls: u64,
+    frames: u64,
+    screens: u64,
+    connections: u64,
+    faults: Counts,
+    fingerprint: Fingerprint,
 }
 
-fn run(seed: u64, steps: usize, total: &mut Totals) -> bool {
-    let mut world = World::new(seed, 2 + (seed % 3) as usize, Faults::ALL);
-    let ok = catch_unwind(AssertUnwindSafe(|| live_through(&mut world, steps))).is_ok();
-    total.actions += world.actions.len();
-    total.taken += world.server.store.history.iter().map(|d| d.operations.len()).sum::<usize>();
-    total.refused += world.refused().len();
-    total.connections += world.links.len();
-    total.days += world.days();
-    if !ok {
-        println!("seed {seed} failed; the end of its story:");
-        for line in world.story.iter().rev().take(STORY_LINES).rev() {
-            println!("  {line}");
-        }
+impl Totals {
+    fn add(&mut self, lived: &Lived) {
+        self.actions += lived.actions;
+        self.taken += lived.taken;
+        self.days += lived.days;
+        self.calls += lived.tally.calls;
+        self.frames += lived.tally.frames;
+        self.screens += lived.tally.screens;
+        self.connections += lived.tally.connections;
+        self.faults.add(&lived.tally.faults);
+        self.fingerprint.note(lived.fingerprint.0, &[]);
     }
-    ok
+
+    fn json(&self, seeds: u64, failed: &[u64], seconds: f64) -> String {
+        let faults: Vec<String> = Fault::ALL
+            .iter()
+            .map(|&fault| format!("\"{}\":{}", fault.name(), self.faults.of(fault)))
+            .collect();
+        format!(
+            "{{\"seeds\":{seeds},\"failed\":{failed:?},\"seconds\":{seconds:.2},\
+             \"household_days\":{:.1},\"household_days_per_s\":{:.0},\"actions\":{},\
+             \"actions_per_day\":{:.0},\"operations_taken\":{},\"calls\":{},\"frames\":{},\
+             \"screens_compared\":{},\"connections\":{},\"fingerprint\":\"{:016x}\",\
+             \"faults\":{{{}}}}}",
+            self.days,
+            self.days / seconds,
+            self.actions,
+            self.actions as f64 / self.days,
+            self.taken,
+            self.calls,
+            self.frames,
+            self.screens,
+            self.connections,
+            self.fingerprint.0,
+            faults.join(",")
+        )
+    }
 }

@@ -1,0 +1,205 @@
+//! Keeps a device's ledger true to the device, from outside, and checks each of its steps.
+
+use crate::ledger::{ActionId, Entry, Known, Ledger};
+use crate::oracle::{Oracle, What};
+use crate::shown::number;
+use omega_sync_core::household::{Change, Operation};
+use omega_sync_core::replica::Replica;
+use std::rc::Rc;
+
+impl Oracle {
+    /// Follows a device through one call; `fresh` is what its viewer did with it. `may_renew`: its
+    /// storage was damaged, so it may take a new id. `may_write`: so its connection's token says.
+    ///
+    /// # Panics
+    /// When something was lost, came from nowhere, or was believed too early.
+    pub fn follow(
+        &mut self,
+        held: &mut Rc<Ledger>,
+        replica: &Replica,
+        fresh: Option<ActionId>,
+        may_renew: bool,
+        may_write: bool,
+    ) {
+        let renewed = replica.id().0 != held.replica;
+        assert!(!renewed || may_renew, "a replica took a new id although its storage is whole");
+        let stamps = replica.outbox().iter().map(|pending| pending.operation.timestamp.0);
+        let same = stamps.eq(held.entries.iter().map(|entry| entry.stamp));
+        if !same || renewed || fresh.is_some() {
+            let ledger = Rc::make_mut(held);
+            if renewed {
+                self.blur(ledger);
+            }
+            self.follow_outbox(ledger, replica, fresh, renewed);
+            ledger.replica = replica.id().0;
+        }
+        let refused = replica.rejected().len();
+        if held.refused != refused {
+            Rc::make_mut(held).refused = refused;
+        }
+        self.follow_knowledge(held, replica, may_write);
+    }
+
+    fn is(&self, action: ActionId, operation: &Operation) -> bool {
+        let known = &self.actions[action as usize];
+        let titled = |content, what| known.what == what && known.title == number(content);
+        let same = match &operation.change {
+            Change::Add(content, _) => titled(content, What::Add),
+            Change::Remove(content, _) => titled(content, What::Remove),
+            Change::Progress(content, None) => titled(content, What::Clear),
+            Change::Progress(content, Some(progress)) => {
+                titled(content, What::Play) && progress.position_s == action
+            }
+            Change::NameProfile(name) => {
+                known.what == What::Name && name.strip_prefix('p') == Some(&action.to_string())
+            }
+            Change::DeleteProfile => known.what == What::Delete,
+        };
+        same && known.profile == operation.profile.0
+    }
+
+    fn follow_outbox(
+        &mut self,
+        ledger: &mut Ledger,
+        replica: &Replica,
+        fresh: Option<ActionId>,
+        renewed: bool,
+    ) {
+        let mut old = core::mem::take(&mut ledger.entries);
+        old.extend(fresh.map(|action| Entry { stamp: u64::MAX, action }));
+        let mut gone = Vec::new();
+        let mut place = old.len();
+        let pending: Vec<_> = replica.outbox().iter().collect();
+        for pending in pending.into_iter().rev() {
+            let stamp = pending.operation.timestamp.0;
+            let exact = old[..place].iter().position(|entry| entry.stamp == stamp);
+            let exact = exact.filter(|&place| self.is(old[place].action, &pending.operation));
+            loop {
+                assert!(place > 0, "an operation from nowhere: {:?}", pending.operation);
+                place -= 1;
+                let Entry { stamp: before, action } = old[place];
+                let same = self.is(action, &pending.operation);
+                if exact.map_or(!same, |exact| place != exact) {
+                    gone.push(place);
+                    continue;
+                }
+                let renamed = before != stamp && before != u64::MAX && !renewed;
+                let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
+                assert!(!taken, "action {action} has a new stamp although the server took it");
+                ledger.entries.push(Entry { stamp, action });
+                break;
+            }
+        }
+        gone.extend(0..place);
+        ledger.entries.reverse();
+        for place in gone {
+            self.account_for(ledger, replica, &old, place, renewed);
+        }
+    }
+
+    /// Where an operation went that no longer waits.
+    fn account_for(
+        &mut self,
+        ledger: &mut Ledger,
+        replica: &Replica,
+        old: &[Entry],
+        place: usize,
+        renewed: bool,
+    ) {
+        let Entry { stamp, action } = old[place];
+        let op = self.op_of(ledger.replica, stamp, action);
+        if !renewed && stamp <= replica.acked().through.0 {
+            let op = op.unwrap_or_else(|| panic!("action {action} was lost: never taken"));
+            // An answer may come from the life before a restore.
+            let life = replica.epoch().and_then(|epoch| self.lives.get(epoch.0 as usize - 1));
+            let durable = life.is_some_and(|life| {
+                life.version_of(op).is_some_and(|version| version <= life.durable)
+            });
+            assert!(durable, "action {action} was acknowledged and is not durable");
+            if let Some(refused) = self.ops[op as usize].refused {
+                let mut told = replica.rejected().iter().rev();
+                let told = told.find(|told| told.operation.timestamp.0 == stamp);
+                let reason = told.map(|told| told.reason.code());
+                let weak = self.actions[action as usize].weak;
+                if reason.is_none() && (self.lives.len() > 1 || weak) {
+                    // The database that remembered the refusal is gone, and its answer was lost; or a
+                    // copy of this storage was told.
+                    self.blur_one(action);
+                    return;
+                }
+                assert_eq!(reason, Some(refused), "action {action} was refused");
+            }
+            ledger.known.extra.push(op);
+            return;
+        }
+        let Some(known) = self.actions.get(action as usize) else {
+            return;
+        };
+        let about = |other: &Entry| {
+            let other = &self.actions[other.action as usize];
+            (other.profile, other.title) == (known.profile, known.title)
+                && known.what.replaces(other.what)
+        };
+        let later = old[place + 1..].iter().any(about);
+        // A remove of what never left takes itself away too.
+        let undone = known.what == What::Remove && old[..place].iter().any(about);
+        assert!(later || undone, "action {action} was lost: {known:?}");
+        assert!(op.is_none() || known.weak, "action {action} may have left and was superseded");
+    }
+
+    fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica, may_write: bool) {
+        let owes = replica.owes_offer();
+        let cursor = replica.cursor().map(|at| (at.epoch.0 as usize - 1, at.version));
+        let moved = cursor.is_some_and(|at| at != (held.known.life, held.known.version));
+        if held.owes == owes && !moved && (owes || held.known.extra.is_empty()) {
+            return;
+        }
+        let declined = held.declined || held.owes && !owes && !may_write;
+        let ledger = Rc::make_mut(held);
+        ledger.owes = owes;
+        ledger.declined = declined;
+        let Some((life, version)) = cursor else {
+            return;
+        };
+        let durable = life + 1 < self.lives.len() || version <= self.life().durable;
+        assert!(durable, "a device knows version {version}, which is not durable");
+        if life == ledger.known.life {
+            assert!(version >= ledger.known.version, "a cursor went back to {version}");
+            ledger.known.version = version;
+        } else {
+            let before = core::mem::take(&mut ledger.known);
+            ledger.known = Known { life, version, extra: Vec::new() };
+            let ops = 0..self.ops.len() as u32;
+            let extra = ops.filter(|&op| self.contains(&before, op));
+            ledger.known.extra = extra.collect();
+        }
+        let lives = &self.lives;
+        // Between the answer of a new life and its first state the cursor is still of the old one.
+        let synced = replica.epoch().map_or(life, |epoch| epoch.0 as usize - 1);
+        ledger.known.extra.retain(|&op| match lives[life].version_of(op) {
+            Some(at) => at > version,
+            None => {
+                let coming = synced != life && lives[synced].version_of(op).is_some();
+                let op = &self.ops[op as usize];
+                assert!(coming || owes || declined, "acknowledged and forgotten: {op:?}");
+                coming || owes
+            }
+        });
+        ledger.declined &= !ledger.known.extra.is_empty();
+    }
+
+    /// Checks a device that was just loaded against what was on its disk.
+    ///
+    /// # Panics
+    /// When anything is missing.
+    pub fn check_loaded(&self, ledger: &Ledger, replica: &Replica) {
+        let stamps = replica.outbox().iter().map(|pending| pending.operation.timestamp.0);
+        let same = stamps.eq(ledger.entries.iter().map(|entry| entry.stamp));
+        assert!(same, "what waited on the disk is not what was loaded");
+        assert_eq!(replica.id().0, ledger.replica, "the id on the disk");
+        assert_eq!(replica.rejected().len(), ledger.refused, "refused operations on the disk");
+        let cursor = replica.cursor().map(|at| (at.epoch.0 as usize - 1, at.version));
+        let known = (ledger.known.life, ledger.known.version);
+        assert!(cursor.is_none_or(|at| at == known), "the cursor on the disk");
+    }
+}
