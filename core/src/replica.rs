@@ -473,9 +473,14 @@ impl Replica {
         self.epoch
     }
 
-    /// Up to which version of the epoch the household is known. Not while an offer is owed: what is
-    /// joined then must not be replaced.
-    pub fn cursor(&self) -> Option<u64> {
+    /// Up to where the household is known.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// From which version of the present epoch on a difference may be applied. None while an offer is
+    /// owed: what is joined then must not be replaced.
+    pub fn base_version(&self) -> Option<u64> {
         let of_epoch = |cursor: &Cursor| Some(cursor.epoch) == self.epoch && !self.owes_offer;
         self.cursor.filter(of_epoch).map(|cursor| cursor.version)
     }

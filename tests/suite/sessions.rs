@@ -226,7 +226,7 @@ fn a_difference_that_does_not_fit_changes_nothing_and_asks_for_the_state() {
     assert_eq!(tv.client.replica().watchlist(ProfileId::DEFAULT), shown);
     home.refresh(&mut tv);
     assert_eq!(tv.client.status(), Status::Live);
-    assert_eq!(tv.client.replica().cursor(), Some(home.room.version()));
+    assert_eq!(tv.client.replica().base_version(), Some(home.room.version()));
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.cursor(),
+            cursor: self.replica.base_version(),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -285,7 +285,7 @@ impl Client {
             }
             ServerFrame::Difference(number, versions, body) => {
                 connection.expect(number)?;
-                let version = self.replica.cursor().ok_or(Fault::Malformed)?;
+                let version = self.replica.base_version().ok_or(Fault::Malformed)?;
                 if versions > 0 {
                     self.catch_up(versions, body.0, outputs)?;
                 }
@@ -432,7 +432,7 @@ impl Client {
             connection.in_flight.push_back(through);
             connection.sent = through;
             let replica = &self.replica;
-            let version = replica.cursor().filter(|_| connection.caught_up);
+            let version = replica.base_version().filter(|_| connection.caught_up);
             let live =
                 &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
