@@ -54,6 +54,7 @@ impl Oracle {
                 known.what == What::Name && name.strip_prefix('p') == Some(&action.to_string())
             }
             Change::DeleteProfile => known.what == What::Delete,
+            Change::Device(..) => false,
         };
         same && known.profile == operation.profile.0
     }

@@ -3,7 +3,7 @@
 use crate::oracle::Life;
 use omega_sync_core::id::HouseholdId;
 use omega_sync_core::session::server::{
-    Commit, LOG_KEPT, Room, RoomOutput, SNAPSHOT_EVERY, Stored,
+    Commit, Room, RoomOutput, SNAPSHOT_EVERY, Stored,
 };
 use omega_sync_core::id::EpochId;
 use std::collections::VecDeque;
@@ -51,10 +51,9 @@ impl Store {
         if let Some(snapshot) = commit.snapshot {
             stored.snapshot = snapshot.bytes;
             stored.snapshot_version = snapshot.version;
-            stored.log.retain(|(version, _)| *version > snapshot.floor);
+            stored.log.retain(|(version, _)| *version > snapshot.version);
         }
-        let bound = (LOG_KEPT + SNAPSHOT_EVERY) as usize;
-        assert!(stored.log.len() <= bound, "the log has {} entries", stored.log.len());
+        assert!(stored.log.len() < SNAPSHOT_EVERY as usize, "the log has {} entries", stored.log.len());
         true
     }
 
