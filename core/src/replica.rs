@@ -247,6 +247,10 @@ impl Replica {
             return Err(Mismatch);
         }
         let mut changed = Changed::new();
+        if self.epoch.is_some() && !same_epoch {
+            // What the earlier life took goes with what is offered; no catch-up will bring it.
+            self.settle(self.acked, &[]);
+        }
         if taken.through > self.acked.through {
             changed = self.reject(taken.through, &welcome.voids);
             self.acked = taken;
