@@ -109,14 +109,20 @@ impl Oracle {
     ) {
         let Entry { stamp, action } = old[place];
         let op = self.op_of(ledger.replica, stamp, action);
+        let durable = |op: u32| {
+            self.lives.iter().any(|life| {
+                life.version_of(op).is_some_and(|version| version <= life.durable)
+            })
+        };
+        if renewed && let Some(op) = op.filter(|&op| durable(op)) {
+            // Answered before: it must not be sent under the new id.
+            ledger.known.extra.push(op);
+            return;
+        }
         if !renewed && stamp <= replica.acked().through.0 {
             let op = op.unwrap_or_else(|| panic!("action {action} was lost: never taken"));
-            // An answer may come from the life before a restore.
-            let life = replica.epoch().and_then(|epoch| self.lives.get(epoch.0 as usize - 1));
-            let durable = life.is_some_and(|life| {
-                life.version_of(op).is_some_and(|version| version <= life.durable)
-            });
-            assert!(durable, "action {action} was acknowledged and is not durable");
+            // The answer may have come from a life before a restore.
+            assert!(durable(op), "action {action} was acknowledged and is not durable");
             if let Some(refused) = self.ops[op as usize].refused {
                 let mut told = replica.rejected().iter().rev();
                 let told = told.find(|told| told.operation.timestamp.0 == stamp);
