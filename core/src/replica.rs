@@ -288,12 +288,17 @@ impl Replica {
             let unknown = taken.digest == 0 || self.acked.digest == 0;
             return !same_epoch || unknown || taken.digest == self.acked.digest;
         }
-        let known = taken.digest == 0 || taken.digest == self.digest(taken.through);
+        let digest = self.digest(taken.through);
+        let known = taken.digest == 0 || digest == 0 || taken.digest == digest;
         self.outbox.get(taken.through).is_some() && known
     }
 
-    /// The digest of everything acknowledged and of what waits up to `through`.
+    /// The digest of everything acknowledged and of what waits up to `through`; 0 when that of what is
+    /// acknowledged is not known, until a welcome says it.
     fn digest(&self, through: Timestamp) -> u32 {
+        if self.acked.digest == 0 && self.acked.through > Timestamp::ZERO {
+            return 0;
+        }
         let waiting = self.outbox.above(self.acked.through);
         let taken = waiting.take_while(|operation| operation.timestamp <= through);
         taken.fold(self.acked.digest, |before, operation| operation.digest(before))
