@@ -28,8 +28,8 @@ impl World {
         self.check_last_viewer();
     }
 
-    /// Looks at a device's screen, now or after some more calls: whatever changed on it must have been
-    /// told, and it shows what it must.
+    /// Looks at a device's screen, now or after some more calls: whatever changed on it must have
+    /// been told, and it shows what it must.
     pub fn look(&mut self, index: usize) {
         let device = &mut self.devices[index];
         if device.look_in > 0 {
@@ -154,8 +154,8 @@ impl World {
         (0..self.devices.len()).for_each(|index| self.look_now(index));
     }
 
-    /// However wrong a clock was: who has seen everything and then plays is not overruled by the past,
-    /// and no device wins for ever.
+    /// However wrong a clock was: who has seen everything and then plays is not overruled by the
+    /// past, and no device wins for ever.
     fn check_last_viewer(&mut self) {
         assert_eq!(self.rates, Rates::NONE, "the household is healed");
         for index in 0..self.devices.len() {

@@ -122,8 +122,8 @@ impl Oracle {
                 let reason = told.map(|told| told.reason.code());
                 let weak = self.actions[action as usize].weak;
                 if reason.is_none() && (self.lives.len() > 1 || weak) {
-                    // The database that remembered the refusal is gone, and its answer was lost; or a
-                    // copy of this storage was told.
+                    // The database that remembered the refusal is gone, and its answer was lost; or
+                    // a copy of this storage was told.
                     self.blur_one(action);
                     return;
                 }

@@ -139,9 +139,8 @@ impl Oracle {
                 (action.what, action.profile, action.title) == (what, profile, title)
             })
         };
-        let own = about(What::Add).any(|add| {
-            about(What::Remove).all(|r| !self.actions[r as usize].own.contains(&add))
-        });
+        let own = about(What::Add)
+            .any(|add| about(What::Remove).all(|r| !self.actions[r as usize].own.contains(&add)));
         if own {
             return true;
         }
@@ -156,9 +155,11 @@ impl Oracle {
             .map(|&op| self.ops[op as usize].action)
             .chain(about(What::Remove))
             .collect();
-        said.adds().iter().rev().filter(there).any(|&add| {
-            removes.iter().rev().all(|&remove| !self.had_seen(remove, add))
-        })
+        said.adds()
+            .iter()
+            .rev()
+            .filter(there)
+            .any(|&add| removes.iter().rev().all(|&remove| !self.had_seen(remove, add)))
     }
 
     /// The progress of a title that counts: its stamp and action.
