@@ -311,7 +311,11 @@ impl Oracle {
                 }
             }
         };
-        list.push(op);
+        // The latest last: who asks for it need not look at all.
+        let ops = &self.ops;
+        let order = |&op: &OpId| (ops[op as usize].stamp, ops[op as usize].replica);
+        let place = list.partition_point(|other| order(other) < (stamp, replica));
+        list.insert(place, op);
         op
     }
 

@@ -25,9 +25,9 @@ const ACT_RATE: u16 = 1_200;
 const PAUSE_RATE: u16 = 60;
 
 /// Of so many seeds one looks at each screen after each call.
-const LOOK_ALWAYS: u64 = 32;
+const LOOK_ALWAYS: u64 = 64;
 /// The others look after so many calls.
-const LOOK_EVERY: u32 = 50;
+const LOOK_EVERY: u32 = 80;
 
 /// How much happened.
 #[derive(Debug, Clone, Copy, Default)]
