@@ -86,7 +86,11 @@ impl Oracle {
                 }
                 let renamed = before != stamp && before != u64::MAX && !renewed;
                 let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
-                assert!(!taken, "action {action} has a new stamp although the server took it");
+                let weak = self.actions[action as usize].weak;
+                assert!(
+                    !taken || weak,
+                    "action {action} has a new stamp although the server took it"
+                );
                 ledger.entries.push(Entry { stamp, action });
                 break;
             }
