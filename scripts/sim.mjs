@@ -1,4 +1,5 @@
-// `npm run sim -- …`: the seeded simulation of a household, with these arguments.
+// `npm run sim -- [--seeds N] [--seed S]`: the seeded simulation of households. The last line is a
+// summary in JSON; it fails when a seed fails or, in a big run, when a fault never happened.
 import { main, run } from "./steps.mjs";
 import { nativeToolchain } from "./toolchain.mjs";
 

@@ -46,11 +46,8 @@ impl World {
             98..100 if profile != DEFAULT => (What::Delete, 0),
             _ => return,
         };
-        let profile = if what == What::Name && self.dice.below(3) > 0 {
-            self.dice.bits()
-        } else {
-            profile
-        };
+        let profile =
+            if what == What::Name && self.dice.below(3) > 0 { self.dice.bits() } else { profile };
         self.operate(index, what, profile, number);
     }
 

@@ -278,9 +278,9 @@ impl World {
         let before = room.version();
         let outputs = room.handle(UnixMillis(self.time_ms), input);
         // A frame that was not answered was not taken.
-        let answered = outputs.iter().any(|output| {
-            matches!(output, RoomOutput::Send(id, _) if id.0 == place as u64)
-        });
+        let answered = outputs
+            .iter()
+            .any(|output| matches!(output, RoomOutput::Send(id, _) if id.0 == place as u64));
         self.server_took(before, frame.filter(|_| answered), place);
         outputs
     }
@@ -301,12 +301,7 @@ impl World {
     }
 
     /// What the server took of a frame, told by what it counts.
-    fn server_took(
-        &mut self,
-        before: u64,
-        frame: Option<(Rc<Ledger>, Kind)>,
-        place: usize,
-    ) {
+    fn server_took(&mut self, before: u64, frame: Option<(Rc<Ledger>, Kind)>, place: usize) {
         let may_write = self.links[place].may_write;
         let room = self.server.room.as_ref().expect("it was called");
         let version = room.version();

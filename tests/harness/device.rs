@@ -15,8 +15,8 @@ use std::rc::Rc;
 /// A record, and what the device held with it.
 type Written = (Vec<u8>, Rc<Ledger>);
 
-/// Storage as its contract says: a list of records that grows at its end, or is replaced whole. What
-/// was not flushed may be lost in a power cut, from some record on.
+/// Storage as its contract says: a list of records that grows at its end, or is replaced whole.
+/// What was not flushed may be lost in a power cut, from some record on.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
     records: Vec<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! Chance that a seed decides, and the fingerprint of a run.
 //!
-//! Each step of a run has dice of its own: leaving one step out does not change what another one draws,
-//! so a failing run can be made smaller.
+//! Each step of a run has dice of its own: leaving one step out does not change what another one
+//! draws, so a failing run can be made smaller.
 
 /// A sequence that follows from a seed and a step. SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug, Clone)]

@@ -119,8 +119,9 @@ impl Rates {
     /// Nothing goes wrong.
     pub const NONE: Self = Self([0; FAULTS]);
 
-    /// A seed's own mixture: each fault is left out of half of the runs, because a fault that is always
-    /// there hides what only happens without it; damage to storage is left out of three quarters.
+    /// A seed's own mixture: each fault is left out of half of the runs, because a fault that is
+    /// always there hides what only happens without it; damage to storage is left out of three
+    /// quarters.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, u64::MAX);
         let mut rates = Self::NONE;
@@ -134,8 +135,9 @@ impl Rates {
             let rate = fault.base().saturating_mul(if allowed { factor } else { 0 });
             rates.0[fault as usize] = rate.min(9_000);
         }
-        // A device that may only read has its offer declined, and what only it knew goes: by design.
-        // When the database and a device are both put back, nobody may be left who knows what was.
+        // A device that may only read has its offer declined, and what only it knew goes: by
+        // design. When the database and a device are both put back, nobody may be left who knows
+        // what was.
         if rates.rate(Fault::Restore) > 0 {
             let others = [Fault::ReadOnly, Fault::Rollback, Fault::Clone];
             rates = others.into_iter().fold(rates, Self::without);

@@ -5,6 +5,7 @@ use crate::oracle::{Oracle, What};
 use crate::shown::number;
 use omega_sync_core::household::{Change, Operation};
 use omega_sync_core::replica::Replica;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 impl Oracle {
@@ -86,7 +87,11 @@ impl Oracle {
                 }
                 let renamed = before != stamp && before != u64::MAX && !renewed;
                 let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
-                assert!(!taken, "action {action} has a new stamp although the server took it");
+                let weak = self.actions[action as usize].weak;
+                assert!(
+                    !taken || weak,
+                    "action {action} has a new stamp although the server took it"
+                );
                 ledger.entries.push(Entry { stamp, action });
                 break;
             }
@@ -129,8 +134,8 @@ impl Oracle {
                 let reason = told.map(|told| told.reason.code());
                 let weak = self.actions[action as usize].weak;
                 if reason.is_none() && (self.lives.len() > 1 || weak) {
-                    // The database that remembered the refusal is gone, and its answer was lost; or a
-                    // copy of this storage was told.
+                    // The database that remembered the refusal is gone, and its answer was lost; or
+                    // a copy of this storage was told.
                     self.blur_one(action);
                     return;
                 }
@@ -193,6 +198,23 @@ impl Oracle {
             }
         });
         ledger.declined &= !ledger.known.extra.is_empty();
+    }
+
+    /// Of what never left a device at most one waits for each list and title, so that weeks without a
+    /// network do not fill it.
+    ///
+    /// # Panics
+    /// When two wait.
+    pub fn check_coalesced(&self, ledger: &Ledger, sent_through: u64) {
+        let unsent = ledger.entries.iter().filter(|entry| entry.stamp > sent_through);
+        let mut seen = BTreeSet::new();
+        for entry in unsent {
+            let action = &self.actions[entry.action as usize];
+            let plays = matches!(action.what, What::Play | What::Clear);
+            let first = seen.insert((plays, action.profile, action.title));
+            let listed = !matches!(action.what, What::Name | What::Delete);
+            assert!(first || !listed, "{action:?} waits although a later one replaces it");
+        }
     }
 
     /// Checks a device that was just loaded against what was on its disk.

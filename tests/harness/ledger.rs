@@ -1,8 +1,8 @@
-//! What one device is known to hold, kept beside it from outside: which of its viewers' actions still
-//! wait, and what it has heard of.
+//! What one device is known to hold, kept beside it from outside: which of its viewers' actions
+//! still wait, and what it has heard of.
 //!
-//! A ledger goes with every write to the device's disk and every frame it sends, so after a power cut
-//! the world knows what must be there, and when the server takes a frame what was in it.
+//! A ledger goes with every write to the device's disk and every frame it sends, so after a power
+//! cut the world knows what must be there, and when the server takes a frame what was in it.
 
 /// The number of what a viewer did, by its place in the world's list.
 pub type ActionId = u32;

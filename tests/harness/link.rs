@@ -1,5 +1,5 @@
-//! A connection between a device and the server: in order, until it breaks, and each side learns of the
-//! end on its own. Only [`Rates::tampers`] lets frames go missing on a connection that stays.
+//! A connection between a device and the server: in order, until it breaks, and each side learns of
+//! the end on its own. Only [`Rates::tampers`] lets frames go missing on a connection that stays.
 
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault, Rates};

@@ -1,15 +1,15 @@
 //! What must be true, told from what viewers did and in which order the server took it.
 //!
-//! Nothing here merges: an operation is in a state or it is not, and what a state shows follows from
-//! the definitions. A title is listed when some add of it is there that no remove that is there had
-//! seen. Progress is what the latest stamp says, and of equal stamps the highest replica. A profile
-//! exists when it was named and not deleted. What an author had seen is what its screen could show when
-//! the viewer acted.
+//! Nothing here merges: an operation is in a state or it is not, and what a state shows follows
+//! from the definitions. A title is listed when some add of it is there that no remove that is
+//! there had seen. Progress is what the latest stamp says, and of equal stamps the highest replica.
+//! A profile exists when it was named and not deleted. What an author had seen is what its screen
+//! could show when the viewer acted.
 //!
-//! Through damage to a device's storage (wiped, put back, copied, torn) less is promised. What only the
-//! lost storage held is gone. What waited in storage that was put back, copied or torn may be taken
-//! twice, so about the titles concerned the oracle no longer knows; that all devices agree on them with
-//! the server is demanded still, and everything else about every other title.
+//! Through damage to a device's storage (wiped, put back, copied, torn) less is promised. What only
+//! the lost storage held is gone. What waited in storage that was put back, copied or torn may be
+//! taken twice, so about the titles concerned the oracle no longer knows; that all devices agree on
+//! them with the server is demanded still, and everything else about every other title.
 
 use crate::ledger::{ActionId, Known, Ledger, OpId};
 use crate::stamps::Clocks;
@@ -72,7 +72,8 @@ pub struct Action {
     pub known: Known,
     /// The latest stamp of the same title that the device showed.
     pub floor: u64,
-    /// The device's wall clock must not have been set from this true time on for the stamp to be right.
+    /// The device's wall clock must not have been set from this true time on for the stamp to be
+    /// right.
     pub clock_since_ms: u64,
     /// The storage it was in was put back, copied or torn while it waited.
     pub weak: bool,
@@ -271,8 +272,8 @@ impl Oracle {
         }
     }
 
-    /// The server joined what a device had heard of and is at this version now: the next one, or the
-    /// same when nothing of it was to be seen any more.
+    /// The server joined what a device had heard of and is at this version now: the next one, or
+    /// the same when nothing of it was to be seen any more.
     pub fn join(&mut self, known: &Known, version: u64) {
         self.life_mut().version = version;
         for op in self.missing(known) {
@@ -310,7 +311,11 @@ impl Oracle {
                 }
             }
         };
-        list.push(op);
+        // The latest last: who asks for it need not look at all.
+        let ops = &self.ops;
+        let order = |&op: &OpId| (ops[op as usize].stamp, ops[op as usize].replica);
+        let place = list.partition_point(|other| order(other) < (stamp, replica));
+        list.insert(place, op);
         op
     }
 

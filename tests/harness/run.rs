@@ -82,8 +82,8 @@ impl Setup {
         self.live(false).failure.is_some()
     }
 
-    /// Leaves out of a failing run what it fails without, first kinds of faults, then steps, for this
-    /// long at most.
+    /// Leaves out of a failing run what it fails without, first kinds of faults, then steps, for
+    /// this long at most.
     pub fn shrink(&self, at_most: Duration) -> Self {
         let until = Instant::now() + at_most;
         let mut least = self.clone();

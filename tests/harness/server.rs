@@ -1,11 +1,11 @@
 //! The server: the real room on a virtual database.
 
 use crate::oracle::Life;
+use omega_sync_core::id::EpochId;
 use omega_sync_core::id::HouseholdId;
 use omega_sync_core::session::server::{
     Commit, Room, RoomOutput, SNAPSHOT_EVERY, Stored,
 };
-use omega_sync_core::id::EpochId;
 use std::collections::VecDeque;
 
 /// A copy of the database, and what was in it.
@@ -130,4 +130,3 @@ impl Server {
         self.queue.extend(whole.map(Effect::Persist).into_iter().chain(effects));
     }
 }
-

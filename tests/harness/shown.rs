@@ -139,9 +139,8 @@ impl Oracle {
                 (action.what, action.profile, action.title) == (what, profile, title)
             })
         };
-        let own = about(What::Add).any(|add| {
-            about(What::Remove).all(|r| !self.actions[r as usize].own.contains(&add))
-        });
+        let own = about(What::Add)
+            .any(|add| about(What::Remove).all(|r| !self.actions[r as usize].own.contains(&add)));
         if own {
             return true;
         }
@@ -149,15 +148,11 @@ impl Oracle {
             return false;
         };
         let there = |op: &&u32| self.counts(known, **op);
-        let removes: Vec<ActionId> = said
-            .removes()
-            .iter()
-            .filter(there)
-            .map(|&op| self.ops[op as usize].action)
-            .chain(about(What::Remove))
-            .collect();
         said.adds().iter().rev().filter(there).any(|&add| {
-            removes.iter().rev().all(|&remove| !self.had_seen(remove, add))
+            let removed = |remove: ActionId| self.had_seen(remove, add);
+            let by_others = said.removes().iter().rev().filter(there);
+            !by_others.map(|&op| self.ops[op as usize].action).any(removed)
+                && !about(What::Remove).any(removed)
         })
     }
 
@@ -170,7 +165,7 @@ impl Oracle {
         title: u32,
     ) -> Option<(u64, ActionId)> {
         let said = self.titles.get(&(profile, title)).map_or(&[][..], |said| said.plays());
-        let said = said.iter().filter(|&&op| self.counts(known, op)).map(|&op| {
+        let said = said.iter().rev().find(|&&op| self.counts(known, op)).map(|&op| {
             let op = &self.ops[op as usize];
             (op.stamp, op.replica, op.action)
         });
@@ -180,7 +175,7 @@ impl Oracle {
             list && (action.profile, action.title) == (profile, title)
         });
         let waiting = waiting.map(|entry| (entry.stamp, replica, entry.action));
-        said.chain(waiting).max().map(|(stamp, _, action)| (stamp, action))
+        said.into_iter().chain(waiting).max().map(|(stamp, _, action)| (stamp, action))
     }
 
     /// The progress that is shown of a title.
@@ -198,10 +193,9 @@ impl Oracle {
     /// The name of a profile by what was heard of; "" for none.
     fn name_of(&self, known: &Known, profile: u64) -> String {
         let shelf = self.shelves.get(&profile);
-        let names = shelf.map_or(&[][..], |shelf| shelf.names()).iter();
-        let names = names.filter(|&&op| self.counts(known, op)).map(|&op| &self.ops[op as usize]);
-        let last = names.max_by_key(|op| (op.stamp, op.replica));
-        last.map_or(String::new(), |op| format!("p{}", op.action))
+        let names = shelf.map_or(&[][..], |shelf| shelf.names());
+        let last = names.iter().rev().find(|&&op| self.counts(known, op));
+        last.map_or(String::new(), |&op| format!("p{}", self.ops[op as usize].action))
     }
 
     /// Compares a whole screen with what it must show, in any order; says what is wrong.

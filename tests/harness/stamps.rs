@@ -29,9 +29,9 @@ pub struct Clocks {
 impl Oracle {
     /// Checks the stamp of an operation that the server took just now.
     ///
-    /// # Panics
-    /// When it is not after what its viewer had seen, is far ahead of now, or does not tell when the
-    /// action was done although the device's clock, however wrong, was not set meanwhile.
+    /// # Panics When it is not after what its viewer had seen, is far ahead of now, or does not
+    /// tell when the action was done although the device's clock, however wrong, was not set
+    /// meanwhile.
     pub fn check_stamp(&mut self, op: OpId, now_ms: u64) {
         let stamp = self.ops[op as usize].stamp;
         let stamp_ms = stamp >> 16;

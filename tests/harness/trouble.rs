@@ -29,14 +29,12 @@ impl World {
         if let Some(fault) = struck {
             self.strike(fault, index);
         }
-        if self.devices[index].client.is_none() {
-            if self.dice.hits(BOOT_RATE) {
-                self.boot(index);
-            }
-        } else if self.devices[index].offline && self.dice.hits(HEAL_RATE) {
-            if self.devices[index].is_awake(self.time_ms) {
-                self.set_online(index, true);
-            }
+        let device = &self.devices[index];
+        let (off, awake) = (device.client.is_none(), device.is_awake(self.time_ms));
+        if off && self.dice.hits(BOOT_RATE) {
+            self.boot(index);
+        } else if awake && self.devices[index].offline && self.dice.hits(HEAL_RATE) {
+            self.set_online(index, true);
         }
         if self.rates.rate(Fault::Restore) > 0 && self.dice.hits(COPY_RATE) {
             self.back_up();

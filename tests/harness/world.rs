@@ -1,7 +1,9 @@
-//! One household: its TVs, its server, what lies between them, and the order in which things happen.
+//! One household: its TVs, its server, what lies between them, and the order in which things
+//! happen.
 //!
-//! In each step one thing happens, chosen by the step's dice among all that could: an output is carried
-//! out, a frame arrives, a viewer presses a key, something breaks. After each the checks look at it.
+//! In each step one thing happens, chosen by the step's dice among all that could: an output is
+//! carried out, a frame arrives, a viewer presses a key, something breaks. After each the checks
+//! look at it.
 
 use crate::device::Device;
 use crate::dice::{Dice, Fingerprint};
@@ -23,9 +25,9 @@ const ACT_RATE: u16 = 1_200;
 const PAUSE_RATE: u16 = 60;
 
 /// Of so many seeds one looks at each screen after each call.
-const LOOK_ALWAYS: u64 = 32;
+const LOOK_ALWAYS: u64 = 64;
 /// The others look after so many calls.
-const LOOK_EVERY: u32 = 50;
+const LOOK_EVERY: u32 = 80;
 
 /// How much happened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -184,8 +186,8 @@ impl World {
         }
     }
 
-    /// What can happen now, one of it. Each has its own lot, so that one more or less changes nothing
-    /// between the others.
+    /// What can happen now, one of it. Each has its own lot, so that one more or less changes
+    /// nothing between the others.
     fn choose(&mut self) -> Option<Next> {
         let base = self.dice.bits();
         let mut chosen = None;

@@ -1,8 +1,8 @@
 //! `npm run sim -- [--seeds N] [--seed S]`: whole households in a virtual world.
 //!
-//! Without `--seed` it runs the seeds 0 to N-1, with it N seeds from S on (1 when N is not given). The
-//! last line is a summary in JSON. A failing seed is printed with the least story that still fails;
-//! `--seed S` runs that one again, to the byte.
+//! Without `--seed` it runs the seeds 0 to N-1, with it N seeds from S on (1 when N is not given).
+//! The last line is a summary in JSON. A failing seed is printed with the least story that still
+//! fails; `--seed S` runs that one again, to the byte.
 
 use omega_sync_tests::dice::Fingerprint;
 use omega_sync_tests::faults::{Counts, Fault};
