@@ -377,8 +377,8 @@ impl Shelf {
         for entry in &mut self.new {
             let title = entry.content.take();
             let before = last.as_ref().map(|last| Title::of(last.as_str()));
-            let read =
-                fields.title(Title::of(title.as_ref().map_or("", |t| t.as_str())), before, usual);
+            let title_text = title.as_ref().map_or("", |t| t.as_str());
+            let read = fields.title(Title::of(title_text), before, usual.as_deref());
             last = title.or(read);
             entry.content.clone_from(&last);
             entry.code(fields, None);
@@ -389,14 +389,16 @@ impl Shelf {
         self.code_known(fields, profile);
     }
 
-    /// The prefix that most titles of the receiver have. He may have some of the new titles, so the
-    /// sender tells by the others only when these cannot outvote them.
-    fn usual_prefix<'a>(&self, profile: Option<&'a Profile>) -> Option<&'a str> {
+    /// The prefix that most titles of the receiver have, also those that are gone by now. He may have
+    /// some of the new titles, so the sender tells by the others only when these cannot outvote them.
+    fn usual_prefix(&self, profile: Option<&Profile>) -> Option<String> {
         let new: BTreeSet<&ContentId> =
             self.new.iter().filter_map(|e| e.content.as_ref()).collect();
-        let titles = profile.into_iter().flat_map(Profile::titles);
-        let (prefix, margin) = usual_prefix(titles.filter(|content| !new.contains(content)));
-        prefix.filter(|_| margin > new.len())
+        let titles = profile.into_iter().flat_map(Profile::titles).chain(self.known.keys());
+        let titles: BTreeSet<&ContentId> =
+            titles.filter(|content| !new.contains(content)).collect();
+        let (prefix, margin) = usual_prefix(titles.into_iter());
+        prefix.filter(|_| margin > new.len()).map(String::from)
     }
 
     /// The titles that sender and receiver have, and which of them were touched.
