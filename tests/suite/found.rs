@@ -5,9 +5,9 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{Reader, Writer};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
-use omega_sync_core::id::{EpochId, ProfileId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session};
-use omega_sync_core::replica::Now;
+use omega_sync_core::id::{EpochId, ProfileId, Random, ReplicaId};
+use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session, Welcome};
+use omega_sync_core::replica::{Now, Replica};
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::VecDeque;
@@ -336,4 +336,25 @@ fn a_slow_answer_does_not_move_a_right_clock() {
     assert!((-DAY_MS - 900..=-DAY_MS).contains(&day), "{day}");
     let behind = measured_offset_ms(-DAY_MS, 900);
     assert!((DAY_MS - 900..=DAY_MS).contains(&behind), "{behind}");
+}
+
+/// A server that lets the version leap as far as it goes.
+#[test]
+fn a_version_stops_at_its_highest() {
+    let mut fresh = Replica::new(None, &mut Random::new([1; 16]));
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let welcome = Welcome {
+        session: 1,
+        household: Some(household()),
+        epoch: Some(EpochId(1)),
+        server_time: UnixMillis(TODAY_MS),
+        taken: None,
+        voids: Vec::new(),
+    };
+    assert!(fresh.welcome(now, 0, &welcome).is_ok());
+    fresh.snapshot(1, Household::default());
+    let mut nothing = Writer::new();
+    nothing.bytes(&[]);
+    assert!(fresh.difference(u64::MAX, nothing.as_slice()).is_ok());
+    assert_eq!(fresh.cursor(), Some(u64::MAX));
 }
