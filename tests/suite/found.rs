@@ -2,7 +2,7 @@
 
 use crate::home::{DAY_MS, Home, TODAY_MS, Tv, add, household, play, title};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::codec::{Reader, Writer};
+use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
 use omega_sync_core::id::{EpochId, ProfileId, Random, ReplicaId};
@@ -357,4 +357,27 @@ fn a_version_stops_at_its_highest() {
     nothing.bytes(&[]);
     assert!(fresh.difference(u64::MAX, nothing.as_slice()).is_ok());
     assert_eq!(fresh.cursor(), Some(u64::MAX));
+}
+
+/// An image whose operations wait in another order than they were made in.
+#[test]
+fn waiting_operations_are_stored_in_their_order() {
+    let mut random = Random::new([1; 16]);
+    let mut replica = Replica::new(None, &mut random);
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let mut records = vec![replica.image()];
+    for name in ["tmdb:1", "tmdb:2"] {
+        let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)));
+        let (record, _) = done.expect("it exists").expect("it is new");
+        records.push(record.encode());
+    }
+    let load = |records: &[Vec<u8>]| {
+        let mut random = Random::new([2; 16]);
+        Replica::load(records, None, &mut random).expect("our version").damage
+    };
+    assert_eq!(load(&records), None);
+    records.swap(1, 2);
+    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+    records[1] = records[2].clone();
+    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
 }

@@ -150,7 +150,7 @@ impl Replica {
             TAG_OPERATION => {
                 let pending = Pending::decode(&mut reader)?;
                 self.clock.observe(pending.operation.timestamp);
-                self.outbox.push(self.id, pending);
+                wait(&mut self.outbox, self.id, pending)?;
             }
             TAG_SESSION => self.session_number = reader.varint()?,
             TAG_SENT => self.outbox.mark_sent(Timestamp(reader.varint()?)),
@@ -210,6 +210,9 @@ impl Replica {
             id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
         };
         let flags = reader.u8()?;
+        if flags > 7 {
+            return Err(DecodeError::Invalid("image flags"));
+        }
         let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
             Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
@@ -223,7 +226,7 @@ impl Replica {
         let mut outbox = Outbox::default();
         outbox.mark_sent(Timestamp(reader.varint()?));
         for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
-            outbox.push(id, Pending::decode(reader)?);
+            wait(&mut outbox, id, Pending::decode(reader)?)?;
         }
         let mut rejected = Vec::new();
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
@@ -247,6 +250,15 @@ impl Replica {
             rejected,
         })
     }
+}
+
+/// Puts an operation into the outbox; they were made in the order of their stamps.
+fn wait(outbox: &mut Outbox, author: ReplicaId, pending: Pending) -> Result<(), DecodeError> {
+    if pending.operation.timestamp <= outbox.last() {
+        return Err(DecodeError::Invalid("order of operations"));
+    }
+    outbox.push(author, pending);
+    Ok(())
 }
 
 fn write_taken(writer: &mut Writer, taken: Taken) {
