@@ -18,7 +18,7 @@ pub(crate) mod snapshot;
 pub use device::{
     Capabilities, DEVICE_TEXT_BYTES_MAX, DEVICES_MAX, DeviceRecord, DeviceType, Resolution,
 };
-pub use difference::DIFFERENCE_BYTES_MAX;
+pub use difference::{DIFFERENCE_BYTES_MAX, DIFFERENCE_TITLES_MAX};
 pub use history::{GONE_MAX, History, Key, Touch, Touched};
 pub use snapshot::STATE_VERSION;
 

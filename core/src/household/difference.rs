@@ -9,7 +9,7 @@
 //! common: all that is there and is not listed as new.
 
 use super::field::{Fields, Title, usual_prefix};
-use super::history::{Key, Touch, Touched};
+use super::history::{GONE_MAX, Key, Touch, Touched};
 use super::{
     Changed, DEVICES_MAX, DeviceRecord, ENTRIES_MAX, Household, PROFILE_NAME_BYTES_MAX,
     PROFILES_EVER_MAX, PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
@@ -24,6 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest difference in bytes; a whole state at all its limits is shorter.
 pub const DIFFERENCE_BYTES_MAX: usize = 512 * 1024;
+/// Titles in one difference: those of a whole state, and those that are gone. A device that would be told
+/// of more gets a snapshot.
+pub const DIFFERENCE_TITLES_MAX: usize = ENTRIES_MAX + GONE_MAX;
 /// Bits of the check that both sides mean the same titles.
 const CHECK_BITS: u32 = 8;
 
@@ -370,7 +373,7 @@ impl Shelf {
     }
 
     fn code(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
-        let count = fields.count(self.new.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        let count = fields.count_titles(self.new.len());
         let usual = if count > 0 { self.usual_prefix(profile) } else { None };
         self.new.resize_with(count, Entry::default);
         let mut last: Option<ContentId> = None;
@@ -403,7 +406,7 @@ impl Shelf {
 
     /// The titles that sender and receiver have, and which of them were touched.
     fn code_known(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
-        let mut left = fields.count(self.known.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        let mut left = fields.count_titles(self.known.len());
         if left == 0 {
             return;
         }

@@ -12,7 +12,9 @@ pub use stored::{Commit, Snapshot, Stored};
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{Change, History, Household, Operation, REPLICAS_MAX, VoidReason};
+use crate::household::{
+    Change, DIFFERENCE_TITLES_MAX, History, Household, Operation, REPLICAS_MAX, VoidReason,
+};
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
@@ -216,10 +218,12 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        match known.filter(|&known| known >= self.history.floor()) {
+        let known = known.filter(|&known| known >= self.history.floor());
+        let touched = known.map(|known| (self.version - known, self.history.since(known)));
+        match touched.filter(|(_, touched)| touched.len() <= DIFFERENCE_TITLES_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),
-            Some(known) => ServerFrame::difference(number, self.version - known, |writer| {
-                self.household.encode_difference(writer, &self.history.since(known));
+            Some((versions, touched)) => ServerFrame::difference(number, versions, |writer| {
+                self.household.encode_difference(writer, &touched);
             }),
         }
     }
