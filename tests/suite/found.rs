@@ -2,7 +2,7 @@
 
 use crate::home::{DAY_MS, Home, TODAY_MS, Tv, add, household, play, title};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::codec::{DecodeError, Reader, Writer};
+use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
 use omega_sync_core::id::{EpochId, ProfileId, Random, ReplicaId};
@@ -380,4 +380,37 @@ fn waiting_operations_are_stored_in_their_order() {
     assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
     records[1] = records[2].clone();
     assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+}
+
+/// An image whose clock is behind the operations that wait.
+#[test]
+fn a_loaded_clock_is_above_what_waits() {
+    let mut made = Replica::new(None, &mut Random::new([1; 16]));
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let add = |name| Intent::Add(ProfileId::DEFAULT, title(name));
+    let done = made.operate(now, add("tmdb:1")).expect("it exists");
+    let operation = done.expect("it is new").0.encode();
+    let mut image = Writer::new();
+    // Version and tag; replica; no household, no flags; nothing acknowledged; no session, no clock, no
+    // offset, nothing sent; one operation waits, without its version, tag and checksum.
+    image.raw(&[1, 1]);
+    image.fixed64(7);
+    image.raw(&[0; 7 + 4]);
+    image.varint(1);
+    image.raw(&operation[2..operation.len() - 4]);
+    image.varint(0);
+    Household::default().encode(&mut image);
+    image.fixed32(checksum(image.as_slice()));
+    let mut random = Random::new([2; 16]);
+    let loaded = Replica::load(&[image.finish()], None, &mut random).expect("our version");
+    assert_eq!(loaded.damage, None);
+    let mut replica = loaded.replica;
+    let before = Now { unix: UnixMillis(TODAY_MS - DAY_MS as u64), steady_ms: 0 };
+    assert!(replica.operate(before, add("tmdb:2")).is_ok());
+    let stamps: Vec<u64> = replica.outbox().iter().map(|p| p.operation.timestamp.0).collect();
+    assert!(stamps.len() == 2 && replica.outbox().get(Timestamp(stamps[1])).is_some());
+    assert!(replica.is_listed(ProfileId::DEFAULT, &title("tmdb:2")));
+    let again = Replica::load(&[replica.image()], None, &mut random).expect("our version");
+    assert_eq!(again.replica.outbox().last(), Timestamp(stamps[1]));
+    assert!(made.outbox().last() < Timestamp(stamps[1]), "made later");
 }

@@ -221,13 +221,14 @@ impl Replica {
         };
         let acked = read_taken(reader)?;
         let session_number = reader.varint()?;
-        let clock = Clock::after(Timestamp(reader.varint()?));
+        let mut clock = Clock::after(Timestamp(reader.varint()?));
         let offset_ms = reader.signed()?;
         let mut outbox = Outbox::default();
         outbox.mark_sent(Timestamp(reader.varint()?));
         for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
             wait(&mut outbox, id, Pending::decode(reader)?)?;
         }
+        clock.observe(outbox.last());
         let mut rejected = Vec::new();
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
             let operation = Operation::decode(reader)?;
