@@ -8,7 +8,7 @@ use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{History, Household, Touched};
 
 /// Deltas of one history.
-const EVENTS_MAX: usize = 60;
+const EVENTS_MAX: usize = 30;
 
 pub fn bytes(state: &Household) -> Vec<u8> {
     let mut writer = Writer::new();

@@ -44,8 +44,8 @@ pub fn records(data: &[u8]) {
         let state = device.client.replica().confirmed().clone();
         device.operate(intent(&mut script, &state));
         device.connect();
-        device.comes_back();
     }
+    device.comes_back();
     let replica = device.client.replica();
     for (profile, _) in replica.profiles() {
         assert!(replica.has_profile(profile));

@@ -35,20 +35,20 @@ const fn of_parts(name: &'static str, run: fn(&[u8]), executions: u64) -> Target
 }
 
 pub const TARGETS: [Target; 14] = [
-    target("client_frame", frames::client_frame, 4_000),
-    target("server_frame", frames::server_frame, 4_000),
-    of_parts("client_deltas", deltas::client_deltas, 4_000),
-    of_parts("server_updates", deltas::server_updates, 4_000),
-    target("state", household::state, 3_000),
-    of_parts("difference", household::difference, 3_000),
-    target("history", household::history, 3_000),
-    of_parts("records", storage::records, 2_000),
-    of_parts("room", storage::room, 1_000),
-    of_parts("titles", texts::titles, 2_000),
-    target("range_coder", texts::range_coder, 2_000),
-    target("merge", household::merge, 300),
-    of_parts("client_session", sessions::client_session, 1_000),
-    of_parts("room_session", sessions::room_session, 600),
+    target("client_frame", frames::client_frame, 3_000),
+    target("server_frame", frames::server_frame, 3_000),
+    of_parts("client_deltas", deltas::client_deltas, 1_500),
+    of_parts("server_updates", deltas::server_updates, 1_000),
+    target("state", household::state, 1_500),
+    of_parts("difference", household::difference, 1_000),
+    target("history", household::history, 2_000),
+    of_parts("records", storage::records, 800),
+    of_parts("room", storage::room, 400),
+    of_parts("titles", texts::titles, 600),
+    target("range_coder", texts::range_coder, 1_500),
+    target("merge", household::merge, 60),
+    of_parts("client_session", sessions::client_session, 500),
+    of_parts("room_session", sessions::room_session, 200),
 ];
 
 /// The target of that name.
