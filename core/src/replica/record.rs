@@ -158,7 +158,7 @@ impl Replica {
                 let pending = Pending::decode(&mut reader)?;
                 let stamp = pending.operation.timestamp;
                 self.clock.observe(stamp);
-                self.outbox.push(self.id, pending);
+                wait(&mut self.outbox, self.id, pending)?;
                 if tag == TAG_LEAVING {
                     self.outbox.mark_sent(stamp);
                 }
@@ -221,6 +221,9 @@ impl Replica {
             id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
         };
         let flags = reader.u8()?;
+        if flags > 7 {
+            return Err(DecodeError::Invalid("image flags"));
+        }
         let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
             Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
@@ -229,13 +232,14 @@ impl Replica {
         };
         let acked = read_taken(reader)?;
         let session_number = reader.varint()?;
-        let clock = Clock::after(Timestamp(reader.varint()?));
+        let mut clock = Clock::after(Timestamp(reader.varint()?));
         let offset_ms = reader.signed()?;
         let mut outbox = Outbox::default();
         outbox.mark_sent(Timestamp(reader.varint()?));
         for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
-            outbox.push(id, Pending::decode(reader)?);
+            wait(&mut outbox, id, Pending::decode(reader)?)?;
         }
+        clock.observe(outbox.last());
         let mut rejected = Vec::new();
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
             let operation = Operation::decode(reader)?;
@@ -258,6 +262,15 @@ impl Replica {
             rejected,
         })
     }
+}
+
+/// Puts an operation into the outbox; they were made in the order of their stamps.
+fn wait(outbox: &mut Outbox, author: ReplicaId, pending: Pending) -> Result<(), DecodeError> {
+    if pending.operation.timestamp <= outbox.last() {
+        return Err(DecodeError::Invalid("order of operations"));
+    }
+    outbox.push(author, pending);
+    Ok(())
 }
 
 fn write_taken(writer: &mut Writer, taken: Taken) {
