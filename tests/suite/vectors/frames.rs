@@ -282,7 +282,10 @@ fn client_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
 }
 
 fn voids_of(voids: &[(Timestamp, VoidReason)]) -> Value {
-    let void = |(at, reason): &(Timestamp, VoidReason)| json!({"stamp": stamp(*at), "reason": reason.code()});
+    let void = |(at, reason): &(Timestamp, VoidReason)| {
+        let reason = reason.code();
+        json!({"stamp": stamp(*at), "reason": reason})
+    };
     voids.iter().map(void).collect()
 }
 
@@ -305,7 +308,8 @@ fn server_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
         ServerFrame::Snapshot(_, version, state) => {
             let body = state_bytes(&state);
             assert!(bytes.ends_with(&body));
-            json!({"tag": "snapshot", "number": head, "version": number(version), "body": hex(&body)})
+            let version = number(version);
+            json!({"tag": "snapshot", "number": head, "version": version, "body": hex(&body)})
         }
         ServerFrame::Difference(_, versions, body) => json!({
             "tag": "difference", "number": head, "versions": number(versions), "body": hex(body.0),
@@ -319,7 +323,8 @@ fn server_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
                 return Ok(json!({"tag": "ack", "number": head}));
             }
             let advances = u8::from(ack.advances);
-            json!({"tag": "report", "number": head, "advances": advances, "voids": voids_of(&ack.voids)})
+            let voids = voids_of(&ack.voids);
+            json!({"tag": "report", "number": head, "advances": advances, "voids": voids})
         }
         ServerFrame::Offered => json!({"tag": "offered"}),
         ServerFrame::Pong => json!({"tag": "pong"}),

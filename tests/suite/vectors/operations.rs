@@ -66,7 +66,8 @@ impl Sent {
             });
             json!({"profile": id(profile.0), "content": content, "dots": dots.collect::<Value>()})
         });
-        json!({"body": hex(body), "live": live.collect::<Value>(), "delta": stated(&self.delta, up)})
+        let (live, delta): (Value, Value) = (live.collect(), stated(&self.delta, up));
+        json!({"body": hex(body), "live": live, "delta": delta})
     }
 }
 

@@ -21,12 +21,14 @@ mod shown;
 
 pub use shown::shown;
 
-pub const ABOUT: &str = "What a device stores: records, the image first, and the replica that comes \
-    out. shown is what the engine's class answers: watchlist and progress of each profile as flat \
-    lists. A damaged log counts up to the record before (kept); what comes after has an error. A \
+pub const ABOUT: &str = "\
+    What a device stores: records, the image first, and the replica that comes out. shown is \
+    what the engine's class answers: watchlist and progress of each profile as flat lists. A \
+    damaged log counts up to the record before (kept); what comes after has an error. A \
     newer version is an error of all, and nothing may be changed.";
-pub const STORED_ABOUT: &str = "As records.json, written by one version of the records: every later \
-    version must load it. Never changed once that version was released.";
+pub const STORED_ABOUT: &str = "\
+    As records.json, written by one version of the records: every later version must load \
+    it. Never changed once that version was released.";
 
 /// Seed of the ids that a replica takes: the same in every run.
 const SEED: [u8; 16] = *b"vectors in order";

@@ -1,4 +1,4 @@
-//! Sessions call by call: the real client on one side, the real room and a second device on the other.
+//! Sessions call by call: the real client on one side, the real room and another device beyond it.
 
 use super::meaning::{hex, unhex, with};
 use super::records::shown;
@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 mod evening;
 
-pub const ABOUT: &str = "Calls on the engine's class (Replica of omega-sync/engine) after load with \
-    seed, records and household, each with both clocks (now: Unix and steady milliseconds) and what \
-    it must answer, named as readOutputs does; bytes are hex digits. shown is what the class answers \
-    at the end.";
+pub const ABOUT: &str = "\
+    Calls on the engine's class (Replica of omega-sync/engine) after load with seed, records \
+    and household, each with both clocks (now: Unix and steady milliseconds) and what it \
+    must answer, named as readOutputs does; bytes are hex digits. shown is what the class \
+    answers at the end.";
 
 pub fn vectors() -> Vec<Value> {
     evening::vectors()

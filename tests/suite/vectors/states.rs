@@ -342,7 +342,10 @@ fn bad() -> Vec<Value> {
         ("a dot that was not seen", Hand::new().name(b"x", Some(1)).state(), "invalid"),
         ("a name that is not UTF-8", Hand::new().name(&[0xff], None).state(), "invalid"),
     ];
-    let bad = |(name, bytes, error): (&str, Vec<u8>, &str)| json!({"name": name, "bytes": hex(&bytes), "error": error});
+    let bad = |(name, bytes, error): (&str, Vec<u8>, &str)| {
+        let bytes = hex(&bytes);
+        json!({"name": name, "bytes": bytes, "error": error})
+    };
     let mut vectors: Vec<Value> = cases.into_iter().map(bad).collect();
     // The same by hand, but right: what the bad ones differ in is what is refused.
     let right = Hand::new().name(b"x", None).state();

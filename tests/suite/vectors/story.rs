@@ -1,4 +1,4 @@
-//! A household with a past, told operation by operation: what states and differences are taken from.
+//! A household with a past, told operation by operation: states and differences are taken from it.
 
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};

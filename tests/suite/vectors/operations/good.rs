@@ -166,7 +166,11 @@ fn observed_up() -> Value {
     let first = operation(at(1_000, 0), HOME, add("tmdb:1", &[]));
     let again = operation(at(2_000, 0), HOME, add("tmdb:1", &[old, mine]));
     let later = operation(at(3_000, 0), HOME, remove("tmdb:1", &[new, dot(TV, at(2_000, 0))]));
-    let far = operation(at(4_000, 0), HOME, remove("tmdb:2", &[dot(TABLET, at(0, 0)), old]));
+    let far = operation(
+        at(4_000, 0),
+        HOME,
+        remove("tmdb:2", &[old, dot(TABLET, at(0, 0)), dot(TABLET, at(0, 1))]),
+    );
     let near = operation(at(5_000, 0), HOME, add("tmdb:2", &[]));
     let both = operation(at(6_000, 0), HOME, remove("tmdb:2", &[dot(TV, at(5_000, 0))]));
     let kids = operation(at(7_000, 0), KIDS, add("tmdb:1", &[]));
@@ -236,7 +240,7 @@ fn observed_down() -> Value {
     let again = operation(at(3_000, 0), HOME, add("tmdb:2", &[]));
     let own = operation(at(4_000, 0), HOME, remove("tmdb:2", &[dot(TABLET, at(3_000, 0))]));
     let none = operation(at(5_000, 0), KIDS, add("tmdb:1", &[]));
-    let dead = operation(at(6_000, 0), HOME, remove("tmdb:3", &[dot(TV, at(5_000, 0)), one]));
+    let dead = operation(at(6_000, 0), HOME, remove("tmdb:3", &[one, dot(TV, at(5_000, 0))]));
     let sent = vec![
         Sent::new(PHONE, vec![first]).whole(at(1_000, 0), 0).live(
             HOME,
