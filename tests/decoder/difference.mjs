@@ -19,15 +19,22 @@ import {
   compareTexts,
   DEFAULT_PROFILE,
   DEVICE_TYPE_COUNT,
+  DEVICES_MAX,
+  ENTRIES_MAX,
   emptyState,
   entryOf,
   FINISHED,
   joinTitle,
   latestMs,
   NUMBER_MAX,
+  needCapabilities,
   needStampMs,
   needWithinLimits,
+  OBSERVED_MAX,
   PLAY_STATE_COUNT,
+  PROFILES_EVER_MAX,
+  PROFILES_MAX,
+  REPLICAS_MAX,
   splitTitle,
   tidyEntry,
 } from "./state.mjs";
@@ -137,14 +144,18 @@ class DifferenceReader {
     return this.#range.bit(this.#models[name]);
   }
 
-  #count() {
-    return this.#bit("countSome") === 0 ? 0 : this.#range.small() + 1;
+  /** @param {number} max */
+  #count(max) {
+    const count = this.#bit("countSome") === 0 ? 0 : this.#range.small() + 1;
+    need(count <= max, `a list of ${count}`, "limit");
+    return count;
   }
 
-  #ids() {
+  /** @param {number} max */
+  #ids(max) {
     /** @type {bigint[]} */
     const ids = [];
-    for (let left = this.#count(); left > 0; left -= 1) {
+    for (let left = this.#count(max); left > 0; left -= 1) {
       const id = this.#range.direct64();
       need(ids.length === 0 || id > /** @type {bigint} */ (ids.at(-1)), "unsorted ids");
       ids.push(id);
@@ -166,7 +177,7 @@ class DifferenceReader {
 
   #replicas() {
     const { seen } = this.#state;
-    const fresh = this.#ids();
+    const fresh = this.#ids(REPLICAS_MAX);
     const known = [...seen.keys()].filter((id) => !fresh.includes(id)).sort(compareIds);
     const raised = known.filter(() => this.#bit("raised") === 1);
     this.#touched = [...fresh, ...raised].sort(compareIds);
@@ -222,8 +233,8 @@ class DifferenceReader {
 
   #profiles() {
     const { profiles, deleted } = this.#state;
-    const gone = this.#ids();
-    const fresh = this.#ids();
+    const gone = this.#ids(PROFILES_EVER_MAX);
+    const fresh = this.#ids(PROFILES_MAX);
     for (const id of [...gone, ...fresh]) {
       need(id !== DEFAULT_PROFILE, "the default profile is always there");
     }
@@ -250,13 +261,13 @@ class DifferenceReader {
     const both = new Set(profile.titles.keys());
     /** @type {ReturnType<typeof splitTitle> | undefined} */
     let before;
-    for (let left = this.#count(); left > 0; left -= 1) {
+    for (let left = this.#count(ENTRIES_MAX); left > 0; left -= 1) {
       before = this.#title(before, usual);
       const content = joinTitle(before.prefix, before.number);
       both.delete(content);
       this.#entry(profile, content, false);
     }
-    let left = this.#count();
+    let left = this.#count(ENTRIES_MAX);
     if (left === 0) return;
     const titles = [...both].sort(compareTexts);
     const check = this.#range.direct(8);
@@ -310,6 +321,7 @@ class DifferenceReader {
 
   #adds() {
     const count = this.#bit("severalAdds") === 0 ? 1 : this.#range.small() + 2;
+    need(count <= OBSERVED_MAX, `${count} adds of a title`, "limit");
     /** @type {Dot[]} */
     const dots = [];
     for (let left = count; left > 0; left -= 1) {
@@ -351,7 +363,7 @@ class DifferenceReader {
     const { devices } = this.#state;
     /** @type {string[]} */
     const fresh = [];
-    for (let left = this.#count(); left > 0; left -= 1) {
+    for (let left = this.#count(DEVICES_MAX); left > 0; left -= 1) {
       const id = checkedId(this.#text());
       const last = fresh.at(-1);
       need(last === undefined || compareTexts(last, id) < 0, "unsorted devices");
@@ -382,6 +394,7 @@ class DifferenceReader {
       (/** @type {number} */ all, bit, at) => all + bit * 2 ** at,
       0,
     );
+    needCapabilities(capabilities);
     return { type, capabilities, name: this.#text(), platform: this.#text() };
   }
 
@@ -419,7 +432,7 @@ export function readDifference(reader, before) {
   const bytes = reader.raw(length);
   const after = structuredClone(before);
   if (length === 0) return after;
-  need(bytes.at(-1) !== 0, "a zero at the end of the range coding");
+  need(bytes.at(-1) !== 0, "a zero at the end of the range coding", "trailing");
   new DifferenceReader(bytes, after).apply();
   return after;
 }

@@ -1,5 +1,15 @@
 // Frames of docs/protocol.md: the tag, the number beside it, and what the fields of a body say.
-import { checkedId, need, Reader, TENANT_ID_BYTES_MAX } from "./numbers.mjs";
+import { decodeState } from "./difference.mjs";
+import {
+  checkedId,
+  idToJson,
+  need,
+  numberToJson,
+  Reader,
+  stampToJson,
+  TENANT_ID_BYTES_MAX,
+  toHex,
+} from "./numbers.mjs";
 
 const PROTOCOL_VERSION = 1;
 const FRAME_BYTES_MAX = 524_288;
@@ -57,7 +67,7 @@ const WELCOME = { household: 1, epoch: 2, taken: 4, voids: 8 };
  * @property {string | undefined} household
  * @property {bigint | undefined} epoch
  * @property {Taken | undefined} taken
- * @property {Refusal[]} voids
+ * @property {Refusal[] | undefined} voids
  */
 
 /** @param {number} flags @param {{ [name: string]: number }} of */
@@ -95,7 +105,7 @@ function readWelcome(reader) {
   const household = named(WELCOME.household, () => checkedId(reader.text(TENANT_ID_BYTES_MAX)));
   const epoch = named(WELCOME.epoch, () => reader.fixed64());
   const taken = named(WELCOME.taken, () => readTaken(reader));
-  const voids = named(WELCOME.voids, () => readVoids(reader)) ?? [];
+  const voids = named(WELCOME.voids, () => readVoids(reader));
   return { session, time, household, epoch, taken, voids };
 }
 
@@ -131,29 +141,81 @@ export function readReason(reader) {
 function readBody(reader, tag) {
   switch (tag) {
     case "hello":
-      return readHello(reader);
+      return helloToJson(readHello(reader));
     case "welcome":
-      return readWelcome(reader);
+      return welcomeToJson(readWelcome(reader));
     case "snapshot":
-      return { version: reader.varint(), body: reader.rest() };
+      return { version: numberToJson(reader.varint()), ...readStateBody(reader) };
     case "difference":
-      return { versions: reader.varint(), body: reader.rest() };
-    case "delta":
+      return readMove(reader);
     case "offer":
+      return readStateBody(reader);
+    case "delta":
     case "update":
-      return { body: reader.rest() };
+      return { body: toHex(reader.rest()) };
     case "report": {
       const next = reader.u8();
       need(next <= 1, "neither a next version nor none");
-      return { next: next === 1, voids: readVoids(reader) };
+      return { advances: next, voids: readVoids(reader).map(voidToJson) };
     }
     default:
       return {};
   }
 }
 
+/** A state, which can be read without anything else. @param {Reader} reader */
+function readStateBody(reader) {
+  const body = reader.rest();
+  decodeState(body);
+  return { body: toHex(body) };
+}
+
+/** A difference, which only its receiver can read. @param {Reader} reader */
+function readMove(reader) {
+  const versions = reader.varint();
+  if (versions === 0n) reader.end();
+  return { versions: numberToJson(versions), body: toHex(reader.rest()) };
+}
+
+/** @param {Refusal} refusal */
+function voidToJson({ stamp, reason }) {
+  return { stamp: stampToJson(stamp), reason };
+}
+
+/** @param {Hello} hello */
+function helloToJson({ replica, session, version, offer, ...rest }) {
+  return present({
+    ...rest,
+    replica: idToJson(replica),
+    session: numberToJson(session),
+    cursor: version === undefined ? undefined : numberToJson(version),
+    owes_offer: offer || undefined,
+  });
+}
+
+/** @param {Welcome} welcome */
+function welcomeToJson({ time, epoch, taken, voids, ...rest }) {
+  return present({
+    ...rest,
+    server_ms: numberToJson(time),
+    epoch: epoch === undefined ? undefined : idToJson(epoch),
+    taken: taken === undefined ? undefined : takenToJson(taken),
+    voids: voids?.map(voidToJson),
+  });
+}
+
+/** @param {Taken} taken */
+export function takenToJson({ stamp, digest }) {
+  return { stamp: stampToJson(stamp), digest };
+}
+
+/** Without what is not there. @param {object} fields */
+function present(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
 /**
- * One whole frame.
+ * One whole frame, in the shape of the vectors.
  * @param {Uint8Array} bytes @param {"client" | "server"} from
  */
 export function decodeFrame(bytes, from) {
@@ -167,5 +229,6 @@ export function decodeFrame(bytes, from) {
   else need(COUNTED.has(tag) || number === 0, "a number where nothing counts");
   const body = readBody(reader, tag);
   reader.end();
-  return { tag, number, ...body };
+  const counted = COUNTED.has(tag) ? { number } : {};
+  return { tag, ...(FIRST.has(tag) ? { version: number } : counted), ...body };
 }

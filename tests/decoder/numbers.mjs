@@ -8,6 +8,8 @@ export const COUNTER_MAX = (1 << 16) - 1;
 /** A varint has at most so many bytes. */
 const VARINT_BYTES_MAX = 10;
 const U64_MAX = (1n << 64n) - 1n;
+/** Up to here JavaScript numbers are exact. */
+const EXACT_MAX = 2n ** 53n;
 /** Bounds of the page's table of limits. */
 export const CONTENT_ID_BYTES_MAX = 64;
 export const TENANT_ID_BYTES_MAX = 64;
@@ -258,6 +260,6 @@ export function stampFromJson([ms, counter]) {
 
 /** Numbers that JavaScript does not hold exactly are decimal strings. @param {bigint} value */
 export function numberToJson(value) {
-  const small = value <= BigInt(Number.MAX_SAFE_INTEGER) && value >= -(2n ** 53n) + 1n;
-  return small ? Number(value) : String(value);
+  const exact = value <= EXACT_MAX && value >= -EXACT_MAX;
+  return exact ? Number(value) : String(value);
 }

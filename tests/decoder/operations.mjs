@@ -19,6 +19,7 @@ import {
   DEVICE_TYPE_COUNT,
   joinTitle,
   NUMBER_MAX,
+  needCapabilities,
   needStampMs,
   OBSERVED_MAX,
   PLAYING,
@@ -28,7 +29,6 @@ import {
 export const CONTEXT_ENTRIES_MAX = 1_024;
 const DELTA_OPERATIONS_MAX = 500;
 const U32_MAX = 2 ** 32 - 1;
-const U32_BITS = 32;
 
 /** Bits of the head. */
 const OTHER_KIND = 0x80;
@@ -107,7 +107,7 @@ export class Context {
   readReplica(reader) {
     const place = reader.varint();
     if (place > 0n) {
-      need(place <= this.replicas.length, "a replica that was not named yet");
+      need(place <= this.replicas.length, "a replica that was not named yet", "limit");
       return /** @type {bigint} */ (this.replicas[Number(place) - 1]);
     }
     if (this.replicas.length === CONTEXT_ENTRIES_MAX) {
@@ -182,18 +182,20 @@ class DeltaReader {
   delta() {
     /** @type {bigint | undefined} */
     let through;
+    let ended = false;
+    let count = 0;
     while (this.#reader.left > 0) {
+      need(!ended, "an operation after the end");
       const operation = this.operation();
+      need(operation.stamp > 0n, "the stamp of nobody");
       need(through === undefined || operation.stamp > through, "stamps that do not ascend");
       through = operation.stamp;
-      if (operation.kind === "end") {
-        this.#reader.end();
-        break;
-      }
-      this.#operations.push(/** @type {Operation} */ (operation));
-      need(this.#operations.length <= DELTA_OPERATIONS_MAX, "too many operations", "limit");
+      count += 1;
+      need(count <= DELTA_OPERATIONS_MAX, "too many operations", "limit");
+      ended = operation.kind === "end";
+      if (!ended) this.#operations.push(/** @type {Operation} */ (operation));
     }
-    need(through !== undefined, "a delta of nothing", "truncated");
+    need(through !== undefined, "a delta of nothing");
     return { through, operations: this.#operations };
   }
 
@@ -361,8 +363,8 @@ class DeltaReader {
 function predictedPosition({ state, position, duration }, sinceMs) {
   if (state !== PLAYING) return position;
   const seconds = sinceMs + 500n < 0n ? 0 : Number((sinceMs + 500n) / 1000n);
-  const bounded = duration !== 0 && duration >= position;
-  return Math.min(position + seconds, bounded ? duration : U32_MAX);
+  const end = duration === 0 ? U32_MAX : duration;
+  return Math.max(position, Math.min(position + seconds, end));
 }
 
 /** The form that a time is written in. @param {bigint} stamp @param {bigint} last */
@@ -377,7 +379,8 @@ function timeForm(stamp, last) {
 function readRecord(reader) {
   const type = reader.u8();
   need(type < DEVICE_TYPE_COUNT, "an unknown device type");
-  const capabilities = reader.small(2 ** U32_BITS - 1);
+  const capabilities = reader.small(U32_MAX);
+  needCapabilities(capabilities);
   const name = reader.text(DEVICE_TEXT_BYTES_MAX);
   const platform = reader.text(DEVICE_TEXT_BYTES_MAX);
   return { type, capabilities, name, platform, app_version: reader.text(DEVICE_TEXT_BYTES_MAX) };

@@ -1,9 +1,18 @@
 // What a device stores, as docs/protocol.md says it: records, and the replica that they rebuild.
 import { readState } from "./difference.mjs";
-import { readReason, readTaken, readVoids } from "./frames.mjs";
-import { checkedId, fnv1a, need, Reader, TENANT_ID_BYTES_MAX } from "./numbers.mjs";
+import { readReason, readTaken, readVoids, takenToJson } from "./frames.mjs";
+import {
+  checkedId,
+  fnv1a,
+  idToJson,
+  need,
+  numberToJson,
+  Reader,
+  stampToJson,
+  TENANT_ID_BYTES_MAX,
+} from "./numbers.mjs";
 import { Context, digestOf, readDelta, readStoredOperation } from "./operations.mjs";
-import { applyOperation } from "./state.mjs";
+import { applyOperation, operationToJson, stateToJson } from "./state.mjs";
 
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 4;
@@ -27,12 +36,13 @@ const TAG = {
 /** @typedef {import("./state.mjs").State} State */
 /** @typedef {{ operation: Operation, floor: bigint, wall: bigint }} Waiting */
 /** @typedef {{ operation: Operation, reason: string }} Rejected */
+/** @typedef {{ epoch: bigint, version: bigint }} Cursor up to where the household is known */
 /**
  * @typedef {object} Replica
  * @property {bigint} id
  * @property {string | undefined} household
  * @property {bigint | undefined} epoch
- * @property {bigint | undefined} cursor
+ * @property {Cursor | undefined} cursor
  * @property {boolean} owesOffer
  * @property {import("./frames.mjs").Taken} acked
  * @property {bigint} session
@@ -62,7 +72,7 @@ function readImage(reader) {
   const flags = reader.u8();
   need((flags & ~(IMAGE.epoch | IMAGE.cursor | IMAGE.offer)) === 0, "unknown flags of an image");
   const epoch = (flags & IMAGE.epoch) === 0 ? undefined : reader.fixed64();
-  const cursor = (flags & IMAGE.cursor) === 0 ? undefined : reader.varint();
+  const cursor = (flags & IMAGE.cursor) === 0 ? undefined : readCursor(reader);
   const acked = readTaken(reader);
   const session = reader.varint();
   const clock = reader.stamp();
@@ -75,6 +85,11 @@ function readImage(reader) {
   const household = text === "" ? undefined : checkedId(text);
   const known = { id, household, epoch, cursor, owesOffer, acked, session, clock };
   return { ...known, offsetMs, sentThrough, outbox, rejected, state };
+}
+
+/** @param {Reader} reader @returns {Cursor} */
+function readCursor(reader) {
+  return { epoch: reader.fixed64(), version: reader.varint() };
 }
 
 /** @template T @param {Reader} reader @param {number} max @param {() => T} read */
@@ -103,11 +118,9 @@ export function replay(records) {
   let replica;
   for (const bytes of records) {
     const { tag, reader } = openRecord(bytes);
-    if (tag === TAG.image) replica = readImage(reader);
-    else {
-      need(replica !== undefined, "a record before the image");
-      applyRecord(replica, tag, reader);
-    }
+    need((tag === TAG.image) === (replica === undefined), "not one image and then records");
+    if (replica === undefined) replica = readImage(reader);
+    else applyRecord(replica, tag, reader);
     reader.end();
   }
   need(replica !== undefined, "no image", "truncated");
@@ -152,7 +165,7 @@ function acknowledge(replica, reader) {
   replica.outbox = replica.outbox.filter(({ operation }) => operation.stamp > taken.stamp);
   replica.state.seen.set(replica.id, taken.stamp);
   replica.acked = taken;
-  if (replica.cursor !== undefined) replica.cursor += versions;
+  if (replica.cursor !== undefined) replica.cursor.version += versions;
 }
 
 /**
@@ -176,5 +189,34 @@ function next(replica, reader) {
   for (const operation of operations) applyOperation(state, author, operation);
   state.seen.set(author, through);
   observe(replica, through);
-  if (replica.cursor !== undefined) replica.cursor += 1n;
+  if (replica.cursor !== undefined) replica.cursor.version += 1n;
+}
+
+/** The shape of the vectors. @param {Replica} replica */
+export function replicaToJson(replica) {
+  const { household, epoch, cursor, owesOffer, rejected } = replica;
+  return {
+    id: idToJson(replica.id),
+    ...(household === undefined ? {} : { household }),
+    ...(epoch === undefined ? {} : { epoch: idToJson(epoch) }),
+    ...(cursor === undefined ? {} : { cursor: cursorToJson(cursor) }),
+    owes_offer: owesOffer,
+    acked: takenToJson(replica.acked),
+    session: numberToJson(replica.session),
+    clock: stampToJson(replica.clock),
+    offset_ms: numberToJson(replica.offsetMs),
+    sent_through: stampToJson(replica.sentThrough),
+    outbox: replica.outbox.map(({ operation, floor, wall }) => ({
+      ...operationToJson(operation),
+      floor: stampToJson(floor),
+      wall: numberToJson(wall),
+    })),
+    rejected: rejected.map(({ operation, reason }) => ({ ...operationToJson(operation), reason })),
+    state: stateToJson(replica.state),
+  };
+}
+
+/** @param {Cursor} cursor */
+function cursorToJson({ epoch, version }) {
+  return { epoch: idToJson(epoch), version: numberToJson(version) };
 }

@@ -1,5 +1,6 @@
 // The household's state as docs/protocol.md says it, what an operation does to it, and its JSON.
 import {
+  CONTENT_ID_BYTES_MAX,
   checkedId,
   idToJson,
   msOf,
@@ -21,6 +22,9 @@ const NUMBER_DIGITS_MAX = 15;
 export const NUMBER_MAX = 10 ** NUMBER_DIGITS_MAX - 1;
 /** The profile that is always there. */
 export const DEFAULT_PROFILE = 0n;
+/** How many values bits 0 to 3 of the capabilities can take, and have. */
+const RESOLUTIONS_MASK = 16;
+const RESOLUTIONS = 5;
 const TYPES = 5;
 const STATES = ["playing", "paused", "stopped", "finished"];
 /** The play state that the clock moves. */
@@ -100,7 +104,9 @@ export function splitTitle(content) {
  * @param {string} prefix @param {number | undefined} number
  */
 export function joinTitle(prefix, number) {
-  const content = checkedId(prefix + (number ?? ""));
+  const joined = prefix + (number ?? "");
+  need(Buffer.byteLength(joined) <= CONTENT_ID_BYTES_MAX, "a number that makes a title too long");
+  const content = checkedId(joined);
   need(splitTitle(content).prefix === prefix, `${content} has another prefix than ${prefix}`);
   return content;
 }
@@ -181,6 +187,28 @@ function applyToProfile(state, dot, operation) {
   tidyEntry(profile, content);
 }
 
+/**
+ * The shape of the vectors.
+ * @param {Operation} operation
+ */
+export function operationToJson({ stamp, profile, observed, progress, record, ...rest }) {
+  const named = { ...rest, stamp: stampToJson(stamp), profile: idToJson(profile) };
+  if (observed !== undefined) return { ...named, observed: observed.map(dotToJson) };
+  if (progress !== undefined) return { ...named, ...progressToJson(progress) };
+  if (rest.kind !== "device") return named;
+  return { ...named, ...(record === undefined ? { removed: true } : recordJson(record)) };
+}
+
+/** @param {Record} record */
+function recordJson(record) {
+  return { record: recordToJson(record) };
+}
+
+/** Of the resolutions only some mean anything. @param {number} capabilities */
+export function needCapabilities(capabilities) {
+  need(capabilities % RESOLUTIONS_MASK < RESOLUTIONS, "an unknown resolution");
+}
+
 /** @param {Dot} dot */
 export function dotToJson({ replica, stamp }) {
   return { replica: idToJson(replica), stamp: stampToJson(stamp) };
@@ -221,7 +249,7 @@ export function stateToJson({ seen, deleted, profiles, devices }) {
       .map(([id, { dot, record }]) => ({
         id,
         dot: dotToJson(dot),
-        ...(record === undefined ? { removed: true } : { record: recordToJson(record) }),
+        ...(record === undefined ? { removed: true } : recordJson(record)),
       })),
   };
 }
