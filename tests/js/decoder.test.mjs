@@ -17,6 +17,7 @@ import {
 } from "../decoder/numbers.mjs";
 import { Context, readDelta } from "../decoder/operations.mjs";
 import { replay, replicaToJson } from "../decoder/records.mjs";
+import { Witness } from "../decoder/session.mjs";
 import { dotFromJson, operationToJson, stateToJson } from "../decoder/state.mjs";
 
 const FOLDER = new URL("../vectors/", import.meta.url);
@@ -41,6 +42,9 @@ const FOLDER = new URL("../vectors/", import.meta.url);
  * }} Operations
  */
 
+/** @typedef {{ call: string, args: any[], outputs: Array<[string, ...any]> }} Step */
+/** @typedef {Vector & { records: string[], steps: Step[], shown: any }} Session */
+
 /** How each file of vectors is read, by its name without a version. */
 const READERS = {
   numbers: readNumber,
@@ -50,6 +54,7 @@ const READERS = {
   operations: readOperations,
   records: readRecords,
   stored: readRecords,
+  sessions: witness,
 };
 
 for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".json"))) {
@@ -176,4 +181,29 @@ function readRecords(vector) {
   // The damage is in the record after those that are kept, and in none of those.
   same(vector, () => replay(records.slice(0, kept + 1)), undefined);
   if (kept > 0) replay(records.slice(0, kept));
+}
+
+/** Frames and records of a session say the same. @param {Session} vector */
+function witness({ records, steps, shown }) {
+  const device = new Witness(records);
+  for (const { call, args, outputs } of steps) {
+    if (call === "frame") {
+      const left = outputs.some(([output]) => output === "disconnect");
+      assert.equal(device.received(args[0]), !left, "the device leaves what it can't go on with");
+    }
+    for (const [output, value] of outputs) {
+      if (output === "append") device.append(value);
+      else if (output === "replace") device.replace(value);
+      else if (output === "send") device.sent(value);
+    }
+  }
+  assert.ok((device.frames.get("hello") ?? 0) > 0, "a session begins with a hello");
+  if (!device.hasImage) {
+    assert.equal(device.version, 0n, "a device without an image was told nothing");
+    return;
+  }
+  const stored = device.stored;
+  assert.deepEqual(stateToJson(stored.state), device.state);
+  assert.equal(stored.cursor?.version ?? 0n, device.version);
+  assert.equal(idToJson(stored.id), shown.replicaId);
 }
