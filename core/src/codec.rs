@@ -31,6 +31,9 @@ pub enum DecodeError {
     Checksum,
 }
 
+/// Most records and frames are shorter: room from the start saves growing.
+const USUAL_BYTES: usize = 64;
+
 /// Appends values to a byte vector.
 #[derive(Debug, Default)]
 pub struct Writer(Vec<u8>);
@@ -38,7 +41,7 @@ pub struct Writer(Vec<u8>);
 impl Writer {
     /// An empty writer.
     pub fn new() -> Self {
-        Self::default()
+        Self(Vec::with_capacity(USUAL_BYTES))
     }
 
     /// One byte.

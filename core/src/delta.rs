@@ -122,12 +122,12 @@ impl Delta {
 
     /// The delta as it is stored: for a reader with nothing else.
     pub fn store(&self, writer: &mut Writer) {
-        self.encode(writer, &mut Context::default(), &mut |_| None);
+        self.encode(writer, &mut Context::alone(), &mut |_| None);
     }
 
     /// Reads what [`Delta::store`] wrote, to the end of `reader`.
     pub fn load(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Self::decode(reader, &mut Context::default(), &|_, _, _| None)
+        Self::decode(reader, &mut Context::alone(), &|_, _, _| None)
     }
 }
 

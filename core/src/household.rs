@@ -18,9 +18,8 @@ pub(crate) mod snapshot;
 pub use device::{
     Capabilities, DEVICE_TEXT_BYTES_MAX, DEVICES_MAX, DeviceRecord, DeviceType, Resolution,
 };
-pub use difference::{DIFFERENCE_BYTES_MAX, DIFFERENCE_TITLES_MAX};
 pub use history::{GONE_MAX, History, Key, Touch, Touched};
-pub use snapshot::STATE_VERSION;
+pub use snapshot::{DIFFERENCE_BYTES_MAX, STATE_VERSION, TOUCHED_MAX};
 
 use crate::causal::{Dot, VersionVector};
 use crate::clock::Timestamp;
@@ -208,6 +207,11 @@ impl Profile {
     /// Its name; the default profile may have none.
     pub fn name(&self) -> &str {
         self.name.as_ref().map_or("", |register| &register.value)
+    }
+
+    /// Its name and who gave it; `None` for a default profile that nobody named.
+    pub fn naming(&self) -> Option<&LwwRegister<String>> {
+        self.name.as_ref()
     }
 
     /// The titles to watch.

@@ -1,6 +1,7 @@
 //! Names of things: each its own type, parsed once at the border, and the random bits they come from.
 
 use crate::codec::{DecodeError, Reader, Writer, checksum};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Longest content id in bytes.
@@ -17,7 +18,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks length and characters.

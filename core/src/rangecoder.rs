@@ -1,14 +1,14 @@
 //! Adaptive binary range coding: each decision costs what it surprises.
 //!
-//! One [`Coder`] writes or reads, and a field is described once: the caller passes the value to write and
-//! gets back the value that was written or read. Reading never fails by itself, because past the end of
-//! the input there are zeros; what has no meaning is noted by [`Coder::fail`], and [`Coder::finish`]
-//! tells. The likelier value `false` is the lower part of the range, so a run of it at the end costs no
-//! bytes.
+//! One [`Coder`] writes or reads, and a field is described once: the caller passes the value to
+//! write and gets back the value that was written or read. Reading never fails by itself, because
+//! past the end of the input there are zeros; what has no meaning is noted by [`Coder::fail`], and
+//! [`Coder::finish`] tells. The likelier value `false` is the lower part of the range, so a run of
+//! it at the end costs no bytes.
 //!
 //! Source: G. N. N. Martin, "Range encoding: an algorithm for removing redundancy from a digitised
-//! message", 1979; the binary form and its byte-wise normalisation follow LZMA (I. Pavlov). The estimate
-//! in [`Bit`] is that of Krichevsky and Trofimov, 1981, until it forgets.
+//! message", 1979; the binary form and its byte-wise normalisation follow LZMA (I. Pavlov). The
+//! estimate in [`Bit`] is that of Krichevsky and Trofimov, 1981, until it forgets.
 //!
 //! Invariant: range is at least 2^24 between decisions, so no part of it is ever empty.
 
@@ -42,7 +42,8 @@ pub struct Bit {
 }
 
 impl Bit {
-    /// A decision that is `true` about once in `2 * count + 2` times, as if `count` had been `false`.
+    /// A decision that is `true` about once in `2 * count + 2` times, as if `count` had been
+    /// `false`.
     pub const fn rare(count: u8) -> Self {
         Self { lean: (0x7fff - 0x8000 / (count as i32 + 1)) as i16, count }
     }
@@ -50,7 +51,8 @@ impl Bit {
     fn update(&mut self, value: bool) {
         let target = if value { -0x7fff } else { 0x7fff };
         let lean = i32::from(self.lean);
-        self.lean = (lean + (((target - lean) * RATES[usize::from(self.count)]) >> 16)) as i16;
+        let step = ((target - lean) * RATES[usize::from(self.count)]) >> 16;
+        self.lean = (lean + step) as i16;
         self.count = MEMORY.min(self.count + 1);
     }
 }
@@ -400,9 +402,7 @@ mod tests {
         assert_eq!(coder.direct(1, 0), 1);
         let mut coder = Coder::writer();
         let mut bit = Bit::default();
-        for _ in 0..1_000 {
-            coder.bit(&mut bit, false);
-        }
+        assert!((0..1_000).all(|_| !coder.bit(&mut bit, false)));
         assert_eq!(coder.finish(), Ok(Vec::new()));
     }
 

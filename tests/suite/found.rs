@@ -356,7 +356,7 @@ fn a_version_stops_at_its_highest() {
     let mut nothing = Writer::new();
     nothing.bytes(&[]);
     assert!(fresh.difference(u64::MAX, nothing.as_slice()).is_ok());
-    assert_eq!(fresh.cursor(), Some(u64::MAX));
+    assert_eq!(fresh.base_version(), Some(u64::MAX));
 }
 
 /// An image whose operations wait in another order than they were made in.
@@ -367,7 +367,7 @@ fn waiting_operations_are_stored_in_their_order() {
     let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
     let mut records = vec![replica.image()];
     for name in ["tmdb:1", "tmdb:2"] {
-        let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)));
+        let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)), |_| false);
         let (record, _) = done.expect("it exists").expect("it is new");
         records.push(record.encode());
     }
@@ -388,7 +388,7 @@ fn a_loaded_clock_is_above_what_waits() {
     let mut made = Replica::new(None, &mut Random::new([1; 16]));
     let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
     let add = |name| Intent::Add(ProfileId::DEFAULT, title(name));
-    let done = made.operate(now, add("tmdb:1")).expect("it exists");
+    let done = made.operate(now, add("tmdb:1"), |_| false).expect("it exists");
     let operation = done.expect("it is new").0.encode();
     let mut image = Writer::new();
     // Version and tag; replica; no household, no flags; nothing acknowledged; no session, no clock, no
@@ -406,7 +406,7 @@ fn a_loaded_clock_is_above_what_waits() {
     assert_eq!(loaded.damage, None);
     let mut replica = loaded.replica;
     let before = Now { unix: UnixMillis(TODAY_MS - DAY_MS as u64), steady_ms: 0 };
-    assert!(replica.operate(before, add("tmdb:2")).is_ok());
+    assert!(replica.operate(before, add("tmdb:2"), |_| false).is_ok());
     let stamps: Vec<u64> = replica.outbox().iter().map(|p| p.operation.timestamp.0).collect();
     assert!(stamps.len() == 2 && replica.outbox().get(Timestamp(stamps[1])).is_some());
     assert!(replica.is_listed(ProfileId::DEFAULT, &title("tmdb:2")));

@@ -7,9 +7,9 @@ use omega_sync_core::delta::{
     CONTEXT_ENTRIES_MAX, Context, DELTA_BYTES_MAX, DELTA_OPERATIONS_MAX, Delta,
 };
 use omega_sync_core::household::{
-    Change, DIFFERENCE_TITLES_MAX, ENTRIES_MAX, GONE_MAX, Household, Intent, OBSERVED_MAX,
-    Operation, PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress,
-    REPLICAS_MAX, VoidReason,
+    Change, ENTRIES_MAX, GONE_MAX, Household, Intent, OBSERVED_MAX, Operation,
+    PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress, REPLICAS_MAX,
+    TOUCHED_MAX, VoidReason,
 };
 use omega_sync_core::id::{
     CONTENT_ID_BYTES_MAX, ContentId, EpochId, HouseholdId, ProfileId, ReplicaId,
@@ -363,7 +363,7 @@ fn titles_beyond_the_limit_are_refused_before_they_are_read() {
     let named = Change::NameProfile("a name".into());
     household.merge(&one(1, operation(1, ProfileId(1), named)));
     let value = Progress { position_s: 0, duration_s: 0, state: PlayState::Playing };
-    for number in 0..=DIFFERENCE_TITLES_MAX {
+    for number in 0..=TOUCHED_MAX {
         let profile = ProfileId(number as u64 % 2);
         let content = ContentId::new(&format!("tmdb:{number}")).expect("short text");
         let change = Change::Progress(content, Some(value));
@@ -371,7 +371,7 @@ fn titles_beyond_the_limit_are_refused_before_they_are_read() {
     }
     let encoded = bytes(&household);
     let decoded = Household::decode(&mut Reader::new(&encoded));
-    assert_eq!(decoded.err(), Some(DecodeError::Limit("DIFFERENCE_TITLES_MAX")));
+    assert_eq!(decoded.err(), Some(DecodeError::Limit("TOUCHED_MAX")));
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn a_device_that_missed_more_titles_than_a_difference_names_gets_a_snapshot() {
     const STEP: usize = DELTA_OPERATIONS_MAX / 4;
     missed(&mut room, 0..1);
     // With each title's key there is the author's own.
-    let fit = DIFFERENCE_TITLES_MAX - 1;
+    let fit = TOUCHED_MAX - 1;
     for from in (1..=fit).step_by(STEP) {
         missed(&mut room, from..(from + STEP).min(fit + 1));
     }

@@ -49,7 +49,7 @@ const GAP_FREE: u8 = 3;
 /// What passed on a connection, in one direction.
 #[derive(Debug, Default)]
 pub struct Context {
-    /// Nothing is remembered, because nothing follows.
+    /// No title is remembered.
     alone: bool,
     last: Timestamp,
     version: u64,
@@ -104,7 +104,7 @@ impl Context {
         self.version = version;
     }
 
-    /// A context for one operation.
+    /// A context that remembers no title, for what is stored: it is mostly one operation.
     pub(super) fn alone() -> Self {
         Self { alone: true, ..Self::default() }
     }

@@ -1,5 +1,5 @@
-//! What a device says of itself: its name and what it can do. Whether it is online is no part of the
-//! state.
+//! What a device says of itself: its name and what it can do. Whether it is online is no part of
+//! the state.
 
 use crate::codec::{DecodeError, Reader, Writer};
 

@@ -1,32 +1,27 @@
 //! What is different in a household since a version, as bytes.
 //!
-//! A difference names keys and gives their present values; the receiver replaces these keys and has the
-//! state it was taken from, provided that all other keys have the same value there and here. So both
-//! sides know the untouched part, and what is already there is named by its place in it. A whole state
-//! is the difference from nothing. Layout: `docs/protocol.md`, "State".
+//! A difference names keys and gives their present values; the receiver replaces these keys and has
+//! the state it was taken from, provided that all other keys have the same value there and here. So
+//! both sides know the untouched part, and what is already there is named by its place in it. A
+//! whole state is the difference from nothing. Layout: `docs/protocol.md`, "State".
 //!
-//! Invariant: [`Difference::code`] uses nothing of the state at hand but what sender and receiver have in
-//! common: all that is there and is not listed as new.
+//! Invariant: [`Difference::code`] uses nothing of the state at hand but what sender and receiver
+//! have in common: all that is there and is not listed as new.
 
 use super::field::{Fields, Title, usual_prefix};
-use super::history::{GONE_MAX, Key, Touch, Touched};
+use super::history::{Key, Touch};
 use super::{
-    Changed, DEVICES_MAX, DeviceRecord, ENTRIES_MAX, Household, PROFILE_NAME_BYTES_MAX,
-    PROFILES_EVER_MAX, PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
+    Changed, DEVICES_MAX, DeviceRecord, Household, PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX,
+    PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
 };
 use crate::causal::Dot;
 use crate::clock::Timestamp;
-use crate::codec::{DecodeError, Reader, Writer, checksum};
+use crate::codec::{DecodeError, Writer, checksum};
 use crate::crdt::lww::LwwRegister;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::rangecoder::{Bit, Coder};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest difference in bytes; a whole state at all its limits is shorter.
-pub const DIFFERENCE_BYTES_MAX: usize = 512 * 1024;
-/// Titles in one difference: those of a whole state, and those that are gone. A device that would be told
-/// of more gets a snapshot.
-pub const DIFFERENCE_TITLES_MAX: usize = ENTRIES_MAX + GONE_MAX;
 /// Bits of the check that both sides mean the same titles.
 const CHECK_BITS: u32 = 8;
 
@@ -82,6 +77,7 @@ impl Difference {
                         this.new_replicas.insert(id);
                     }
                 }
+                Key::Deleted(id) if !state.deleted.contains(&id) => {}
                 Key::Deleted(id) => drop(this.deleted.insert(id)),
                 Key::Name(id) => {
                     let Some(profile) = state.profiles.get(&id) else { continue };
@@ -124,6 +120,15 @@ impl Difference {
         this
     }
 
+    /// Reads what a sender wrote for a receiver who is in `state`.
+    pub(super) fn from_bytes(bytes: &[u8], state: &Household) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(Coder::reader(bytes));
+        let mut difference = Self::default();
+        difference.code(&mut fields, state);
+        fields.coder.finish()?;
+        Ok(difference)
+    }
+
     /// The bytes for a receiver who has what is not touched in `state`.
     pub(super) fn into_bytes(mut self, state: &Household) -> Vec<u8> {
         let mut fields = Fields::new(Coder::writer());
@@ -151,7 +156,6 @@ impl Difference {
 
     /// Writes or reads it all; `state` is the sender's or the receiver's own.
     fn code(&mut self, fields: &mut Fields, state: &Household) {
-        let reads = fields.coder.reads();
         if !fields.coder.bit(&mut Bit::default(), !self.is_empty()) {
             return;
         }
@@ -175,7 +179,7 @@ impl Difference {
             if fields.coder.bit(&mut touched, any) {
                 shelf.code(fields, state.profiles.get(&id));
             }
-            if reads && fields.coder.failed() {
+            if fields.coder.failed() {
                 return;
             }
         }
@@ -266,7 +270,7 @@ impl Difference {
 
 impl Difference {
     /// Replaces the keys in `state`.
-    fn apply(self, state: &mut Household) -> Result<Changed, DecodeError> {
+    pub(super) fn apply(self, state: &mut Household) -> Result<Changed, DecodeError> {
         let mut changed = Changed::new();
         for (id, through) in self.seen {
             if through == Timestamp::ZERO {
@@ -316,45 +320,11 @@ impl Difference {
     }
 }
 
-impl Household {
-    /// Every key that has a value.
-    pub fn keys(&self) -> impl Iterator<Item = Key> {
-        let shelf = |(&id, profile): (&ProfileId, &Profile)| {
-            let name = profile.name.iter().map(move |_| Key::Name(id));
-            let watchlist = profile.watchlist.iter();
-            let watchlist = watchlist.map(move |(content, _)| Key::Watchlist(id, content.clone()));
-            let progress = profile.progress.iter();
-            let progress = progress.map(move |(content, _)| Key::Progress(id, content.clone()));
-            name.chain(watchlist).chain(progress).collect::<Vec<Key>>()
-        };
-        let replicas = self.seen.iter().map(|(id, _)| Key::Replica(id));
-        replicas
-            .chain(self.deleted.iter().map(|id| Key::Deleted(*id)))
-            .chain(self.profiles.iter().flat_map(shelf))
-            .chain(self.devices.iter().map(|(id, _)| Key::Device(id.clone())))
-    }
-
-    /// Appends the present values of the touched keys, for a receiver who has all others.
-    pub fn encode_difference(&self, writer: &mut Writer, touched: &Touched) {
-        let touched = touched.iter().map(|(key, touch)| (key.clone(), *touch));
-        writer.bytes(&Difference::of(self, touched).into_bytes(self));
-    }
-
-    /// Replaces the keys of a difference; an error changes nothing.
-    pub fn apply_difference(&mut self, reader: &mut Reader) -> Result<Changed, DecodeError> {
-        let bytes = reader.bytes(DIFFERENCE_BYTES_MAX, "DIFFERENCE_BYTES_MAX")?;
-        let mut fields = Fields::new(Coder::reader(bytes));
-        let mut difference = Difference::default();
-        difference.code(&mut fields, self);
-        fields.coder.finish()?;
-        let mut next = self.clone();
-        let changed = difference.apply(&mut next)?;
-        *self = next;
-        Ok(changed)
-    }
-}
-
 impl Shelf {
+    fn new_titles(&self) -> BTreeSet<&ContentId> {
+        self.new.iter().filter_map(|entry| entry.content.as_ref()).collect()
+    }
+
     fn add(&mut self, profile: &Profile, content: ContentId, mut entry: Entry) {
         entry.is_known |= entry.watch.is_none() && !profile.watchlist.dots(&content).is_empty();
         entry.is_known |= entry.progress.is_none() && profile.progress.get(&content).is_some();
@@ -392,16 +362,13 @@ impl Shelf {
         self.code_known(fields, profile);
     }
 
-    /// The prefix that most titles of the receiver have, also those that are gone by now. He may have
-    /// some of the new titles, so the sender tells by the others only when these cannot outvote them.
-    fn usual_prefix(&self, profile: Option<&Profile>) -> Option<String> {
-        let new: BTreeSet<&ContentId> =
-            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
-        let titles = profile.into_iter().flat_map(Profile::titles).chain(self.known.keys());
-        let titles: BTreeSet<&ContentId> =
-            titles.filter(|content| !new.contains(content)).collect();
-        let (prefix, margin) = usual_prefix(titles.into_iter());
-        prefix.filter(|_| margin > new.len()).map(String::from)
+    /// The prefix that most titles of the receiver have. Of those that are new or gone it may have
+    /// some, so the sender tells by the others only when these cannot outvote them.
+    fn usual_prefix<'a>(&self, profile: Option<&'a Profile>) -> Option<&'a str> {
+        let new = self.new_titles();
+        let titles = profile.into_iter().flat_map(Profile::titles);
+        let (prefix, margin) = usual_prefix(titles.filter(|content| !new.contains(content)));
+        prefix.filter(|_| margin > new.len() + self.known.len())
     }
 
     /// The titles that sender and receiver have, and which of them were touched.
@@ -410,8 +377,7 @@ impl Shelf {
         if left == 0 {
             return;
         }
-        let new: BTreeSet<&ContentId> =
-            self.new.iter().filter_map(|e| e.content.as_ref()).collect();
+        let new = self.new_titles();
         let gone: Vec<ContentId> = self.known.keys().cloned().collect();
         let titles = profile.into_iter().flat_map(Profile::titles).chain(&gone);
         let known: BTreeSet<&ContentId> = titles.filter(|content| !new.contains(content)).collect();

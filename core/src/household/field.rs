@@ -1,9 +1,9 @@
 //! How each field of a state is modelled: stamps, dots, texts, titles, progress.
 //!
-//! Every function here writes or reads, by the [`Coder`] it is given: the value that comes in is written,
-//! the value that comes back was written or read. Layout: `docs/protocol.md`, "State".
+//! Every function here writes or reads, by the [`Coder`] it is given: the value that comes in is
+//! written, the value that comes back was written or read. Layout: `docs/protocol.md`, "State".
 
-use super::DIFFERENCE_TITLES_MAX;
+use super::TOUCHED_MAX;
 use super::device::{CAPABILITIES_BITS, DEVICE_TEXT_BYTES_MAX};
 use super::{
     Capabilities, DeviceRecord, DeviceType, ENTRIES_MAX, OBSERVED_MAX, PlayState, Progress,
@@ -119,7 +119,7 @@ impl<'a> Fields<'a> {
                 no_progress: Bit::rare(20),
             }),
             entries: 0,
-            titles_left: DIFFERENCE_TITLES_MAX,
+            titles_left: TOUCHED_MAX,
         }
     }
 
@@ -146,10 +146,10 @@ impl<'a> Fields<'a> {
         count as usize
     }
 
-    /// A count of titles: all lists together have at most [`DIFFERENCE_TITLES_MAX`], because each one
+    /// A count of titles: all lists together have at most [`TOUCHED_MAX`], because each one
     /// takes memory before it is read, and bytes that are read past the end never fail.
     pub(super) fn count_titles(&mut self, count: usize) -> usize {
-        let count = self.count(count, self.titles_left, "DIFFERENCE_TITLES_MAX");
+        let count = self.count(count, self.titles_left, "TOUCHED_MAX");
         self.titles_left = self.titles_left.saturating_sub(count);
         count
     }
@@ -160,8 +160,8 @@ impl<'a> Fields<'a> {
         self.touched = touched.len();
     }
 
-    /// What all stamps are relative to: the latest of `stamps`, itself relative to what the receiver
-    /// has seen, and how old the oldest is.
+    /// What all stamps are relative to: the latest of `stamps`, itself relative to what the
+    /// receiver has seen, and how old the oldest is.
     pub(super) fn set_stamps(&mut self, stamps: &[Timestamp], known: UnixMillis) {
         let millis = |stamp: &Timestamp| stamp.millis().0;
         let base = stamps.iter().map(millis).max().unwrap_or(0);
@@ -282,8 +282,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A title that comes after `last` in the order of [`Title`]; the first one mostly has the `usual`
-    /// prefix.
+    /// A title that comes after `last` in the order of [`Title`]; the first one mostly has the
+    /// `usual` prefix.
     pub(super) fn title(
         &mut self,
         title: Title,
@@ -296,7 +296,7 @@ impl<'a> Fields<'a> {
             Some(expected) if same => String::from(expected),
             _ => self.text(title.prefix, CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX"),
         };
-        // Two titles of one prefix differ in their numbers, and the one without a number is the first.
+        // Of titles of one prefix only the first can have no number.
         let has_number =
             same && last.is_some() || !self.coder.bit(&mut self.has_number, title.number.is_none());
         let number = has_number.then(|| match last {
@@ -319,8 +319,8 @@ impl<'a> Fields<'a> {
         content
     }
 
-    /// Progress of a title, `None` when it was taken off. `known` is what a receiver who has the title
-    /// takes for its duration when `same_duration` says so.
+    /// Progress of a title, `None` when it was taken off. `known` is what a receiver who has the
+    /// title takes for its duration when `same_duration` says so.
     pub(super) fn progress(
         &mut self,
         value: Option<Progress>,
@@ -363,8 +363,8 @@ impl<'a> Fields<'a> {
         Some(Progress { position_s, duration_s: duration as u32, state: PlayState::ALL[state] })
     }
 
-    /// What a device says of itself. `known`: the receiver's record, of which all but the version of the
-    /// app is right.
+    /// What a device says of itself. `known`: the receiver's record, of which all but the version
+    /// of the app is right.
     pub(super) fn device(
         &mut self,
         record: Option<DeviceRecord>,

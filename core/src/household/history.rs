@@ -1,13 +1,13 @@
 //! Which keys of a household changed since a version: what a difference has to replace.
 //!
-//! A [`History`] remembers for each key the version that touched it last, and the one since which it has
-//! been there. So a device that knows the household at a version gets the present value of what was
-//! touched since, however often it changed, and names by a few bits what it knows already.
+//! A [`History`] remembers for each key the version that touched it last, and the one since which
+//! it has been there. So a device that knows the household at a version gets the present value of
+//! what was touched since, however often it changed, and names by a few bits what it knows already.
 //!
-//! Invariant: a key that was not touched since a version has the same value at that version and now.
-//! [`Touch::Changed`] is said only of a key that had a value at that version; of progress only when the
-//! title had the same duration all the time, of a device only when nothing but the version of its app
-//! changed.
+//! Invariant: a key that was not touched since a version has the same value at that version and
+//! now. [`Touch::Changed`] is said only of a key that had a value at that version; of progress only
+//! when the title had the same duration all the time, of a device only when nothing but the version
+//! of its app changed.
 
 use super::{Change, Household};
 use crate::clock::Timestamp;
@@ -45,8 +45,8 @@ impl Key {
 /// What the receiver of a difference knows of a key that was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Touch {
-    /// It has an earlier value; of progress one with the same duration, of a device one that is the same
-    /// but for the version of the app.
+    /// It has an earlier value; of progress one with the same duration, of a device one that is the
+    /// same but for the version of the app.
     Changed,
     /// Perhaps it has none.
     New,
@@ -58,7 +58,8 @@ pub const GONE_MAX: usize = 1_024;
 /// More keys than a history ever holds.
 const KEYS_MAX: usize = 4 * super::ENTRIES_MAX;
 
-/// The keys that a difference replaces. A key without a value in the state it is taken from is removed.
+/// The keys that a difference replaces. A key without a value in the state it is taken from is
+/// removed.
 pub type Touched = BTreeMap<Key, Touch>;
 
 /// The last versions of keys. Keys it does not know were not touched since [`History::floor`].
@@ -110,7 +111,8 @@ impl History {
         }
     }
 
-    /// Forgets what was touched up to `version`; older versions can't be told from the present then.
+    /// Forgets what was touched up to `version`; older versions can't be told from the present
+    /// then.
     pub fn forget(&mut self, version: u64) {
         self.floor = self.floor.max(version);
         self.keys.retain(|_, life| life.last > version);

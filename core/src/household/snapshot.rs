@@ -1,17 +1,23 @@
-//! A household as bytes: the difference from nothing. Equal states have equal bytes.
+//! A household as bytes: what is different since a version, and whole, as the difference from
+//! nothing. Equal states have equal bytes.
 
 use super::difference::Difference;
-use super::history::Touch;
+use super::history::{Key, Touch, Touched};
 use super::{
-    DEVICES_MAX, ENTRIES_MAX, Household, OBSERVED_MAX, PROFILES_EVER_MAX, PROFILES_MAX, Profile,
-    REPLICAS_MAX,
+    Changed, DEVICES_MAX, ENTRIES_MAX, Household, OBSERVED_MAX, PROFILES_EVER_MAX, PROFILES_MAX,
+    Profile, REPLICAS_MAX,
 };
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::id::ProfileId;
 
 /// Version of these bytes; a newer one is refused, never guessed at.
 pub const STATE_VERSION: u8 = 1;
 
+/// Longest difference in bytes; a whole state at all its limits is shorter.
+pub const DIFFERENCE_BYTES_MAX: usize = 512 * 1024;
+/// Keys that one difference may replace; a sender with more sends the whole state.
+pub const TOUCHED_MAX: usize = ENTRIES_MAX;
 impl Household {
     /// Appends the state, its version first.
     pub fn encode(&self, writer: &mut Writer) {
@@ -29,6 +35,41 @@ impl Household {
         let mut household = Self::default();
         household.apply_difference(reader)?;
         Ok(household)
+    }
+}
+
+impl Household {
+    /// Every key that has a value.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let shelf = |(&id, profile): (&ProfileId, &Profile)| {
+            let name = profile.name.iter().map(move |_| Key::Name(id));
+            let watchlist = profile.watchlist.iter();
+            let watchlist = watchlist.map(move |(content, _)| Key::Watchlist(id, content.clone()));
+            let progress = profile.progress.iter();
+            let progress = progress.map(move |(content, _)| Key::Progress(id, content.clone()));
+            name.chain(watchlist).chain(progress).collect::<Vec<Key>>()
+        };
+        let replicas = self.seen.iter().map(|(id, _)| Key::Replica(id));
+        replicas
+            .chain(self.deleted.iter().map(|id| Key::Deleted(*id)))
+            .chain(self.profiles.iter().flat_map(shelf))
+            .chain(self.devices.iter().map(|(id, _)| Key::Device(id.clone())))
+    }
+
+    /// Appends the present values of the touched keys, for a receiver who has all others.
+    pub fn encode_difference(&self, writer: &mut Writer, touched: &Touched) {
+        let touched = touched.iter().map(|(key, touch)| (key.clone(), *touch));
+        writer.bytes(&Difference::of(self, touched).into_bytes(self));
+    }
+
+    /// Replaces the keys of a difference; an error changes nothing.
+    pub fn apply_difference(&mut self, reader: &mut Reader) -> Result<Changed, DecodeError> {
+        let bytes = reader.bytes(DIFFERENCE_BYTES_MAX, "DIFFERENCE_BYTES_MAX")?;
+        let difference = Difference::from_bytes(bytes, self)?;
+        let mut next = self.clone();
+        let changed = difference.apply(&mut next)?;
+        *self = next;
+        Ok(changed)
     }
 }
 

@@ -92,7 +92,7 @@ fn delta(state: &Household, number: u64, event: &Event) -> Delta {
         }
         Event::Cover(a) => (a, 0, None),
     };
-    // Replicas with whole seconds, with milliseconds, and one whose clock is far behind and stands still.
+    // One has whole seconds, one milliseconds, and one's clock is far behind and stands still.
     let (millis, counter) = match who {
         0 => (1_800_000_000_000 + 10_000 * number, 0),
         1 => (1_800_000_000_000 + 9_973 * number, (number % 3) as u16),
@@ -321,4 +321,27 @@ fn a_difference_at_the_limits_fits_its_frame() {
     let encoded = bytes(&household);
     assert!(encoded.len() < DIFFERENCE_BYTES_MAX, "{} bytes", encoded.len());
     assert_eq!(Household::decode(&mut Reader::new(&encoded)), Ok(household));
+}
+
+#[test]
+fn a_household_holds_so_many_devices() {
+    let mut household = Household::default();
+    let device = |number: usize| DeviceId::new(&format!("tv-{number}")).expect("a device id");
+    let operation = |number: usize, record: Option<DeviceRecord>| Operation {
+        timestamp: Timestamp(number as u64 + 1),
+        profile: ProfileId::DEFAULT,
+        change: Change::Device(device(number), record),
+    };
+    for number in 0..DEVICES_MAX {
+        let next = operation(number, Some(DeviceRecord::default()));
+        assert_eq!(household.check(&next), Ok(()));
+        household.apply(ReplicaId(1), &next, &mut Changed::new());
+    }
+    let more = operation(DEVICES_MAX, None);
+    assert_eq!(household.check(&more), Err(VoidReason::HouseholdFull));
+    assert_eq!(household.check(&operation(0, None)), Ok(()));
+    assert_eq!(Household::decode(&mut Reader::new(&bytes(&household))).as_ref(), Ok(&household));
+    household.apply(ReplicaId(1), &more, &mut Changed::new());
+    let error = Household::decode(&mut Reader::new(&bytes(&household)));
+    assert_eq!(error, Err(DecodeError::Limit("DEVICES_MAX")));
 }

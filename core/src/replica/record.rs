@@ -21,6 +21,8 @@ pub const RECORD_VERSION: u8 = 1;
 pub enum Record {
     /// The app made an operation.
     Operation(Box<Pending>),
+    /// The app made an operation, and everything up to it may leave at once.
+    Leaving(Box<Pending>),
     /// A session got its number.
     Session(u64),
     /// Operations up to here may have left.
@@ -47,6 +49,7 @@ const TAG_SENT: u8 = 4;
 const TAG_ACKNOWLEDGED: u8 = 5;
 const TAG_UPDATE: u8 = 6;
 const TAG_REJECTED_TAKEN: u8 = 7;
+const TAG_LEAVING: u8 = 8;
 
 /// What came out of storage.
 #[derive(Debug)]
@@ -65,6 +68,10 @@ impl Record {
         match self {
             Self::Operation(pending) => {
                 writer.u8(TAG_OPERATION);
+                pending.encode(&mut writer);
+            }
+            Self::Leaving(pending) => {
+                writer.u8(TAG_LEAVING);
                 pending.encode(&mut writer);
             }
             Self::Session(number) => {
@@ -88,6 +95,24 @@ impl Record {
             Self::RejectedTaken => writer.u8(TAG_REJECTED_TAKEN),
         }
         seal(writer)
+    }
+
+    /// Reads the body that [`Record::encode`] wrote after the tag.
+    fn decode(tag: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(match tag {
+            TAG_OPERATION => Self::Operation(Box::new(Pending::decode(reader)?)),
+            TAG_LEAVING => Self::Leaving(Box::new(Pending::decode(reader)?)),
+            TAG_SESSION => Self::Session(reader.varint()?),
+            TAG_SENT => Self::Sent(Timestamp(reader.varint()?)),
+            TAG_ACKNOWLEDGED => Self::Acknowledged {
+                taken: read_taken(reader)?,
+                versions: reader.varint()?,
+                voids: read_voids(reader)?,
+            },
+            TAG_UPDATE => Self::Update(Delta::load(reader)?),
+            TAG_REJECTED_TAKEN => Self::RejectedTaken,
+            _ => return Err(DecodeError::Invalid("record tag")),
+        })
     }
 }
 
@@ -145,27 +170,43 @@ impl Replica {
         if (tag == TAG_IMAGE) != first {
             return Err(DecodeError::Invalid("order of records"));
         }
-        match tag {
-            TAG_IMAGE => *self = Self::decode(&mut reader)?,
-            TAG_OPERATION => {
-                let pending = Pending::decode(&mut reader)?;
-                self.clock.observe(pending.operation.timestamp);
-                wait(&mut self.outbox, self.id, pending)?;
+        if tag == TAG_IMAGE {
+            let image = Self::decode(&mut reader)?;
+            reader.finish()?;
+            *self = image;
+            return Ok(());
+        }
+        let record = Record::decode(tag, &mut reader)?;
+        reader.finish()?;
+        self.repeat(record)
+    }
+
+    /// Makes a stored change again; an error changes nothing.
+    fn repeat(&mut self, record: Record) -> Result<(), DecodeError> {
+        match record {
+            Record::Operation(pending) => self.wait(*pending)?,
+            Record::Leaving(pending) => {
+                let stamp = pending.operation.timestamp;
+                self.wait(*pending)?;
+                self.outbox.mark_sent(stamp);
             }
-            TAG_SESSION => self.session_number = reader.varint()?,
-            TAG_SENT => self.outbox.mark_sent(Timestamp(reader.varint()?)),
-            TAG_ACKNOWLEDGED => {
-                let taken = read_taken(&mut reader)?;
-                let versions = reader.varint()?;
-                let voids = read_voids(&mut reader)?;
+            Record::Session(number) => self.session_number = number,
+            Record::Sent(through) => self.outbox.mark_sent(through),
+            Record::Acknowledged { taken, versions, voids } => {
                 self.settle(taken, &voids);
                 self.advance(versions);
             }
-            TAG_UPDATE => drop(self.merge(&Delta::load(&mut reader)?)),
-            TAG_REJECTED_TAKEN => self.rejected.clear(),
-            _ => return Err(DecodeError::Invalid("record tag")),
+            Record::Update(delta) => drop(self.merge(&delta)),
+            Record::RejectedTaken => self.rejected.clear(),
         }
-        reader.finish()
+        Ok(())
+    }
+
+    fn wait(&mut self, pending: Pending) -> Result<(), DecodeError> {
+        let stamp = pending.operation.timestamp;
+        wait(&mut self.outbox, self.id, pending)?;
+        self.clock.observe(stamp);
+        Ok(())
     }
 
     /// The whole replica as one record, in place of all stored before.

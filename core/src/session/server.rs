@@ -13,7 +13,7 @@ use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
 use crate::household::{
-    Change, DIFFERENCE_TITLES_MAX, History, Household, Operation, REPLICAS_MAX, VoidReason,
+    Change, History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason,
 };
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
@@ -218,13 +218,15 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        let known = known.filter(|&known| known >= self.history.floor());
-        let touched = known.map(|known| (self.version - known, self.history.since(known)));
-        match touched.filter(|(_, touched)| touched.len() <= DIFFERENCE_TITLES_MAX) {
+        let reached = known.filter(|&known| known >= self.history.floor());
+        let touched = reached.map(|known| (known, self.history.since(known)));
+        match touched.filter(|(_, touched)| touched.len() <= TOUCHED_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),
-            Some((versions, touched)) => ServerFrame::difference(number, versions, |writer| {
-                self.household.encode_difference(writer, &touched);
-            }),
+            Some((known, touched)) => {
+                ServerFrame::difference(number, self.version - known, |writer| {
+                    self.household.encode_difference(writer, &touched);
+                })
+            }
         }
     }
 
@@ -331,7 +333,9 @@ impl Room {
             if operation.timestamp <= known {
                 continue;
             }
-            row.digest = operation.digest(row.digest);
+            if row.digest != 0 || known == Timestamp::ZERO {
+                row.digest = operation.digest(row.digest);
+            }
             let checked = match connection.may_write {
                 true => self.household.check(&operation),
                 false => Err(VoidReason::Forbidden),
@@ -446,7 +450,7 @@ impl Room {
             .seen()
             .iter()
             .filter(|&(replica, through)| through > self.household.seen().of(replica));
-        // What the raised stamps stand for is known to their replicas only.
+        // What the raised stamps stand for is known to their replicas only, and stays unknown here.
         let raised: Vec<ReplicaId> = raised.map(|(replica, _)| replica).collect();
         for replica in &raised {
             self.rows.entry(*replica).or_default().digest = 0;
