@@ -9,7 +9,7 @@ const INPUT_BYTES_MAX: usize = 8 * 1024;
 /// Bytes that a decoder may take for more than a number.
 const BYTES: [u8; 10] = [0, 1, 2, 0x10, 0x3f, 0x40, 0x7f, 0x80, 0xfe, 0xff];
 /// Numbers at the edges of what is declared.
-const NUMBERS: [u64; 16] = [
+const NUMBERS: [u64; 17] = [
     0,
     1,
     63,
@@ -25,6 +25,7 @@ const NUMBERS: [u64; 16] = [
     (1 << 48) - 1,
     1 << 48,
     i64::MAX as u64,
+    u64::MAX - 1,
     u64::MAX,
 ];
 

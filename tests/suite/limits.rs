@@ -398,7 +398,7 @@ fn a_device_that_missed_more_titles_than_a_difference_names_gets_a_snapshot() {
         let outputs = room.handle(NOW, RoomInput::Frame { connection: ConnectionId(1), bytes });
         assert_eq!(closed(&outputs), None);
     };
-    let mut answer = |room: &mut Room, replica: u64| -> bool {
+    let answer = |room: &mut Room, replica: u64| -> bool {
         let cursor = Some(1);
         let hello = Hello { epoch: Some(1), cursor, ..hello(replica, 1) };
         let outputs = greet(room, replica, hello);
