@@ -33,7 +33,9 @@ function vectors(file) {
   return vectors;
 }
 
-const storedFiles = readdirSync(FOLDER).filter((file) => /^(records|stored-v\d+)\.json$/.test(file));
+const storedFiles = readdirSync(FOLDER).filter((file) =>
+  /^(records|stored-v\d+)\.json$/.test(file),
+);
 /** @type {Stored[]} */
 const stored = storedFiles.sort().flatMap(vectors);
 /** @type {Session[]} */
