@@ -215,7 +215,7 @@ impl Replica {
 
     /// Numbers a new session. The record must be durable before the hello leaves.
     pub fn begin_session(&mut self) -> Record {
-        self.session_number += 1;
+        self.session_number = self.session_number.saturating_add(1);
         Record::Session(self.session_number)
     }
 
@@ -247,6 +247,10 @@ impl Replica {
             return Err(Mismatch);
         }
         let mut changed = Changed::new();
+        if self.epoch.is_some() && !same_epoch {
+            // What the earlier life took goes with what is offered; no catch-up will bring it.
+            self.settle(self.acked, &[]);
+        }
         if taken.through > self.acked.through {
             changed = self.reject(taken.through, &welcome.voids);
             self.acked = taken;
@@ -284,12 +288,17 @@ impl Replica {
             let unknown = taken.digest == 0 || self.acked.digest == 0;
             return !same_epoch || unknown || taken.digest == self.acked.digest;
         }
-        let known = taken.digest == 0 || taken.digest == self.digest(taken.through);
+        let digest = self.digest(taken.through);
+        let known = taken.digest == 0 || digest == 0 || taken.digest == digest;
         self.outbox.get(taken.through).is_some() && known
     }
 
-    /// The digest of everything acknowledged and of what waits up to `through`.
+    /// The digest of everything acknowledged and of what waits up to `through`; 0 when that of what is
+    /// acknowledged is not known, until a welcome says it.
     fn digest(&self, through: Timestamp) -> u32 {
+        if self.acked.digest == 0 && self.acked.through > Timestamp::ZERO {
+            return 0;
+        }
         let waiting = self.outbox.above(self.acked.through);
         let taken = waiting.take_while(|operation| operation.timestamp <= through);
         taken.fold(self.acked.digest, |before, operation| operation.digest(before))
@@ -313,13 +322,18 @@ impl Replica {
 
     /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
     fn settle(&mut self, taken: Taken, voids: &[(Timestamp, VoidReason)]) -> Changed {
-        let refused = self.reject(taken.through, voids);
+        let mut changed = self.reject(taken.through, voids);
+        let known = self.confirmed.seen().of(self.id);
         let accepted = self.outbox.take(taken.through).into_iter();
-        let operations = accepted.map(|pending| pending.operation).collect();
+        let operations: Vec<Operation> = accepted.map(|pending| pending.operation).collect();
+        // An offer of another device may have brought it here before; somebody may have undone it since.
+        for operation in operations.iter().filter(|operation| operation.timestamp <= known) {
+            changed.append(&mut operation.parts());
+        }
         let delta = Delta { replica: self.id, through: taken.through, operations };
         self.confirmed.merge(&delta);
         self.acked = taken;
-        refused
+        changed
     }
 
     /// Settles a delta that the server acknowledged; `versions` is 1 when it became a new version.
@@ -383,7 +397,7 @@ impl Replica {
 
     fn advance(&mut self, versions: u64) {
         if let Some(cursor) = &mut self.cursor {
-            cursor.version += versions;
+            cursor.version = cursor.version.saturating_add(versions);
         }
     }
 
@@ -468,9 +482,14 @@ impl Replica {
         self.epoch
     }
 
-    /// Up to which version of the epoch the household is known. Not while an offer is owed: what is
-    /// joined then must not be replaced.
-    pub fn cursor(&self) -> Option<u64> {
+    /// Up to where the household is known.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// From which version of the present epoch on a difference may be applied. None while an offer is
+    /// owed: what is joined then must not be replaced.
+    pub fn base_version(&self) -> Option<u64> {
         let of_epoch = |cursor: &Cursor| Some(cursor.epoch) == self.epoch && !self.owes_offer;
         self.cursor.filter(of_epoch).map(|cursor| cursor.version)
     }

@@ -10,4 +10,5 @@
 
 pub mod backoff;
 pub mod client;
+pub mod metrics;
 pub mod server;

@@ -213,6 +213,53 @@ fn garbage_closes_one_connection_and_changes_nothing() {
 }
 
 #[test]
+fn a_difference_that_does_not_fit_changes_nothing_and_asks_for_the_state() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    home.operate(&mut tv, add("film"));
+    let shown = tv.client.replica().watchlist(ProfileId::DEFAULT);
+    // The third frame of the stream, after the snapshot and the ack: one version further, and bytes
+    // that are no difference, because the last of them is 0.
+    home.input(&mut tv, Input::Frame(&[0x32, 1, 1, 0]));
+    assert_eq!(tv.client.replica().cursor(), None, "the next hello asks for the state");
+    assert_eq!(tv.client.replica().watchlist(ProfileId::DEFAULT), shown);
+    home.refresh(&mut tv);
+    assert_eq!(tv.client.status(), Status::Live);
+    assert_eq!(tv.client.replica().base_version(), Some(home.room.version()));
+}
+
+#[test]
+fn a_client_counts_what_it_sent_and_how_a_reconnect_went() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    for minute in 0..10 {
+        home.time_ms += 60_000;
+        home.operate(&mut tv, play("film", 60 * minute));
+    }
+    let live = tv.client.metrics();
+    assert_eq!((live.operations, live.sent, live.acknowledged), (10, 10, 10));
+    assert_eq!((live.coalesced, live.retried, live.rejected), (0, 0, 0));
+    assert!(live.delta_bytes < live.plain_bytes, "{live:?}");
+    assert!(live.saved_percent() > 50, "{live:?}");
+
+    home.input(&mut tv, Input::Offline);
+    home.operate(&mut tv, play("film", 700));
+    home.operate(&mut tv, play("film", 710));
+    home.operate(&mut tv, add("another"));
+    let lost = Intent::NameProfile(ProfileId(5), "Kids".into());
+    home.operate(&mut tv, lost);
+    assert_eq!(tv.client.metrics().coalesced, 1);
+    home.refresh(&mut tv);
+    let replay = tv.client.replay();
+    assert_eq!((replay.waited, replay.sent, replay.remaining), (3, 3, 0), "{replay:?}");
+    assert_eq!((replay.coalesced, replay.rejected), (0, 0));
+    let after = tv.client.metrics();
+    assert_eq!((after.operations, after.sent, after.acknowledged), (14, 13, 13));
+}
+
+#[test]
 fn damaged_storage_keeps_what_can_be_read() {
     let mut home = Home::new();
     let mut tv = home.tv(1, 0);

@@ -257,6 +257,36 @@ fn a_receiver_who_lacks_a_title_is_told() {
 }
 
 #[test]
+fn titles_that_are_gone_count_for_the_usual_prefix() {
+    // Two of tmdb stay, three of tt go, one of tmdb comes: the receiver still has more of tt.
+    let tt = ["tt0111161", "tt0111162", "tt0111163"].map(|text| ContentId::new(text).expect("id"));
+    let stamp = |number| Timestamp::new(UnixMillis(1_800_000_000_000 + number), 0);
+    let replica = ReplicaId(1);
+    let mut state = Household::default();
+    let mut history = History::new(0);
+    let mut merge = |state: &mut Household, number: u64, change: Change| {
+        let operation = Operation { timestamp: stamp(number), profile: ProfileId::DEFAULT, change };
+        let delta = Delta { replica, through: stamp(number), operations: vec![operation] };
+        history.note(number, delta.touched(state));
+        state.merge(&delta);
+    };
+    let there = tt.iter().cloned().chain([title(0), title(1)]);
+    for (number, content) in (1..).zip(there) {
+        merge(&mut state, number, Change::Add(content, Vec::new()));
+    }
+    let mut behind = state.clone();
+    for (number, content) in (6..).zip(&tt) {
+        let dots = vec![Dot { timestamp: stamp(number - 5), replica }];
+        merge(&mut state, number, Change::Remove(content.clone(), dots));
+    }
+    merge(&mut state, 9, Change::Add(title(2), Vec::new()));
+    let encoded = difference(&state, &history.since(5));
+    let applied = behind.apply_difference(&mut Reader::new(&encoded));
+    assert!(applied.is_ok(), "{applied:?}");
+    assert_eq!(behind, state);
+}
+
+#[test]
 fn what_follows_a_difference_is_refused() {
     let (states, _) = live(&[Event::Name(0, 1)]);
     let mut encoded = bytes(&states[1]);
@@ -291,4 +321,27 @@ fn a_difference_at_the_limits_fits_its_frame() {
     let encoded = bytes(&household);
     assert!(encoded.len() < DIFFERENCE_BYTES_MAX, "{} bytes", encoded.len());
     assert_eq!(Household::decode(&mut Reader::new(&encoded)), Ok(household));
+}
+
+#[test]
+fn a_household_holds_so_many_devices() {
+    let mut household = Household::default();
+    let device = |number: usize| DeviceId::new(&format!("tv-{number}")).expect("a device id");
+    let operation = |number: usize, record: Option<DeviceRecord>| Operation {
+        timestamp: Timestamp(number as u64 + 1),
+        profile: ProfileId::DEFAULT,
+        change: Change::Device(device(number), record),
+    };
+    for number in 0..DEVICES_MAX {
+        let next = operation(number, Some(DeviceRecord::default()));
+        assert_eq!(household.check(&next), Ok(()));
+        household.apply(ReplicaId(1), &next, &mut Changed::new());
+    }
+    let more = operation(DEVICES_MAX, None);
+    assert_eq!(household.check(&more), Err(VoidReason::HouseholdFull));
+    assert_eq!(household.check(&operation(0, None)), Ok(()));
+    assert_eq!(Household::decode(&mut Reader::new(&bytes(&household))).as_ref(), Ok(&household));
+    household.apply(ReplicaId(1), &more, &mut Changed::new());
+    let error = Household::decode(&mut Reader::new(&bytes(&household)));
+    assert_eq!(error, Err(DecodeError::Limit("DEVICES_MAX")));
 }

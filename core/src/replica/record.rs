@@ -178,17 +178,16 @@ impl Replica {
         }
         let record = Record::decode(tag, &mut reader)?;
         reader.finish()?;
-        self.repeat(record);
-        Ok(())
+        self.repeat(record)
     }
 
-    /// Makes a stored change again.
-    fn repeat(&mut self, record: Record) {
+    /// Makes a stored change again; an error changes nothing.
+    fn repeat(&mut self, record: Record) -> Result<(), DecodeError> {
         match record {
-            Record::Operation(pending) => self.wait(*pending),
+            Record::Operation(pending) => self.wait(*pending)?,
             Record::Leaving(pending) => {
                 let stamp = pending.operation.timestamp;
-                self.wait(*pending);
+                self.wait(*pending)?;
                 self.outbox.mark_sent(stamp);
             }
             Record::Session(number) => self.session_number = number,
@@ -200,11 +199,14 @@ impl Replica {
             Record::Update(delta) => drop(self.merge(&delta)),
             Record::RejectedTaken => self.rejected.clear(),
         }
+        Ok(())
     }
 
-    fn wait(&mut self, pending: Pending) {
-        self.clock.observe(pending.operation.timestamp);
-        self.outbox.push(self.id, pending);
+    fn wait(&mut self, pending: Pending) -> Result<(), DecodeError> {
+        let stamp = pending.operation.timestamp;
+        wait(&mut self.outbox, self.id, pending)?;
+        self.clock.observe(stamp);
+        Ok(())
     }
 
     /// The whole replica as one record, in place of all stored before.
@@ -249,6 +251,9 @@ impl Replica {
             id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
         };
         let flags = reader.u8()?;
+        if flags > 7 {
+            return Err(DecodeError::Invalid("image flags"));
+        }
         let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
             Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
@@ -257,13 +262,14 @@ impl Replica {
         };
         let acked = read_taken(reader)?;
         let session_number = reader.varint()?;
-        let clock = Clock::after(Timestamp(reader.varint()?));
+        let mut clock = Clock::after(Timestamp(reader.varint()?));
         let offset_ms = reader.signed()?;
         let mut outbox = Outbox::default();
         outbox.mark_sent(Timestamp(reader.varint()?));
         for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
-            outbox.push(id, Pending::decode(reader)?);
+            wait(&mut outbox, id, Pending::decode(reader)?)?;
         }
+        clock.observe(outbox.last());
         let mut rejected = Vec::new();
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
             let operation = Operation::decode(reader)?;
@@ -286,6 +292,15 @@ impl Replica {
             rejected,
         })
     }
+}
+
+/// Puts an operation into the outbox; they were made in the order of their stamps.
+fn wait(outbox: &mut Outbox, author: ReplicaId, pending: Pending) -> Result<(), DecodeError> {
+    if pending.operation.timestamp <= outbox.last() {
+        return Err(DecodeError::Invalid("order of operations"));
+    }
+    outbox.push(author, pending);
+    Ok(())
 }
 
 fn write_taken(writer: &mut Writer, taken: Taken) {

@@ -2,7 +2,12 @@
 //!
 //! Invariant: what a frame carries was made durable by an output before it.
 
+mod effect;
+
+pub use effect::{Input, Output, Status};
+
 use super::backoff::Backoff;
+use super::metrics::{Metrics, Replay, plain_bytes};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
@@ -12,7 +17,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
 use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -27,76 +32,6 @@ pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
 pub const LOG_BYTES_MIN: usize = 32 * 1024;
-
-/// What happens to a client.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// The app is up, or the network is back, or the TV woke: a socket from before is dead.
-    Online,
-    /// The network is gone, or the viewer wants to be offline.
-    Offline,
-    /// The socket is open; the token is for the hello.
-    Opened(String),
-    /// A frame arrived.
-    Frame(&'a [u8]),
-    /// The socket closed, did not open, or there was no token: with the close code if there is one.
-    Closed(u16),
-    /// The time of the last [`Output::Wake`] has come.
-    Woke,
-    /// The app has taken the rejected operations.
-    RejectedTaken,
-}
-
-/// What a client wants done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Append a record to the log.
-    Append(Vec<u8>),
-    /// Replace everything stored by this image.
-    Replace(Vec<u8>),
-    /// Send a frame.
-    Send(Vec<u8>),
-    /// Fetch a token and open a socket.
-    Connect,
-    /// Close the socket; nothing more from it is wanted.
-    Disconnect,
-    /// These parts may look different now.
-    Changed(Changed),
-    /// The state of the connection changed.
-    Status(Status),
-    /// Come back after this many milliseconds; an earlier wish is void.
-    Wake(u64),
-    /// Operations were refused; this many are kept for the app.
-    Rejected(usize),
-}
-
-/// How a client stands with the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Not connected and not trying.
-    Offline,
-    /// Trying to connect.
-    Connecting,
-    /// Connected, not up to date.
-    Syncing,
-    /// Up to date; changes cross as they happen.
-    Live,
-    /// Refused for good; see the close code.
-    Stopped,
-}
-
-impl Status {
-    /// The stable name that apps see.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::Connecting => "connecting",
-            Self::Syncing => "syncing",
-            Self::Live => "live",
-            Self::Stopped => "stopped",
-        }
-    }
-}
 
 /// The connection, if any.
 #[derive(Debug)]
@@ -122,6 +57,8 @@ struct Connection {
     in_flight: VecDeque<Timestamp>,
     /// Up to where operations left on this connection.
     sent: Timestamp,
+    /// Up to where operations may have left on earlier ones.
+    retry_through: Timestamp,
     caught_up: bool,
     heard_ms: u64,
     pinged_ms: Option<u64>,
@@ -155,6 +92,10 @@ pub struct Client {
     close: Option<CloseCode>,
     log_bytes: usize,
     image_bytes: usize,
+    metrics: Metrics,
+    replay: Replay,
+    /// The last operation that waited at the reconnect.
+    replay_through: Timestamp,
 }
 
 /// What loading gave.
@@ -189,6 +130,9 @@ impl Client {
             close: None,
             log_bytes: 0,
             image_bytes: 0,
+            metrics: Metrics::default(),
+            replay: Replay::default(),
+            replay_through: Timestamp::ZERO,
         };
         let mut outputs = Vec::new();
         client.store_image(&mut outputs);
@@ -210,7 +154,10 @@ impl Client {
             }
             _ => false,
         };
+        let before = self.replica.outbox().len();
         if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
+            self.metrics.operations += 1;
+            self.metrics.coalesced += (before + 1 - self.replica.outbox().len()) as u64;
             outputs.push(Output::Changed(changed));
             self.append(record, &mut outputs);
             self.flush(&mut outputs);
@@ -270,7 +217,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.cursor(),
+            cursor: self.replica.base_version(),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -338,10 +285,9 @@ impl Client {
             }
             ServerFrame::Difference(number, versions, body) => {
                 connection.expect(number)?;
-                let version = self.replica.cursor().ok_or(Fault::Malformed)?;
+                let version = self.replica.base_version().ok_or(Fault::Malformed)?;
                 if versions > 0 {
-                    push_changed(self.replica.difference(versions, body.0)?, outputs);
-                    self.store_image(outputs);
+                    self.catch_up(versions, body.0, outputs)?;
                 }
                 self.caught_up(version.saturating_add(versions));
             }
@@ -377,16 +323,41 @@ impl Client {
             return Err(Fault::Resync);
         }
         let before = self.replica.rejected().len();
+        let waited = self.replica.outbox().len();
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
+        let rejected = (self.replica.rejected().len().saturating_sub(before)) as u64;
+        let coalesced = (waited - self.replica.outbox().len()) as u64 - rejected;
+        self.replay = Replay { waited: waited as u64, rejected, coalesced, ..Replay::default() };
+        self.replay_through = self.replica.outbox().last();
+        self.metrics.coalesced += coalesced;
+        self.metrics.rejected += rejected;
         self.store_image(outputs);
         let mut connection = Connection::new(now, welcome.server_time);
         connection.sent = self.replica.acked().through;
+        connection.retry_through = self.replica.outbox().sent_through();
         if self.replica.owes_offer() {
             let number = connection.next_delta.advance();
             outputs.push(Output::Send(ClientFrame::offer(number, self.replica.confirmed())));
         }
         self.link = Link::Open(Box::new(connection));
         self.report(before, changed, outputs);
+        Ok(())
+    }
+
+    /// Takes a difference. One that does not fit what is here would not fit the next time either, so
+    /// the whole state is asked for then.
+    fn catch_up(
+        &mut self,
+        versions: u64,
+        body: &[u8],
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        let applied = self.replica.difference(versions, body);
+        if applied.is_err() {
+            self.replica.forget_cursor();
+        }
+        self.store_image(outputs);
+        push_changed(applied?, outputs);
         Ok(())
     }
 
@@ -408,7 +379,12 @@ impl Client {
         let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
+        let of_replay = ack.voids.iter().filter(|(stamp, _)| *stamp <= self.replay_through);
+        self.replay.rejected += of_replay.count() as u64;
+        self.metrics.rejected += ack.voids.len() as u64;
+        let waited = self.replica.outbox().len();
         let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
+        self.metrics.acknowledged += (waited - self.replica.outbox().len()) as u64;
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -416,9 +392,9 @@ impl Client {
 
     /// Tells the app about operations that were refused.
     fn report(&self, before: usize, changed: Changed, outputs: &mut Vec<Output>) {
+        push_changed(changed, outputs);
         let rejected = self.replica.rejected().len();
-        if rejected != before || !changed.is_empty() {
-            push_changed(changed, outputs);
+        if rejected != before || rejected == REJECTED_MAX {
             outputs.push(Output::Rejected(rejected));
         }
     }
@@ -445,15 +421,22 @@ impl Client {
             let Some(through) = operations.last().map(|last| last.timestamp) else {
                 return;
             };
+            for operation in &operations {
+                self.metrics.sent += 1;
+                self.metrics.retried += u64::from(operation.timestamp <= connection.retry_through);
+                self.metrics.plain_bytes += plain_bytes(operation);
+                self.replay.sent += u64::from(operation.timestamp <= self.replay_through);
+            }
             let delta = Delta { replica: self.replica.id(), through, operations };
             let number = connection.next_delta.advance();
             connection.in_flight.push_back(through);
             connection.sent = through;
             let replica = &self.replica;
-            let version = replica.cursor().filter(|_| connection.caught_up);
+            let version = replica.base_version().filter(|_| connection.caught_up);
             let live =
                 &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
+            self.metrics.delta_bytes += frame.len() as u64;
             if let Some(record) = self.replica.mark_sent(through) {
                 self.append(record, outputs);
             }
@@ -548,6 +531,18 @@ impl Client {
         outputs.push(Output::Replace(image));
     }
 
+    /// What was counted since the client was loaded.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics
+    }
+
+    /// How what waited at the last reconnect fares.
+    pub fn replay(&self) -> Replay {
+        let waiting = self.replica.outbox().iter().map(|pending| pending.operation.timestamp);
+        let remaining = waiting.take_while(|stamp| *stamp <= self.replay_through).count() as u64;
+        Replay { remaining, ..self.replay }
+    }
+
     /// The replica, to read from.
     pub fn replica(&self) -> &Replica {
         &self.replica
@@ -584,6 +579,7 @@ impl Connection {
             next_stream: FrameNumber::FIRST,
             in_flight: VecDeque::new(),
             sent: Timestamp::ZERO,
+            retry_through: Timestamp::ZERO,
             caught_up: false,
             heard_ms: now.steady_ms,
             pinged_ms: None,

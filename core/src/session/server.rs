@@ -333,7 +333,9 @@ impl Room {
             if operation.timestamp <= known {
                 continue;
             }
-            row.digest = operation.digest(row.digest);
+            if row.digest != 0 || known == Timestamp::ZERO {
+                row.digest = operation.digest(row.digest);
+            }
             let checked = match connection.may_write {
                 true => self.household.check(&operation),
                 false => Err(VoidReason::Forbidden),
@@ -448,7 +450,7 @@ impl Room {
             .seen()
             .iter()
             .filter(|&(replica, through)| through > self.household.seen().of(replica));
-        // What the raised stamps stand for is known to their replicas only.
+        // What the raised stamps stand for is known to their replicas only, and stays unknown here.
         let raised: Vec<ReplicaId> = raised.map(|(replica, _)| replica).collect();
         for replica in &raised {
             self.rows.entry(*replica).or_default().digest = 0;
