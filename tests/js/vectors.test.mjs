@@ -19,8 +19,8 @@ import { codeOf } from "./tv.mjs";
  *   replica?: {id: string}}} Stored
  * @typedef {{call: string, args: Array<string | number>, now: [number, number],
  *   outputs: unknown[]}} Step
- * @typedef {{name: string, seed: string, household: string, records: string[], steps: Step[],
- *   shown: Shown}} Session
+ * @typedef {{name: string, seed: string, household: string, records: string[], first: unknown[],
+ *   steps: Step[], shown: Shown}} Session
  */
 
 const FOLDER = join(ROOT, "tests", "vectors");
@@ -33,7 +33,9 @@ function vectors(file) {
   return vectors;
 }
 
-const storedFiles = readdirSync(FOLDER).filter((file) => /^(records|stored-v\d+)\.json$/.test(file));
+const storedFiles = readdirSync(FOLDER).filter((file) =>
+  /^(records|stored-v\d+)\.json$/.test(file),
+);
 /** @type {Stored[]} */
 const stored = storedFiles.sort().flatMap(vectors);
 /** @type {Session[]} */
@@ -122,6 +124,7 @@ function call(replica, { call: name, args, now }) {
 for (const vector of sessions) {
   test(`session: ${vector.name}`, () => {
     const replica = Replica.load(vector.records.map(bytes), bytes(vector.seed), vector.household);
+    assert.deepEqual(readOutputs(replica.firstOutputs()).map(plain), vector.first);
     for (const [at, step] of vector.steps.entries()) {
       assert.deepEqual(call(replica, step), step.outputs, `step ${at}, ${step.call}`);
     }

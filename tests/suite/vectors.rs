@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// All files together stay readable by a person and quick to fetch.
-const BYTES_MAX: u64 = 150_000;
+const BYTES_MAX: u64 = 150 * 1024;
 /// What a decoder may answer instead of a meaning.
 const ERRORS: [&str; 6] = ["truncated", "trailing", "version", "limit", "invalid", "checksum"];
 

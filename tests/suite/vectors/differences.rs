@@ -66,6 +66,7 @@ pub fn vectors() -> Vec<Value> {
         vector("devices came, changed and went", &with_devices(&home), &devices(&home)),
         vector("known titles among many", &month, &evening(&month)),
         vector("new titles with the usual prefix", &month, &new_titles(&month)),
+        vector("more titles than a model remembers", &Story::new(), &shelf()),
         vector("several adds of one title", &home, &adds(&home)),
     ];
     vectors.extend(bad());
@@ -139,6 +140,15 @@ fn month() -> Story {
             _ => play(&id, 600 + count as u32, 5_400, Stopped),
         };
         story.then(replica, at(count * 3_600_000, 0), HOME, change)
+    })
+}
+
+/// Models forget after 126 decisions.
+fn shelf() -> Story {
+    (0..150_i64).fold(Story::new(), |story, count| {
+        let id = format!("tmdb:{}", 10 + count * count % 7_919);
+        let change = if count % 5 == 0 { play(&id, 9, 9, Finished) } else { add(&id, &[]) };
+        story.then(TV, at(count * 60_000, 0), HOME, change)
     })
 }
 

@@ -14,19 +14,21 @@ mod evening;
 pub const ABOUT: &str = "\
     Calls on the engine's class (Replica of omega-sync/engine) after load with seed, records \
     and household, each with both clocks (now: Unix and steady milliseconds) and what it \
-    must answer, named as readOutputs does; bytes are hex digits. shown is what the class \
-    answers at the end.";
+    must answer, named as readOutputs does; bytes are hex digits. first is what firstOutputs \
+    answers after load, shown what the class answers at the end.";
 
 pub fn vectors() -> Vec<Value> {
     evening::vectors()
 }
 
-fn load(vector: &Value) -> Client {
+/// The client, and what loading wants done first.
+fn load(vector: &Value) -> (Client, Value) {
     let seed = unhex(&vector["seed"]).try_into().expect("16 bytes");
     let records: Vec<Vec<u8>> =
         vector["records"].as_array().expect("records").iter().map(unhex).collect();
     let household = HouseholdId::new(vector["household"].as_str().expect("text"));
-    Client::load(&records, household.ok(), seed).expect("records of today").client
+    let opened = Client::load(&records, household.ok(), seed).expect("records of today");
+    (opened.client, opened.outputs.iter().map(output).collect())
 }
 
 fn now(step: &Value) -> Now {
@@ -108,11 +110,11 @@ fn at_end(client: &Client) -> Value {
 }
 
 pub fn read(vector: &Value) -> Result<Value, &'static str> {
-    let mut client = load(vector);
+    let (mut client, first) = load(vector);
     let steps = vector["steps"].as_array().expect("steps").iter().map(|step| {
         let outputs: Value = call(&mut client, step).iter().map(output).collect();
         with(step.clone(), json!({"outputs": outputs}))
     });
     let steps: Value = steps.collect();
-    Ok(json!({"steps": steps, "shown": at_end(&client)}))
+    Ok(json!({"first": first, "steps": steps, "shown": at_end(&client)}))
 }

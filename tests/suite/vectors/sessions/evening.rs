@@ -46,9 +46,10 @@ impl Evening {
         let household = HouseholdId::new(HOUSEHOLD).expect("a valid id");
         let friend =
             Client::load(&[], Some(household.clone()), [9; 16]).expect("nothing is stored");
+        let (client, first) = load(&vector);
         let mut evening = Self {
-            client: load(&vector),
-            vector,
+            client,
+            vector: with(vector, json!({"first": first})),
             room: Room::create(household, EpochId(0x1122_3344_5566_7788)),
             friend: friend.client,
             steps: Vec::new(),
