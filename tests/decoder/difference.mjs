@@ -42,8 +42,9 @@ import {
 const STATE_VERSION = 1;
 const DIFFERENCE_BYTES_MAX = 524_288;
 const U32_MAX = 2 ** 32 - 1;
-/** The greatest age in seconds that a stamp can have. */
-const AGE_MAX = Math.floor(2 ** 48 / 1000);
+/** The greatest distance in seconds of a base, and how many steps of it an age takes. */
+const AGE_STEPS_MAX = 39;
+const SECONDS_MAX = Math.floor(2 ** 48 / 1000);
 /** Expected length in bits of the base's seconds: from the others' highest stamp, or from 1970. */
 const BASE_BITS = 15;
 const BASE_BITS_FROM_ZERO = 31;
@@ -125,19 +126,21 @@ class DifferenceReader {
   }
 
   apply() {
-    need(this.#bit("touched") === 1, "bytes that say nothing was touched");
-    this.#replicas();
-    this.#stamps();
-    this.#profiles();
-    this.#devices();
-    this.#seen();
+    if (this.#bit("touched") === 1) {
+      this.#replicas();
+      this.#stamps();
+      this.#profiles();
+      this.#devices();
+      this.#seen();
+    }
     this.#range.end();
     needWithinLimits(this.#state);
   }
 
   /**
    * @typedef {ReturnType<typeof differenceModels>} Models
-   * @typedef {{ [K in keyof Models]: Models[K] extends { lean: number } ? K : never }[keyof Models]} BitName
+   * @typedef {{ [K in keyof Models]: Models[K] extends { lean: number } ? K : never }} Bits
+   * @typedef {Bits[keyof Models]} BitName
    */
   /** @param {BitName} name of a model */
   #bit(name) {
@@ -189,7 +192,7 @@ class DifferenceReader {
     const from = latestMs(this.#others.map((id) => seen.get(id) ?? 0n));
     const before = this.#bit("baseBefore") === 1;
     const bits = from === 0n ? BASE_BITS_FROM_ZERO : BASE_BITS;
-    const seconds = new NumberModel(bits, AGE_MAX).read(this.#range);
+    const seconds = new NumberModel(bits, SECONDS_MAX).read(this.#range);
     const ms = this.#bit("baseMs") === 1 ? this.#range.uniform(1000) : 0;
     const distance = BigInt(seconds) * 1000n + BigInt(ms);
     this.#base = needStampMs(before ? from - distance : from + distance);
@@ -200,12 +203,11 @@ class DifferenceReader {
 
   #greatestAge() {
     const steps = this.#range.direct(6);
+    need(steps <= AGE_STEPS_MAX, "an age that no stamp has");
     const low = Math.min(steps, 3);
     const more = this.#range.direct(Math.max(0, low - 1));
     const first = steps === 0 ? 0 : 2 ** (low - 1);
-    const age = (first + more + 1) * 2 ** Math.max(0, steps - 3) - 1;
-    need(age <= AGE_MAX, "an age that no stamp has");
-    return age;
+    return (first + more + 1) * 2 ** Math.max(0, steps - 3) - 1;
   }
 
   #stamp() {
@@ -435,6 +437,11 @@ export function readDifference(reader, before) {
   need(bytes.at(-1) !== 0, "a zero at the end of the range coding", "trailing");
   new DifferenceReader(bytes, after).apply();
   return after;
+}
+
+/** Passes a difference whose receiver is not here. @param {Reader} reader */
+export function passDifference(reader) {
+  reader.raw(reader.small(DIFFERENCE_BYTES_MAX, "limit"));
 }
 
 /** Reads a state. @param {Reader} reader */

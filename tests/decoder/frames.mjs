@@ -1,5 +1,5 @@
 // Frames of docs/protocol.md: the tag, the number beside it, and what the fields of a body say.
-import { decodeState } from "./difference.mjs";
+import { decodeState, passDifference } from "./difference.mjs";
 import {
   checkedId,
   idToJson,
@@ -173,8 +173,11 @@ function readStateBody(reader) {
 /** A difference, which only its receiver can read. @param {Reader} reader */
 function readMove(reader) {
   const versions = reader.varint();
-  if (versions === 0n) reader.end();
-  return { versions: numberToJson(versions), body: toHex(reader.rest()) };
+  const body = reader.rest();
+  const inner = new Reader(body);
+  if (versions > 0n) passDifference(inner);
+  inner.end();
+  return { versions: numberToJson(versions), body: toHex(body) };
 }
 
 /** @param {Refusal} refusal */

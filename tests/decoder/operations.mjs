@@ -110,11 +110,7 @@ export class Context {
       need(place <= this.replicas.length, "a replica that was not named yet", "limit");
       return /** @type {bigint} */ (this.replicas[Number(place) - 1]);
     }
-    if (this.replicas.length === CONTEXT_ENTRIES_MAX) {
-      this.replicas = [];
-      this.authors.clear();
-      this.author = newAuthor();
-    }
+    if (this.replicas.length === CONTEXT_ENTRIES_MAX) this.#forgetReplicas();
     const replica = reader.fixed64();
     need(!this.replicas.includes(replica), "a known replica by its id");
     this.replicas.push(replica);
@@ -153,6 +149,13 @@ export class Context {
     need(number <= BigInt(NUMBER_MAX), "a title's number of more than 15 digits");
     const prefix = /** @type {string} */ (this.prefixes[Number(word % count)]);
     return joinTitle(prefix, Number(number));
+  }
+
+  /** A client's author is in no list. */
+  #forgetReplicas() {
+    this.replicas = [];
+    this.authors.clear();
+    if (this.direction !== "up") this.author = newAuthor();
   }
 
   #forgetTitles() {

@@ -1,5 +1,5 @@
 // The range coding of docs/protocol.md: adaptive bits, even values and numbers, from bytes.
-import { bitLength, DecodeError, need } from "./numbers.mjs";
+import { bitLength, need } from "./numbers.mjs";
 
 /** Below this the range takes in another byte. */
 const RANGE_MIN = 2 ** 24;
@@ -192,10 +192,7 @@ export class RangeReader {
 
   small() {
     let ones = 0;
-    while (this.direct(1) === 1) {
-      ones += 1;
-      if (ones > SMALL_BITS_MAX) throw new DecodeError("invalid", "a small number without an end");
-    }
+    while (ones < SMALL_BITS_MAX && this.direct(1) === 1) ones += 1;
     return 2 ** ones + this.direct(ones) - 1;
   }
 

@@ -12,7 +12,7 @@ import {
   TENANT_ID_BYTES_MAX,
 } from "./numbers.mjs";
 import { Context, digestOf, readDelta, readStoredOperation } from "./operations.mjs";
-import { applyOperation, operationToJson, stateToJson } from "./state.mjs";
+import { applyOperation, compareDots, operationToJson, stateToJson } from "./state.mjs";
 
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 4;
@@ -33,6 +33,7 @@ const TAG = {
 };
 
 /** @typedef {import("./state.mjs").Operation} Operation */
+/** @typedef {import("./state.mjs").Dot} Dot */
 /** @typedef {import("./state.mjs").State} State */
 /** @typedef {{ operation: Operation, floor: bigint, wall: bigint }} Waiting */
 /** @typedef {{ operation: Operation, reason: string }} Rejected */
@@ -131,7 +132,7 @@ export function replay(records) {
 function applyRecord(replica, tag, reader) {
   if (tag === TAG.made || tag === TAG.madeAndSent) {
     const waiting = readWaiting(reader);
-    replica.outbox.push(waiting);
+    push(replica, waiting);
     observe(replica, waiting.operation.stamp);
     if (tag === TAG.madeAndSent) replica.sentThrough = waiting.operation.stamp;
   } else if (tag === TAG.session) replica.session = reader.varint();
@@ -142,6 +143,48 @@ function applyRecord(replica, tag, reader) {
     need(tag === TAG.taken, "an unknown record");
     replica.rejected = [];
   }
+}
+
+/**
+ * An operation waits, in place of the last one on its list and title if that may not have left.
+ * @param {Replica} replica @param {Waiting} waiting
+ */
+function push(replica, waiting) {
+  const list = listOf(waiting.operation);
+  const at = replica.outbox.findLastIndex(({ operation }) => listOf(operation) === list);
+  const last = replica.outbox[at]?.operation;
+  if (list === undefined || last === undefined || last.stamp <= replica.sentThrough) {
+    replica.outbox.push(waiting);
+    return;
+  }
+  replica.outbox.splice(at, 1);
+  const { operation } = waiting;
+  if (operation.observed !== undefined) {
+    operation.observed = inherited(operation.observed, last, replica.id);
+    if (operation.kind === "remove" && operation.observed.length === 0) return;
+  }
+  replica.outbox.push(waiting);
+}
+
+/** Which list of which profile an operation is about, and which title. @param {Operation} of */
+function listOf({ kind, profile, content }) {
+  if (content === undefined) return undefined;
+  const list = kind === "add" || kind === "remove" ? "watchlist" : "progress";
+  return `${list} ${profile} ${content}`;
+}
+
+/**
+ * What two operations had observed, without the one that never left.
+ * @param {Dot[]} observed @param {Operation} last @param {bigint} replica
+ */
+function inherited(observed, last, replica) {
+  const own = { replica, stamp: last.stamp };
+  const sorted = [...observed, ...(last.observed ?? [])].sort(compareDots);
+  return sorted.filter((dot, at) => {
+    const before = sorted[at - 1];
+    const twice = before !== undefined && compareDots(before, dot) === 0;
+    return !twice && compareDots(dot, own) !== 0;
+  });
 }
 
 /** @param {Replica} replica @param {bigint} stamp */
@@ -182,12 +225,9 @@ function needDigest(before, done, { stamp, digest }) {
 function next(replica, reader) {
   const context = new Context({ direction: "stored" });
   const author = context.readAuthor(reader);
-  const { state } = replica;
-  const { through, operations } = readDelta(reader, context, (profile, content) => [
-    ...(state.profiles.get(profile)?.titles.get(content)?.adds ?? []),
-  ]);
-  for (const operation of operations) applyOperation(state, author, operation);
-  state.seen.set(author, through);
+  const { through, operations } = readDelta(reader, context);
+  for (const operation of operations) applyOperation(replica.state, author, operation);
+  replica.state.seen.set(author, through);
   observe(replica, through);
   if (replica.cursor !== undefined) replica.cursor.version += 1n;
 }

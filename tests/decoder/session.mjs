@@ -8,9 +8,6 @@ import { Context, readDelta } from "./operations.mjs";
 import { replay } from "./records.mjs";
 import { applyOperation, emptyState, operationToJson, stateToJson } from "./state.mjs";
 
-/** Tags of records. */
-const IMAGE_TAG = 1;
-const SESSION_TAG = 3;
 /** How many numbers a counted frame goes through before it starts anew. */
 const NUMBERS = 16;
 /** The mark of an epoch is so many low bits of it. */
@@ -18,6 +15,7 @@ const MARK_BITS = 32;
 
 /** @typedef {import("./operations.mjs").Delta} Delta */
 /** @typedef {import("./records.mjs").Replica} Replica */
+/** @typedef {[string, ...any]} Output of the device: what it is, and its values */
 /** @typedef {{ tag: string, number?: number, body?: string } & { [field: string]: any }} Frame */
 /** @typedef {{ up: Context, down: Context, sent: number, received: number }} Connection */
 
@@ -47,11 +45,6 @@ export class Witness {
     return replay(this.#log);
   }
 
-  /** Whether records after an image are stored, or only records so far. */
-  get hasImage() {
-    return hasImage(this.#log);
-  }
-
   get state() {
     return stateToJson(this.#state);
   }
@@ -64,19 +57,21 @@ export class Witness {
     return this.#onTheirWay.length;
   }
 
-  /** @param {string} record in hex */
-  append(record) {
-    this.#log.push(fromHex(record));
-  }
-
-  /** @param {string} image in hex */
-  replace(image) {
-    this.#log = [fromHex(image)];
-    assert.ok(this.stored);
+  /**
+   * What the device does, in its order: what it stores can be read at each moment.
+   * @param {Output[]} outputs
+   */
+  take(outputs) {
+    for (const [output, value] of outputs) {
+      if (output === "append") this.#log.push(fromHex(value));
+      else if (output === "replace") this.#log = [fromHex(value)];
+      else if (output === "send") this.#sent(value);
+      assert.ok(this.stored);
+    }
   }
 
   /** @param {string} bytes of a frame that the device sends */
-  sent(bytes) {
+  #sent(bytes) {
     const frame = this.#frame(bytes, "client");
     if (frame.tag === "hello") this.#hello(frame);
     else if (frame.tag === "delta") this.#delta(frame);
@@ -129,9 +124,8 @@ export class Witness {
   #hello(hello) {
     this.#onTheirWay = [];
     this.#connection = undefined;
-    assert.equal(hello.session, sessionOf(this.#log), "the session is stored before the hello");
-    if (!this.hasImage) return;
-    const { id, household = "", acked, cursor } = this.stored;
+    const { id, household = "", acked, cursor, session } = this.stored;
+    assert.equal(BigInt(hello.session), session, "the session is stored before the hello");
     assert.equal(BigInt(`0x${hello.replica}`), id);
     assert.equal(hello.household, fnv1a(Buffer.from(household)), "the household's mark");
     if (hello.digest !== undefined) assert.equal(hello.digest, acked.digest);
@@ -233,15 +227,4 @@ export class Witness {
 /** @param {import("./state.mjs").Dot} dot */
 function keyOf({ replica, stamp }) {
   return `${replica}:${stamp}`;
-}
-
-/** @param {Uint8Array[]} log */
-function hasImage(log) {
-  return log.some((record) => record[1] === IMAGE_TAG);
-}
-
-/** The session number that was stored last. @param {Uint8Array[]} log */
-function sessionOf(log) {
-  const record = log.findLast((bytes) => bytes[1] === SESSION_TAG);
-  return record && Number(new Reader(record.subarray(2)).varint());
 }

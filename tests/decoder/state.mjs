@@ -53,11 +53,13 @@ const DEVICE_TYPES = ["tv", "phone", "tablet", "computer", "other"];
  * @property {Map<bigint, Profile>} profiles
  * @property {Map<string, DeviceEntry>} devices
  */
+/** @typedef {"add" | "remove" | "progress" | "progress_removed"} TitleKind */
+/** @typedef {TitleKind | "name" | "delete" | "device"} Kind */
 /**
  * @typedef {object} Operation
  * @property {bigint} stamp
  * @property {bigint} profile
- * @property {"add" | "remove" | "progress" | "progress_removed" | "name" | "delete" | "device"} kind
+ * @property {Kind} kind
  * @property {string} [content]
  * @property {Dot[]} [observed]
  * @property {Progress} [progress]
