@@ -209,6 +209,11 @@ impl Profile {
         self.name.as_ref().map_or("", |register| &register.value)
     }
 
+    /// Its name and who gave it; `None` for a default profile that nobody named.
+    pub fn naming(&self) -> Option<&LwwRegister<String>> {
+        self.name.as_ref()
+    }
+
     /// The titles to watch.
     pub fn watchlist(&self) -> &OrSet<ContentId> {
         &self.watchlist

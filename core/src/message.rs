@@ -8,7 +8,7 @@
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
-use crate::household::{Household, VoidReason};
+use crate::household::{DIFFERENCE_BYTES_MAX, Household, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
 
 /// The version both ends must speak: the upper half of the first byte of hello and welcome.
@@ -295,6 +295,11 @@ impl<'a> ServerFrame<'a> {
             }
             TAG_DIFFERENCE => {
                 let versions = reader.varint()?;
+                let mut body = reader.clone();
+                if versions > 0 {
+                    body.bytes(DIFFERENCE_BYTES_MAX, "DIFFERENCE_BYTES_MAX")?;
+                }
+                body.finish()?;
                 Self::Difference(number, versions, Body(reader.rest()))
             }
             TAG_UPDATE => Self::Update(number, Body(reader.rest())),

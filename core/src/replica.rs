@@ -215,7 +215,7 @@ impl Replica {
 
     /// Numbers a new session. The record must be durable before the hello leaves.
     pub fn begin_session(&mut self) -> Record {
-        self.session_number += 1;
+        self.session_number = self.session_number.saturating_add(1);
         Record::Session(self.session_number)
     }
 
@@ -397,7 +397,7 @@ impl Replica {
 
     fn advance(&mut self, versions: u64) {
         if let Some(cursor) = &mut self.cursor {
-            cursor.version += versions;
+            cursor.version = cursor.version.saturating_add(versions);
         }
     }
 

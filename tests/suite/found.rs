@@ -2,12 +2,12 @@
 
 use crate::home::{DAY_MS, Home, TODAY_MS, Tv, add, household, play, title};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::codec::{Reader, Writer};
+use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
-use omega_sync_core::id::{EpochId, ProfileId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session};
-use omega_sync_core::replica::Now;
+use omega_sync_core::id::{EpochId, ProfileId, Random, ReplicaId};
+use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session, Welcome};
+use omega_sync_core::replica::{Now, Replica};
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::VecDeque;
@@ -336,4 +336,81 @@ fn a_slow_answer_does_not_move_a_right_clock() {
     assert!((-DAY_MS - 900..=-DAY_MS).contains(&day), "{day}");
     let behind = measured_offset_ms(-DAY_MS, 900);
     assert!((DAY_MS - 900..=DAY_MS).contains(&behind), "{behind}");
+}
+
+/// A server that lets the version leap as far as it goes.
+#[test]
+fn a_version_stops_at_its_highest() {
+    let mut fresh = Replica::new(None, &mut Random::new([1; 16]));
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let welcome = Welcome {
+        session: 1,
+        household: Some(household()),
+        epoch: Some(EpochId(1)),
+        server_time: UnixMillis(TODAY_MS),
+        taken: None,
+        voids: Vec::new(),
+    };
+    assert!(fresh.welcome(now, 0, &welcome).is_ok());
+    fresh.snapshot(1, Household::default());
+    let mut nothing = Writer::new();
+    nothing.bytes(&[]);
+    assert!(fresh.difference(u64::MAX, nothing.as_slice()).is_ok());
+    assert_eq!(fresh.base_version(), Some(u64::MAX));
+}
+
+/// An image whose operations wait in another order than they were made in.
+#[test]
+fn waiting_operations_are_stored_in_their_order() {
+    let mut random = Random::new([1; 16]);
+    let mut replica = Replica::new(None, &mut random);
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let mut records = vec![replica.image()];
+    for name in ["tmdb:1", "tmdb:2"] {
+        let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)), |_| false);
+        let (record, _) = done.expect("it exists").expect("it is new");
+        records.push(record.encode());
+    }
+    let load = |records: &[Vec<u8>]| {
+        let mut random = Random::new([2; 16]);
+        Replica::load(records, None, &mut random).expect("our version").damage
+    };
+    assert_eq!(load(&records), None);
+    records.swap(1, 2);
+    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+    records[1] = records[2].clone();
+    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+}
+
+/// An image whose clock is behind the operations that wait.
+#[test]
+fn a_loaded_clock_is_above_what_waits() {
+    let mut made = Replica::new(None, &mut Random::new([1; 16]));
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let add = |name| Intent::Add(ProfileId::DEFAULT, title(name));
+    let done = made.operate(now, add("tmdb:1"), |_| false).expect("it exists");
+    let operation = done.expect("it is new").0.encode();
+    let mut image = Writer::new();
+    // Version and tag; replica; no household, no flags; nothing acknowledged; no session, no clock, no
+    // offset, nothing sent; one operation waits, without its version, tag and checksum.
+    image.raw(&[1, 1]);
+    image.fixed64(7);
+    image.raw(&[0; 7 + 4]);
+    image.varint(1);
+    image.raw(&operation[2..operation.len() - 4]);
+    image.varint(0);
+    Household::default().encode(&mut image);
+    image.fixed32(checksum(image.as_slice()));
+    let mut random = Random::new([2; 16]);
+    let loaded = Replica::load(&[image.finish()], None, &mut random).expect("our version");
+    assert_eq!(loaded.damage, None);
+    let mut replica = loaded.replica;
+    let before = Now { unix: UnixMillis(TODAY_MS - DAY_MS as u64), steady_ms: 0 };
+    assert!(replica.operate(before, add("tmdb:2"), |_| false).is_ok());
+    let stamps: Vec<u64> = replica.outbox().iter().map(|p| p.operation.timestamp.0).collect();
+    assert!(stamps.len() == 2 && replica.outbox().get(Timestamp(stamps[1])).is_some());
+    assert!(replica.is_listed(ProfileId::DEFAULT, &title("tmdb:2")));
+    let again = Replica::load(&[replica.image()], None, &mut random).expect("our version");
+    assert_eq!(again.replica.outbox().last(), Timestamp(stamps[1]));
+    assert!(made.outbox().last() < Timestamp(stamps[1]), "made later");
 }

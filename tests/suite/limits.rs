@@ -9,7 +9,7 @@ use omega_sync_core::delta::{
 use omega_sync_core::household::{
     Change, ENTRIES_MAX, GONE_MAX, Household, Intent, OBSERVED_MAX, Operation,
     PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress, REPLICAS_MAX,
-    VoidReason,
+    TOUCHED_MAX, VoidReason,
 };
 use omega_sync_core::id::{
     CONTENT_ID_BYTES_MAX, ContentId, EpochId, HouseholdId, ProfileId, ReplicaId,
@@ -355,4 +355,66 @@ fn the_log_is_cut_at_a_snapshot_and_the_history_when_too_much_is_gone() {
         });
         assert_eq!(got_state, whole, "cursor {version}");
     }
+}
+
+#[test]
+fn titles_beyond_the_limit_are_refused_before_they_are_read() {
+    let mut household = Household::default();
+    let named = Change::NameProfile("a name".into());
+    household.merge(&one(1, operation(1, ProfileId(1), named)));
+    let value = Progress { position_s: 0, duration_s: 0, state: PlayState::Playing };
+    for number in 0..=TOUCHED_MAX {
+        let profile = ProfileId(number as u64 % 2);
+        let content = ContentId::new(&format!("tmdb:{number}")).expect("short text");
+        let change = Change::Progress(content, Some(value));
+        household.merge(&one(1, operation(number + 2, profile, change)));
+    }
+    let encoded = bytes(&household);
+    let decoded = Household::decode(&mut Reader::new(&encoded));
+    assert_eq!(decoded.err(), Some(DecodeError::Limit("TOUCHED_MAX")));
+}
+
+#[test]
+fn a_device_that_missed_more_titles_than_a_difference_names_gets_a_snapshot() {
+    let mut room = room();
+    greet(&mut room, 1, hello(1, 1));
+    let mut context = Context::starting(NOW);
+    let mut number = FrameNumber::FIRST;
+    let mut stamps = 0;
+    let mut missed = |room: &mut Room, titles: core::ops::Range<usize>| {
+        let operations: Vec<Operation> = titles
+            .flat_map(|at| {
+                let dot = Dot { timestamp: stamp(2 * at), replica: ReplicaId(1) };
+                [Change::Add(title(at), Vec::new()), Change::Remove(title(at), vec![dot])]
+            })
+            .map(|change| {
+                stamps += 1;
+                operation(stamps - 1, ProfileId::DEFAULT, change)
+            })
+            .collect();
+        let through = operations.last().expect("one at least").timestamp;
+        let delta = Delta { replica: ReplicaId(1), through, operations };
+        let bytes = ClientFrame::delta(number.advance(), &delta, &mut context, &mut |_| None);
+        let outputs = room.handle(NOW, RoomInput::Frame { connection: ConnectionId(1), bytes });
+        assert_eq!(closed(&outputs), None);
+    };
+    let answer = |room: &mut Room, replica: u64| -> bool {
+        let cursor = Some(1);
+        let hello = Hello { epoch: Some(1), cursor, ..hello(replica, 1) };
+        let outputs = greet(room, replica, hello);
+        let Some(RoomOutput::Send(_, frame)) = outputs.last() else {
+            panic!("an answer to the hello");
+        };
+        matches!(ServerFrame::decode(frame), Ok(ServerFrame::Difference(..)))
+    };
+    const STEP: usize = DELTA_OPERATIONS_MAX / 4;
+    missed(&mut room, 0..1);
+    // With each title's key there is the author's own.
+    let fit = TOUCHED_MAX - 1;
+    for from in (1..=fit).step_by(STEP) {
+        missed(&mut room, from..(from + STEP).min(fit + 1));
+    }
+    assert!(answer(&mut room, 2), "the last thing that fits");
+    missed(&mut room, fit + 1..fit + 2);
+    assert!(!answer(&mut room, 3), "the first that does not");
 }

@@ -8,4 +8,5 @@ mod residuals;
 mod sessions;
 mod simulation;
 mod tidy;
+mod vectors;
 mod wire;

@@ -13,6 +13,11 @@ use omega_sync_core::id::{HouseholdId, ProfileId};
 use omega_sync_core::session::client::{Client, Input};
 use wasm_bindgen::prelude::*;
 
+/// Smaller and quicker than the standard library's.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 /// One device's copy of a household and its connection.
 #[wasm_bindgen]
 pub struct Replica {

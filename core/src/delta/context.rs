@@ -347,7 +347,7 @@ impl Context {
                 if let Some(version) = live {
                     let further = version.saturating_sub(self.version);
                     self.version += further;
-                    return writer.varint(further + 1);
+                    return writer.varint(further.saturating_add(1));
                 }
                 writer.varint(0);
                 writer.varint(observed.len() as u64);

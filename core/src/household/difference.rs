@@ -11,8 +11,8 @@
 use super::field::{Fields, Title, usual_prefix};
 use super::history::{Key, Touch};
 use super::{
-    Changed, DEVICES_MAX, DeviceRecord, ENTRIES_MAX, Household, PROFILE_NAME_BYTES_MAX,
-    PROFILES_EVER_MAX, PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
+    Changed, DEVICES_MAX, DeviceRecord, Household, PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX,
+    PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
 };
 use crate::causal::Dot;
 use crate::clock::Timestamp;
@@ -343,15 +343,15 @@ impl Shelf {
     }
 
     fn code(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
-        let count = fields.count(self.new.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        let count = fields.count_titles(self.new.len());
         let usual = if count > 0 { self.usual_prefix(profile) } else { None };
         self.new.resize_with(count, Entry::default);
         let mut last: Option<ContentId> = None;
         for entry in &mut self.new {
             let title = entry.content.take();
             let before = last.as_ref().map(|last| Title::of(last.as_str()));
-            let read =
-                fields.title(Title::of(title.as_ref().map_or("", |t| t.as_str())), before, usual);
+            let title_text = title.as_ref().map_or("", |t| t.as_str());
+            let read = fields.title(Title::of(title_text), before, usual.as_deref());
             last = title.or(read);
             entry.content.clone_from(&last);
             entry.code(fields, None);
@@ -373,7 +373,7 @@ impl Shelf {
 
     /// The titles that sender and receiver have, and which of them were touched.
     fn code_known(&mut self, fields: &mut Fields, profile: Option<&Profile>) {
-        let mut left = fields.count(self.known.len(), ENTRIES_MAX, "ENTRIES_MAX");
+        let mut left = fields.count_titles(self.known.len());
         if left == 0 {
             return;
         }

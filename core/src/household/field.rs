@@ -3,6 +3,7 @@
 //! Every function here writes or reads, by the [`Coder`] it is given: the value that comes in is
 //! written, the value that comes back was written or read. Layout: `docs/protocol.md`, "State".
 
+use super::TOUCHED_MAX;
 use super::device::{CAPABILITIES_BITS, DEVICE_TEXT_BYTES_MAX};
 use super::{
     Capabilities, DeviceRecord, DeviceType, ENTRIES_MAX, OBSERVED_MAX, PlayState, Progress,
@@ -69,6 +70,7 @@ pub(super) struct Fields<'a> {
     pub(super) entry: [EntryModels; 2],
     /// Live adds and progress entries that were read.
     entries: usize,
+    titles_left: usize,
 }
 
 /// What is touched of a title.
@@ -117,6 +119,7 @@ impl<'a> Fields<'a> {
                 no_progress: Bit::rare(20),
             }),
             entries: 0,
+            titles_left: TOUCHED_MAX,
         }
     }
 
@@ -141,6 +144,14 @@ impl<'a> Fields<'a> {
             return 0;
         }
         count as usize
+    }
+
+    /// A count of titles: all lists together have at most [`TOUCHED_MAX`], because each one
+    /// takes memory before it is read, and bytes that are read past the end never fail.
+    pub(super) fn count_titles(&mut self, count: usize) -> usize {
+        let count = self.count(count, self.titles_left, "TOUCHED_MAX");
+        self.titles_left = self.titles_left.saturating_sub(count);
+        count
     }
 
     /// What the replicas of the dots are, those that were touched first.

@@ -257,6 +257,36 @@ fn a_receiver_who_lacks_a_title_is_told() {
 }
 
 #[test]
+fn titles_that_are_gone_count_for_the_usual_prefix() {
+    // Two of tmdb stay, three of tt go, one of tmdb comes: the receiver still has more of tt.
+    let tt = ["tt0111161", "tt0111162", "tt0111163"].map(|text| ContentId::new(text).expect("id"));
+    let stamp = |number| Timestamp::new(UnixMillis(1_800_000_000_000 + number), 0);
+    let replica = ReplicaId(1);
+    let mut state = Household::default();
+    let mut history = History::new(0);
+    let mut merge = |state: &mut Household, number: u64, change: Change| {
+        let operation = Operation { timestamp: stamp(number), profile: ProfileId::DEFAULT, change };
+        let delta = Delta { replica, through: stamp(number), operations: vec![operation] };
+        history.note(number, delta.touched(state));
+        state.merge(&delta);
+    };
+    let there = tt.iter().cloned().chain([title(0), title(1)]);
+    for (number, content) in (1..).zip(there) {
+        merge(&mut state, number, Change::Add(content, Vec::new()));
+    }
+    let mut behind = state.clone();
+    for (number, content) in (6..).zip(&tt) {
+        let dots = vec![Dot { timestamp: stamp(number - 5), replica }];
+        merge(&mut state, number, Change::Remove(content.clone(), dots));
+    }
+    merge(&mut state, 9, Change::Add(title(2), Vec::new()));
+    let encoded = difference(&state, &history.since(5));
+    let applied = behind.apply_difference(&mut Reader::new(&encoded));
+    assert!(applied.is_ok(), "{applied:?}");
+    assert_eq!(behind, state);
+}
+
+#[test]
 fn what_follows_a_difference_is_refused() {
     let (states, _) = live(&[Event::Name(0, 1)]);
     let mut encoded = bytes(&states[1]);

@@ -96,6 +96,24 @@ impl Record {
         }
         seal(writer)
     }
+
+    /// Reads the body that [`Record::encode`] wrote after the tag.
+    fn decode(tag: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(match tag {
+            TAG_OPERATION => Self::Operation(Box::new(Pending::decode(reader)?)),
+            TAG_LEAVING => Self::Leaving(Box::new(Pending::decode(reader)?)),
+            TAG_SESSION => Self::Session(reader.varint()?),
+            TAG_SENT => Self::Sent(Timestamp(reader.varint()?)),
+            TAG_ACKNOWLEDGED => Self::Acknowledged {
+                taken: read_taken(reader)?,
+                versions: reader.varint()?,
+                voids: read_voids(reader)?,
+            },
+            TAG_UPDATE => Self::Update(Delta::load(reader)?),
+            TAG_REJECTED_TAKEN => Self::RejectedTaken,
+            _ => return Err(DecodeError::Invalid("record tag")),
+        })
+    }
 }
 
 fn seal(mut writer: Writer) -> Vec<u8> {
@@ -152,31 +170,43 @@ impl Replica {
         if (tag == TAG_IMAGE) != first {
             return Err(DecodeError::Invalid("order of records"));
         }
-        match tag {
-            TAG_IMAGE => *self = Self::decode(&mut reader)?,
-            TAG_OPERATION | TAG_LEAVING => {
-                let pending = Pending::decode(&mut reader)?;
+        if tag == TAG_IMAGE {
+            let image = Self::decode(&mut reader)?;
+            reader.finish()?;
+            *self = image;
+            return Ok(());
+        }
+        let record = Record::decode(tag, &mut reader)?;
+        reader.finish()?;
+        self.repeat(record)
+    }
+
+    /// Makes a stored change again; an error changes nothing.
+    fn repeat(&mut self, record: Record) -> Result<(), DecodeError> {
+        match record {
+            Record::Operation(pending) => self.wait(*pending)?,
+            Record::Leaving(pending) => {
                 let stamp = pending.operation.timestamp;
-                self.clock.observe(stamp);
-                self.outbox.push(self.id, pending);
-                if tag == TAG_LEAVING {
-                    self.outbox.mark_sent(stamp);
-                }
+                self.wait(*pending)?;
+                self.outbox.mark_sent(stamp);
             }
-            TAG_SESSION => self.session_number = reader.varint()?,
-            TAG_SENT => self.outbox.mark_sent(Timestamp(reader.varint()?)),
-            TAG_ACKNOWLEDGED => {
-                let taken = read_taken(&mut reader)?;
-                let versions = reader.varint()?;
-                let voids = read_voids(&mut reader)?;
+            Record::Session(number) => self.session_number = number,
+            Record::Sent(through) => self.outbox.mark_sent(through),
+            Record::Acknowledged { taken, versions, voids } => {
                 self.settle(taken, &voids);
                 self.advance(versions);
             }
-            TAG_UPDATE => drop(self.merge(&Delta::load(&mut reader)?)),
-            TAG_REJECTED_TAKEN => self.rejected.clear(),
-            _ => return Err(DecodeError::Invalid("record tag")),
+            Record::Update(delta) => drop(self.merge(&delta)),
+            Record::RejectedTaken => self.rejected.clear(),
         }
-        reader.finish()
+        Ok(())
+    }
+
+    fn wait(&mut self, pending: Pending) -> Result<(), DecodeError> {
+        let stamp = pending.operation.timestamp;
+        wait(&mut self.outbox, self.id, pending)?;
+        self.clock.observe(stamp);
+        Ok(())
     }
 
     /// The whole replica as one record, in place of all stored before.
@@ -221,6 +251,9 @@ impl Replica {
             id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
         };
         let flags = reader.u8()?;
+        if flags > 7 {
+            return Err(DecodeError::Invalid("image flags"));
+        }
         let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
             Some(Cursor { epoch: EpochId(reader.fixed64()?), version: reader.varint()? })
@@ -229,13 +262,14 @@ impl Replica {
         };
         let acked = read_taken(reader)?;
         let session_number = reader.varint()?;
-        let clock = Clock::after(Timestamp(reader.varint()?));
+        let mut clock = Clock::after(Timestamp(reader.varint()?));
         let offset_ms = reader.signed()?;
         let mut outbox = Outbox::default();
         outbox.mark_sent(Timestamp(reader.varint()?));
         for _ in 0..reader.count(OUTBOX_OPERATIONS_MAX, "OUTBOX_OPERATIONS_MAX")? {
-            outbox.push(id, Pending::decode(reader)?);
+            wait(&mut outbox, id, Pending::decode(reader)?)?;
         }
+        clock.observe(outbox.last());
         let mut rejected = Vec::new();
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
             let operation = Operation::decode(reader)?;
@@ -258,6 +292,15 @@ impl Replica {
             rejected,
         })
     }
+}
+
+/// Puts an operation into the outbox; they were made in the order of their stamps.
+fn wait(outbox: &mut Outbox, author: ReplicaId, pending: Pending) -> Result<(), DecodeError> {
+    if pending.operation.timestamp <= outbox.last() {
+        return Err(DecodeError::Invalid("order of operations"));
+    }
+    outbox.push(author, pending);
+    Ok(())
 }
 
 fn write_taken(writer: &mut Writer, taken: Taken) {

@@ -1,0 +1,146 @@
+// The golden vectors through the wasm module that is published: what was stored loads and shows what
+// the vector says, sessions give the same frames and records, and what is newer is left alone.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { MemoryStorage, open } from "omega-sync";
+import { Replica, readOutputs, startEngine } from "omega-sync/engine";
+import { ROOT } from "../../scripts/paths.mjs";
+import { codeOf } from "./tv.mjs";
+
+/**
+ * @typedef {Record<string, unknown[]>} Lists flat lists, by profile
+ * @typedef {{profiles: string[], watchlist: Lists, progressAll: Lists, pending: number,
+ *   offsetMs: number, household: string, rejected: string[], status?: string, closeReason?: string,
+ *   replicaId?: string}} Shown
+ * @typedef {{name: string, records: string[], error?: string, kept?: number, shown: Shown,
+ *   replica?: {id: string}}} Stored
+ * @typedef {{call: string, args: Array<string | number>, now: [number, number],
+ *   outputs: unknown[]}} Step
+ * @typedef {{name: string, seed: string, household: string, records: string[], first: unknown[],
+ *   steps: Step[], shown: Shown}} Session
+ */
+
+const FOLDER = join(ROOT, "tests", "vectors");
+const SEED = new Uint8Array(16).fill(7);
+
+/** @param {string} file @returns {any[]} */
+function vectors(file) {
+  const { vectors } = JSON.parse(readFileSync(join(FOLDER, file), "utf8"));
+  assert.ok(vectors.length > 0, `${file} has no vectors`);
+  return vectors;
+}
+
+const storedFiles = readdirSync(FOLDER).filter((file) =>
+  /^(records|stored-v\d+)\.json$/.test(file),
+);
+/** @type {Stored[]} */
+const stored = storedFiles.sort().flatMap(vectors);
+/** @type {Session[]} */
+const sessions = vectors("sessions.json");
+
+before(() =>
+  startEngine(() => readFileSync(fileURLToPath(import.meta.resolve("omega-sync/wasm")))),
+);
+
+/** Nobody connects before the storage was read. */
+const NoSocket = /** @type {import("omega-sync").WebSocketConstructor} */ (
+  /** @type {unknown} */ (class {})
+);
+
+/** @param {string} hex */
+function bytes(hex) {
+  return Uint8Array.from(Buffer.from(hex, "hex"));
+}
+
+/** @param {Uint8Array} value */
+function hex(value) {
+  return Buffer.from(value).toString("hex");
+}
+
+/** What the class answers, in the shape of the vectors. @param {Replica} replica @returns {Shown} */
+function shown(replica) {
+  const profiles = replica.profiles();
+  const ids = profiles.filter((_, at) => at % 2 === 0);
+  /** @param {(id: string) => unknown[]} list */
+  const lists = (list) => Object.fromEntries(ids.map((id) => [id, list(id)]));
+  return {
+    profiles,
+    watchlist: lists((id) => replica.watchlist(id)),
+    progressAll: lists((id) => replica.progressAll(id)),
+    pending: replica.pending(),
+    offsetMs: replica.offsetMs(),
+    household: replica.household(),
+    rejected: replica.rejected(),
+  };
+}
+
+for (const vector of stored.filter(({ error }) => error !== "version")) {
+  test(`stored: ${vector.name}`, () => {
+    const replica = Replica.load(vector.records.map(bytes), SEED, "");
+    assert.deepEqual(shown(replica), vector.shown);
+    assert.equal(replica.damage() === undefined, vector.error === undefined, replica.damage());
+    if (vector.replica) assert.equal(replica.replicaId(), vector.replica.id);
+    const [image] = readOutputs(replica.firstOutputs());
+    assert.ok(image?.kind === "replace");
+    // What it would store now says the same.
+    const again = Replica.load([image.bytes], SEED, "");
+    assert.equal(again.damage(), undefined);
+    assert.deepEqual(shown(again), vector.shown);
+  });
+}
+
+for (const vector of stored.filter(({ error }) => error === "version")) {
+  test(`stored by a newer version: ${vector.name}`, async () => {
+    const load = () => Replica.load(vector.records.map(bytes), SEED, "");
+    assert.throws(load, (error) => codeOf(error) === "storage_newer");
+    const storage = new MemoryStorage();
+    await storage.commit({ append: vector.records.map(bytes) });
+    const options = { url: "http://127.0.0.1:9", device: "tv", token: async () => "", storage };
+    const opened = open({ ...options, WebSocket: NoSocket });
+    await assert.rejects(opened, { code: "storage_newer" });
+    assert.deepEqual((await storage.load()).map(hex), vector.records);
+  });
+}
+
+/** An output in the shape of the vectors. @param {ReturnType<typeof readOutputs>[number]} output */
+function plain(output) {
+  const { kind, ...rest } = output;
+  const [value] = Object.values(rest);
+  if (value === undefined) return [kind];
+  return [kind, value instanceof Uint8Array ? hex(value) : value];
+}
+
+/** @param {Replica} replica @param {Step} step */
+function call(replica, { call: name, args, now }) {
+  const method = Reflect.get(replica, name);
+  assert.equal(typeof method, "function", `the class has no ${name}`);
+  const given = name === "frame" ? args.map((arg) => bytes(String(arg))) : args;
+  return readOutputs(method.call(replica, ...given, ...now)).map(plain);
+}
+
+for (const vector of sessions) {
+  test(`session: ${vector.name}`, () => {
+    const replica = Replica.load(vector.records.map(bytes), bytes(vector.seed), vector.household);
+    assert.deepEqual(readOutputs(replica.firstOutputs()).map(plain), vector.first);
+    for (const [at, step] of vector.steps.entries()) {
+      assert.deepEqual(call(replica, step), step.outputs, `step ${at}, ${step.call}`);
+    }
+    const states = {
+      status: replica.status(),
+      closeReason: replica.closeReason(),
+      replicaId: replica.replicaId(),
+    };
+    assert.deepEqual({ ...shown(replica), ...states }, vector.shown);
+  });
+}
+
+test("there are vectors of each kind", () => {
+  assert.ok(storedFiles.length > 1 && sessions.length > 0);
+  const errors = new Set(stored.map(({ error }) => error));
+  for (const error of ["version", "checksum", "truncated", "trailing", "invalid", "limit"]) {
+    assert.ok(errors.has(error), error);
+  }
+});
