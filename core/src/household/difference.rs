@@ -351,7 +351,7 @@ impl Shelf {
             let title = entry.content.take();
             let before = last.as_ref().map(|last| Title::of(last.as_str()));
             let title_text = title.as_ref().map_or("", |t| t.as_str());
-            let read = fields.title(Title::of(title_text), before, usual.as_deref());
+            let read = fields.title(Title::of(title_text), before, usual);
             last = title.or(read);
             entry.content.clone_from(&last);
             entry.code(fields, None);
