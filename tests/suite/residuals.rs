@@ -53,18 +53,24 @@ struct Sleeper {
 impl Sleeper {
     /// Says hello and sleeps; what the server answers waits in the inbox.
     fn new(home: &mut Home, seed: u8, slept_ms: u64) -> Self {
-        let mut tv = home.tv(seed, 0);
-        let outputs = tv.client.handle(home.now(&tv), Input::Online);
+        let mut sleeper = Self { tv: home.tv(seed, 0), slept_ms: 0 };
+        sleeper.says_hello(home);
+        home.time_ms += slept_ms;
+        sleeper.slept_ms = slept_ms;
+        sleeper
+    }
+
+    fn says_hello(&mut self, home: &mut Home) {
+        let now = self.now(home);
+        let outputs = self.tv.client.handle(now, Input::Online);
         assert!(outputs.contains(&Output::Connect));
         home.next_connection += 1;
-        tv.connection = omega_sync_core::session::server::ConnectionId(home.next_connection);
-        for output in tv.client.handle(home.now(&tv), Input::Opened(String::new())) {
+        self.tv.connection = omega_sync_core::session::server::ConnectionId(home.next_connection);
+        for output in self.tv.client.handle(now, Input::Opened(String::new())) {
             if let Output::Send(frame) = output {
-                home.deliver(&mut tv, frame);
+                home.deliver(&mut self.tv, frame);
             }
         }
-        home.time_ms += slept_ms;
-        Self { tv, slept_ms }
     }
 
     fn now(&self, home: &Home) -> Now {
@@ -104,6 +110,12 @@ impl Sleeper {
         self.reads(home);
         let outputs = self.tv.client.operate(self.now(home), intent).expect("a valid action");
         self.send(home, outputs);
+        if self.tv.client.status() != Status::Live {
+            // Nobody knows how old the answer was: a new hello.
+            self.tv.inbox.clear();
+            self.says_hello(home);
+            self.reads(home);
+        }
     }
 
     fn send(&mut self, home: &mut Home, outputs: Vec<Output>) {

@@ -28,6 +28,8 @@ const DELTA_BYTES_AIM: usize = 64 * 1024;
 pub const OPEN_TIMEOUT_MS: u64 = 15_000;
 /// How long the answer to a hello or a ping may take, in milliseconds.
 pub const ANSWER_TIMEOUT_MS: u64 = 10_000;
+/// By how much the two clocks may disagree on the wait for a welcome, in milliseconds.
+pub const WAIT_DOUBT_MS: u64 = 1_000;
 /// Silence after which the client asks whether the server is there, in milliseconds.
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
@@ -261,9 +263,13 @@ impl Client {
         if let (&Link::Greeting(until, left), ServerFrame::Welcome(welcome)) = (&self.link, &frame)
         {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
-            // In standby the steady clock may stand still; then the wall clock knows better.
-            let slept_ms = now.unix.0.saturating_sub(left.0);
-            let waited_ms = now.steady_ms.saturating_sub(left_ms).max(slept_ms);
+            let waited_ms = now.steady_ms.saturating_sub(left_ms);
+            // In standby the steady clock may stand still, and the wall clock may be set: then nobody
+            // knows how old the answer is, and a new hello measures anew.
+            let by_wall_ms = now.unix.0.saturating_sub(left.0);
+            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+                return Err(Fault::Resync);
+            }
             return self.welcomed(now, waited_ms, welcome, outputs);
         }
         let Link::Open(connection) = &mut self.link else {
