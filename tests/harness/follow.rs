@@ -115,9 +115,9 @@ impl Oracle {
         let Entry { stamp, action } = old[place];
         let op = self.op_of(ledger.replica, stamp, action);
         let durable = |op: u32| {
-            self.lives.iter().any(|life| {
-                life.version_of(op).is_some_and(|version| version <= life.durable)
-            })
+            self.lives
+                .iter()
+                .any(|life| life.version_of(op).is_some_and(|version| version <= life.durable))
         };
         if renewed && let Some(op) = op.filter(|&op| durable(op)) {
             // Answered before: it must not be sent under the new id.

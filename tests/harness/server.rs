@@ -3,9 +3,7 @@
 use crate::oracle::Life;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::id::HouseholdId;
-use omega_sync_core::session::server::{
-    Commit, Room, RoomOutput, SNAPSHOT_EVERY, Stored,
-};
+use omega_sync_core::session::server::{Commit, Room, RoomOutput, SNAPSHOT_EVERY, Stored};
 use std::collections::VecDeque;
 
 /// A copy of the database, and what was in it.
@@ -53,7 +51,11 @@ impl Store {
             stored.snapshot_version = snapshot.version;
             stored.log.retain(|(version, _)| *version > snapshot.version);
         }
-        assert!(stored.log.len() < SNAPSHOT_EVERY as usize, "the log has {} entries", stored.log.len());
+        assert!(
+            stored.log.len() < SNAPSHOT_EVERY as usize,
+            "the log has {} entries",
+            stored.log.len()
+        );
         true
     }
 
