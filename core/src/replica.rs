@@ -275,7 +275,8 @@ impl Replica {
         changed.append(&mut self.outbox.restart(self.id, above, correction));
         let seen = self.confirmed.seen().iter().map(|(_, through)| through);
         let last = seen.max().unwrap_or_default().max(self.outbox.last());
-        self.clock = Clock::after(last);
+        // What was taken and refused is in neither, and must not be named again.
+        self.clock = Clock::after(last.max(self.acked.through));
         Ok(changed)
     }
 
