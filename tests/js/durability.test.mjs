@@ -95,14 +95,19 @@ function quoted(call) {
   return Buffer.from(text.replaceAll("\\x", ""), "hex");
 }
 
+/** The lower half of a frame's first byte is its tag. */
+const TAG_BITS = 0x0f;
+const DELTA = 1;
+const ACK = 4;
+
 /** A masked binary WebSocket message that is a delta frame. @param {Buffer} bytes */
 function isDelta(bytes) {
-  if (bytes.length < 8 || bytes[0] !== 0x82) return false;
-  const mask = bytes.subarray(2, 6);
-  return ((bytes[6] ?? 0) ^ (mask[0] ?? 0)) === 1 && ((bytes[7] ?? 0) ^ (mask[1] ?? 0)) === 2;
+  const [head, , mask = 0, , , , first] = bytes;
+  return head === 0x82 && first !== undefined && ((first ^ mask) & TAG_BITS) === DELTA;
 }
 
 /** A binary WebSocket message that is an ack frame. @param {Buffer} bytes */
 function isAck(bytes) {
-  return bytes.length >= 4 && bytes[0] === 0x82 && bytes[2] === 1 && bytes[3] === 4;
+  const [head, length, first = 0] = bytes;
+  return head === 0x82 && length === 1 && (first & TAG_BITS) === ACK;
 }
