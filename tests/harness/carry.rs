@@ -71,7 +71,7 @@ impl World {
             && before == Status::Connecting
             && matches!(after, Status::Syncing | Status::Live);
         if welcomed {
-            if client.replica().owes_offer() {
+            if client.replica().owed().is_some() {
                 first = Kind::Offer;
             }
             let wall = &mut self.oracle.clocks.walls[index];
@@ -310,10 +310,11 @@ impl World {
             let through = room.household().seen().of(ReplicaId(ledger.replica)).0;
             if kind == Kind::Offer {
                 if may_write {
-                    self.oracle.join(&ledger.known, version);
+                    self.oracle.join(ledger.owed.as_deref().unwrap_or_default(), version);
                 }
             } else if version > before {
-                self.oracle.take(&ledger, through, may_write, self.time_ms);
+                assert!(may_write, "taken from a connection that may only read");
+                self.oracle.take(&ledger, through, self.time_ms);
             } else {
                 assert_eq!(through, self.oracle.taken(ledger.replica), "taken without a version");
             }

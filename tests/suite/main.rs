@@ -5,6 +5,7 @@ mod home;
 mod laws;
 mod limits;
 mod residuals;
+mod restores;
 mod sessions;
 mod simulated;
 mod simulation;

@@ -53,21 +53,15 @@ impl<K: Ord, V> LwwMap<K, V> {
         }
     }
 
-    /// Joins another map; `seen` and `other_seen` say what each side has seen.
+    /// Joins another map; `seen` and `other_seen` say what each side has seen. Of two values the later
+    /// one wins. A value that the other side has seen and has none for was refused there.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
-        let gone = |dot: Dot, holder: Option<Dot>, seen: &VersionVector| {
-            holder != Some(dot) && seen.covers(dot)
-        };
-        self.0.retain(|key, mine| !gone(mine.dot, other.dot(key), other_seen));
+        self.0.retain(|key, mine| other.0.contains_key(key) || !other_seen.covers(mine.dot));
         for (key, theirs) in other.0 {
-            if !gone(theirs.dot, self.dot(&key), seen) {
+            if self.0.contains_key(&key) || !seen.covers(theirs.dot) {
                 self.set(key, theirs.dot, theirs.value);
             }
         }
-    }
-
-    fn dot(&self, key: &K) -> Option<Dot> {
-        self.0.get(key).map(|register| register.dot)
     }
 
     /// The register at `key`.
