@@ -1,6 +1,7 @@
 //! The tests that need more than one part, in one binary.
 
 mod found;
+mod growth;
 mod home;
 mod laws;
 mod limits;
