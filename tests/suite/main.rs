@@ -6,6 +6,7 @@ mod home;
 mod laws;
 mod limits;
 mod residuals;
+mod reviewed;
 mod sessions;
 mod simulated;
 mod simulation;
