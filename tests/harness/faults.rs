@@ -86,6 +86,8 @@ faults! {
     Rollback "rollback" 10 Storage;
     /// A device starts from a copy of another one's storage.
     Clone "clone" 10 Storage;
+    /// A device's network comes and goes faster than the device carries out what it wants.
+    Flap "flap" 15 Plain;
 }
 
 impl Fault {
