@@ -23,9 +23,6 @@ const SHARED = {
   charset: "utf8",
 };
 
-/** The generated glue has a default address that is never used: `open` always passes one. */
-const NO_META = { "import.meta.url": "undefined" };
-
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST);
 await Promise.all([
@@ -34,7 +31,6 @@ await Promise.all([
     entryPoints: ["src/index.ts"],
     outfile: "dist/index.js",
     format: "esm",
-    define: NO_META,
     external: ["./wasm-url.js"],
   }),
   build({
@@ -62,7 +58,6 @@ await Promise.all([
     minify: true,
     alias: { "omega-sync-wasm-base64": `./wasm/${WASM}` },
     loader: { ".wasm": "base64" },
-    define: NO_META,
     external: ["./wasm-url.js"],
   }),
 ]);
