@@ -26,6 +26,10 @@ const BUILD_STD = {
   RUSTC_BOOTSTRAP: "1",
   CARGO_UNSTABLE_BUILD_STD: "std,panic_abort",
   CARGO_UNSTABLE_BUILD_STD_FEATURES: "optimize_for_size",
+  // What ships traps where it would panic, without first writing a message that nobody reads: the
+  // package then refuses to go on. Not in Cargo.toml, since a stable Cargo does not know the word.
+  CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT: "true",
+  CARGO_PROFILE_WASM_PANIC: "immediate-abort",
 };
 
 /** A rustup proxy must neither install nor update a toolchain on its own. */
