@@ -39,13 +39,16 @@ const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:"];
 const REFUSED = 0xffff_ffff;
 const LENGTH_BYTES = 4;
 const NUMBER_BYTES = 8;
-const SEED_WORDS = 4;
+/** Words of 32 random bits that a replica starts with. */
+export const SEED_WORDS = 4;
 /** A text up to this length is put together here; starting the decoder would cost more. */
 const SHORT_TEXT_BYTES = 24;
 const ASCII_MAX = 0x7f;
 
 let started: Promise<void> | undefined;
 let failure: OmegaError | undefined;
+/** For the first replica. */
+let seed: Uint32Array | undefined;
 let memory: WebAssembly.Memory;
 /** Both look at the engine's memory; they are made anew when it has grown. */
 let octets = new Uint8Array(0);
@@ -54,9 +57,12 @@ let view = new DataView(octets.buffer);
 let at = 0;
 const decoder = new TextDecoder();
 
+/** Random bits for a replica. */
+export type Entropy = () => Uint32Array | Promise<Uint32Array>;
+
 /** Compiles the engine; the first call of a page decides from where, later ones wait for it. */
-export function startEngine(source: () => WasmSource): Promise<void> {
-  started ??= instantiate(source).catch((cause: unknown) => {
+export function startEngine(source: () => WasmSource, entropy: Entropy = random): Promise<void> {
+  started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;
     const message = "the WebAssembly engine did not start; check the `wasm` option and the CSP";
     throw new OmegaError("wasm_failed", message, cause);
@@ -64,12 +70,14 @@ export function startEngine(source: () => WasmSource): Promise<void> {
   return started;
 }
 
-async function instantiate(source: () => WasmSource): Promise<void> {
-  const bytes = await fetchBytes(await source());
+async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
+  const [given, drawn] = await Promise.all([source(), entropy()]);
+  const bytes = await fetchBytes(given);
   // Never the synchronous way: engines refuse it on the main thread above 4 KB.
   const { instance } = await WebAssembly.instantiate(bytes, {
     "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports,
   });
+  seed = drawn;
   memory = instance.exports.memory as WebAssembly.Memory;
   glue.__wbg_set_wasm(guarded(instance.exports));
 }
@@ -128,7 +136,8 @@ export function loadReplica(
   records: readonly Uint8Array[],
   household: string,
 ): { replica: Replica; damage: string | undefined } {
-  const [a = 0, b = 0, c = 0, d = 0] = crypto.getRandomValues(new Uint32Array(SEED_WORDS));
+  const [a = 0, b = 0, c = 0, d = 0] = seed ?? random();
+  seed = undefined;
   const replica = new glue.Replica(a, b, c, d);
   try {
     const [found] = rows(replica.load(packed(records), household), "tt");
@@ -137,6 +146,10 @@ export function loadReplica(
     replica.free();
     throw thrown;
   }
+}
+
+function random(): Uint32Array {
+  return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
 }
 
 /** Each record after its length. */

@@ -9,7 +9,7 @@
  */
 
 import { Driver } from "./client.js";
-import type { SyncState, WasmSource } from "./engine.js";
+import type { Entropy, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
@@ -146,14 +146,15 @@ export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
 }
 
-/** {@link open} with another default place of the WebAssembly file. */
+/** {@link open} with another default place of the WebAssembly file, and another source of chance. */
 export async function openWith(
   options: OpenOptions,
   defaultWasm: () => WasmSource,
+  entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
   const WebSocket = options.WebSocket ?? platformWebSocket();
-  await startEngine(() => options.wasm ?? defaultWasm());
+  await startEngine(() => options.wasm ?? defaultWasm(), entropy);
   const { storage, records, warning } = await loadStorage(options);
   let loaded: ReturnType<typeof loadReplica>;
   try {
