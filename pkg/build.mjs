@@ -39,7 +39,6 @@ await Promise.all([
     entryPoints: ["src/engine.ts"],
     outfile: "dist/engine.js",
     format: "esm",
-    define: NO_META,
   }),
   build({
     ...SHARED,

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { isOperation } from "./file.mjs";
 
 import { roomOutputs } from "./network.mjs";
-import { Household, Peer, TITLE_SHAPE, seedOf } from "./peer.mjs";
+import { Household, Peer, seedOf, TITLE_SHAPE } from "./peer.mjs";
 
 /** @typedef {import("./peer.mjs").Engine} Engine */
 /** @typedef {import("./file.mjs").Operation} Operation */
