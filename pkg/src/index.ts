@@ -9,8 +9,8 @@
  */
 
 import { Driver } from "./client.js";
-import type { SyncState, WasmSource } from "./engine.js";
-import { Replica, rows, startEngine } from "./engine.js";
+import type { Entropy, SyncState, WasmSource } from "./engine.js";
+import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
@@ -146,23 +146,24 @@ export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
 }
 
-/** {@link open} with another default place of the WebAssembly file. */
+/** {@link open} with another default place of the WebAssembly file, and another source of chance. */
 export async function openWith(
   options: OpenOptions,
   defaultWasm: () => WasmSource,
+  entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
   const WebSocket = options.WebSocket ?? platformWebSocket();
-  await startEngine(() => options.wasm ?? defaultWasm());
+  await startEngine(() => options.wasm ?? defaultWasm(), entropy);
   const { storage, records, warning } = await loadStorage(options);
-  let replica: Replica;
+  let loaded: ReturnType<typeof loadReplica>;
   try {
-    replica = loadReplica(records, options.household ?? "");
+    loaded = loadReplica(records, options.household ?? "");
   } catch (thrown) {
     storage.close();
     throw fromEngine(thrown);
   }
-  const damage = replica.damage();
+  const { replica, damage } = loaded;
   const client = new SyncClient(
     { replica, storage, url, WebSocket, token: options.token, damage },
     options.profile ?? "",
@@ -186,6 +187,7 @@ class SyncClient implements Client {
   };
   private earlyErrors: OmegaError[] = [];
   private lastStatus = "";
+  private facts = { ...NO_FACTS };
 
   constructor(parts: ConstructorParameters<typeof Driver>[0], profile: string) {
     this.driver = new Driver(parts, {
@@ -232,16 +234,12 @@ class SyncClient implements Client {
   }
 
   status(): Status {
-    return this.driver.read((replica) => ({
-      state: this.driver.state(),
-      pending: replica.pending(),
-      rejected: replica.rejected().length / REJECTED_CELLS,
-      storage: this.driver.storage.kind,
-      offsetMs: replica.offsetMs(),
-      replica: replica.replicaId(),
-      closeReason: this.driver.closeReason(),
-      household: replica.household(),
-    }));
+    // Of an engine that broke, the last that it said.
+    if (engineFailure() === undefined) this.facts = this.driver.read(factsOf);
+    const facts = this.facts;
+    const closeReason = this.driver.closeReason() ?? facts.closeReason;
+    const storage = this.driver.storage.kind;
+    return { ...facts, state: this.driver.state(), storage, closeReason };
   }
 
   pause(): void {
@@ -257,8 +255,8 @@ class SyncClient implements Client {
   }
 
   rejected(): Rejected[] {
-    const flat = this.driver.read((replica) => replica.rejected());
-    return rows(flat, REJECTED_CELLS).map(([, kind, profile, subject, reason]) => ({
+    const list = this.driver.read((replica) => rows(replica.rejected(), "tttt"));
+    return list.map(([kind, profile, subject, reason]) => ({
       kind: String(kind),
       profile: String(profile),
       subject: String(subject),
@@ -302,8 +300,31 @@ class SyncClient implements Client {
   }
 }
 
-const REJECTED_CELLS = 5;
-const SEED_BYTES = 16;
+/** What the engine says of itself. */
+type Facts = Omit<Status, "state" | "storage">;
+
+const NO_FACTS: Facts = {
+  pending: 0,
+  rejected: 0,
+  offsetMs: 0,
+  replica: "",
+  household: "",
+  closeReason: "",
+};
+
+function factsOf(replica: Replica): Facts {
+  const pending = replica.pending();
+  const [cells = []] = rows(replica.about(), "nnttt");
+  const [rejected, offsetMs, id, household, closeReason] = cells;
+  return {
+    pending,
+    rejected: Number(rejected),
+    offsetMs: Number(offsetMs),
+    replica: String(id),
+    household: String(household),
+    closeReason: String(closeReason),
+  };
+}
 
 async function loadStorage(options: OpenOptions): Promise<{
   storage: Storage;
@@ -321,11 +342,6 @@ async function loadStorage(options: OpenOptions): Promise<{
     const warning = new OmegaError("storage_memory", message, cause);
     return { storage: new MemoryStorage(), records: [], warning };
   }
-}
-
-function loadReplica(records: Uint8Array[], household: string): Replica {
-  const seed = crypto.getRandomValues(new Uint8Array(SEED_BYTES));
-  return Replica.load(records, seed, household);
 }
 
 function damageError(damage: string): OmegaError {

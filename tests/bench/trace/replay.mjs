@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MemoryStorage, open } from "omega-sync";
-import { Replica, startEngine } from "omega-sync/engine";
+import { loadReplica, rows, startEngine } from "omega-sync/engine";
 import { TraceClock } from "./clock.mjs";
 import { playState } from "./file.mjs";
 import { Meter, Network } from "./network.mjs";
@@ -257,10 +257,10 @@ function write(client, event) {
 
 /** @param {Uint8Array} seed @returns {string} 16 hex digits */
 function replicaId(seed) {
-  const replica = Replica.load([], seed, "");
-  const id = replica.replicaId();
+  const { replica } = loadReplica([], "", new Uint32Array(seed.slice().buffer));
+  const [[, , id] = []] = rows(replica.about(), "nnttt");
   replica.free();
-  return id;
+  return String(id);
 }
 
 /**
