@@ -86,6 +86,7 @@ export class Replay {
   /** @param {(done: number) => void} [progress] told from time to time */
   async run(progress) {
     await startEngine(wasmBytes);
+    await this.#takeFirstSeed();
     this.#clock.take();
     try {
       await this.#openAll();
@@ -105,6 +106,22 @@ export class Replay {
   /** The sum of a meter over the devices of the trace. @param {"update" | "ack" | "relay"} kind */
   sum(kind) {
     return this.tvs.reduce((sum, { meter }) => sum + meter[kind], 0);
+  }
+
+  /** In Node the seed of the first client comes from a file: not one of the trace's gets it. */
+  async #takeFirstSeed() {
+    const device = "nobody";
+    const socketClass = this.#network.socketClass(device, "");
+    const client = await open({
+      url: "https://sync.example",
+      device,
+      token: () => Promise.reject(new Error("never online")),
+      storage: new MemoryStorage(),
+      WebSocket: /** @type {import("omega-sync").WebSocketConstructor} */ (
+        /** @type {unknown} */ (socketClass)
+      ),
+    });
+    await client.close();
   }
 
   /**
