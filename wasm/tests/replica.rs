@@ -114,7 +114,7 @@ impl Tv {
                 }
                 5 => {
                     for _ in 0..outputs.number() as usize {
-                        assert!(outputs.byte() < 3);
+                        assert!(outputs.byte() < 4);
                         assert_eq!(outputs.text(), "");
                     }
                 }
