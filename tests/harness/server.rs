@@ -21,23 +21,25 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes a commit durable if the version is the expected one.
+    /// Makes a commit durable if it follows the last one.
     ///
     /// # Panics
     /// When a version goes back or the log grows beyond its bound.
     pub fn commit(&mut self, commit: Commit) -> bool {
         let stored = self.stored.get_or_insert_with(|| Stored {
             epoch: commit.epoch,
+            revision: 0,
             version: 0,
             snapshot: Vec::new(),
             snapshot_version: 0,
             log: Vec::new(),
             replicas: Vec::new(),
         });
-        if stored.version != commit.expected || stored.epoch != commit.epoch {
+        if stored.revision != commit.follows || stored.epoch != commit.epoch {
             return false;
         }
         assert!(commit.version >= stored.version, "the database's version went back");
+        stored.revision = commit.revision;
         stored.version = commit.version;
         stored.log.extend(commit.entries);
         for (replica, row) in commit.replicas {
