@@ -1,5 +1,5 @@
 /**
- * Omega Sync: the watchlist and playback progress of a household, the same on every TV.
+ * Omega Sync: the watchlist, playback progress and devices of a household, the same on every TV.
  *
  * {@link open} loads this device's copy, which can be read and written at once and without any
  * network; the rest happens behind it. Every write returns a promise that resolves when the write
@@ -9,6 +9,7 @@
  */
 
 import { Driver } from "./client.js";
+import { Devices } from "./devices.js";
 import type { Entropy, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
@@ -16,6 +17,17 @@ import { Profiles, ProgressMap, Watchlist } from "./household.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
 import { type AsideEntry, MemoryStorage, openStorage, type Storage } from "./storage.js";
 
+export type {
+  AudioCodec,
+  Capabilities,
+  Device,
+  DeviceDescription,
+  Devices,
+  DeviceType,
+  HdrFormat,
+  Resolution,
+  VideoCodec,
+} from "./devices.js";
 export type { SyncState, WasmSource } from "./engine.js";
 export { type ErrorCode, OmegaError } from "./errors.js";
 export type {
@@ -55,8 +67,8 @@ export interface OpenOptions {
 
 /** A list that changed. */
 export interface Change {
-  what: "watchlist" | "progress" | "profiles";
-  /** The profile whose list it is; the empty id for the default one and for `profiles`. */
+  what: "watchlist" | "progress" | "profiles" | "devices";
+  /** The profile whose list it is; empty for the default one and for what is of no profile. */
   profile: string;
 }
 
@@ -81,10 +93,13 @@ export interface Status {
 
 /** A write that the server refused for good, with its reason. */
 export interface Rejected {
-  /** `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_…`. */
+  /**
+   * `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_name`,
+   * `profile_delete`, `device_describe` or `device_remove`.
+   */
   kind: string;
   profile: string;
-  /** The content id, or the profile's name. */
+  /** The content id, the profile's name, or the device's id. */
   subject: string;
   /** Stable name of the reason, for instance `profile_deleted` or `forbidden`. */
   reason: string;
@@ -106,6 +121,8 @@ export interface Client {
   readonly progress: ProgressMap;
   /** The household's profiles. */
   readonly profiles: Profiles;
+  /** The household's devices, and what this one says of itself. */
+  readonly devices: Devices;
   /** Writes that the server has not acknowledged yet. */
   readonly pending: number;
   /** The lists of another profile. */
@@ -166,7 +183,7 @@ export async function openWith(
   const { replica, damage } = loaded;
   const client = new SyncClient(
     { replica, storage, url, WebSocket, token: options.token, damage },
-    options.profile ?? "",
+    options,
   );
   if (warning !== undefined) client.report(warning);
   if (damage !== undefined) client.report(damageError(damage));
@@ -178,6 +195,7 @@ class SyncClient implements Client {
   readonly watchlist: Watchlist;
   readonly progress: ProgressMap;
   readonly profiles: Profiles;
+  readonly devices: Devices;
   private readonly driver: Driver;
   private readonly listeners: { [E in keyof ClientEvents]: Set<(d: ClientEvents[E]) => void> } = {
     change: new Set(),
@@ -189,7 +207,7 @@ class SyncClient implements Client {
   private lastStatus = "";
   private facts = { ...NO_FACTS };
 
-  constructor(parts: ConstructorParameters<typeof Driver>[0], profile: string) {
+  constructor(parts: ConstructorParameters<typeof Driver>[0], options: OpenOptions) {
     this.driver = new Driver(parts, {
       changed: (keys) => {
         for (const key of keys) this.emit("change", changeOf(key));
@@ -199,7 +217,8 @@ class SyncClient implements Client {
       failed: (error) => this.report(error),
     });
     this.profiles = new Profiles(this.driver);
-    const { watchlist, progress } = this.forProfile(profile);
+    this.devices = new Devices(this.driver, options.device);
+    const { watchlist, progress } = this.forProfile(options.profile ?? "");
     this.watchlist = watchlist;
     this.progress = progress;
   }
@@ -358,5 +377,5 @@ function platformWebSocket(): WebSocketConstructor {
 function changeOf(key: string): Change {
   const [what = "", profile = ""] = key.split(":");
   if (what === "watchlist" || what === "progress") return { what, profile };
-  return { what: "profiles", profile: "" };
+  return { what: what === "devices" ? what : "profiles", profile: "" };
 }

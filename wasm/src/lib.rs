@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod convert;
+mod device;
 
 use answer::{Address, Answer};
 use convert::{Code, content, now, profile};
