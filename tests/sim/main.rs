@@ -92,6 +92,10 @@ struct Totals {
     frames: u64,
     screens: u64,
     connections: u64,
+    refused: u64,
+    followed: u64,
+    jumps: u64,
+    moved: u64,
     faults: Counts,
     fingerprint: Fingerprint,
 }
@@ -105,6 +109,10 @@ impl Totals {
         self.frames += lived.tally.frames;
         self.screens += lived.tally.screens;
         self.connections += lived.tally.connections;
+        self.refused += lived.tally.refused;
+        self.followed += lived.tally.followed;
+        self.jumps += lived.tally.jumps;
+        self.moved += lived.tally.moved;
         self.faults.add(&lived.tally.faults);
         self.fingerprint.note(lived.fingerprint.0, &[]);
     }
@@ -118,7 +126,9 @@ impl Totals {
             "{{\"seeds\":{seeds},\"failed\":{failed:?},\"seconds\":{seconds:.2},\
              \"household_days\":{:.1},\"household_days_per_s\":{:.0},\"actions\":{},\
              \"actions_per_day\":{:.0},\"operations_taken\":{},\"calls\":{},\"frames\":{},\
-             \"screens_compared\":{},\"connections\":{},\"fingerprint\":\"{:016x}\",\
+             \"screens_compared\":{},\"connections\":{},\"commits_refused\":{},\
+             \"nodes_followed\":{},\"of_them_by_the_whole_state\":{},\
+             \"sessions_ended_by_another_node\":{},\"fingerprint\":\"{:016x}\",\
              \"faults\":{{{}}}}}",
             self.days,
             self.days / seconds,
@@ -129,6 +139,10 @@ impl Totals {
             self.frames,
             self.screens,
             self.connections,
+            self.refused,
+            self.followed,
+            self.jumps,
+            self.moved,
             self.fingerprint.0,
             faults.join(",")
         )
