@@ -4,13 +4,13 @@ use crate::home::{Home, Tv, add, play, title};
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, checksum};
-use omega_sync_core::delta::Delta;
+use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{
-    Change, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PlayState, Progress,
-    VoidReason,
+    Change, DeviceRecord, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PlayState,
+    Progress, VoidReason,
 };
-use omega_sync_core::id::{ContentId, EpochId, ProfileId, Random, ReplicaId};
-use omega_sync_core::message::{Taken, Welcome};
+use omega_sync_core::id::{ContentId, DeviceId, EpochId, ProfileId, Random, ReplicaId};
+use omega_sync_core::message::{Taken, Welcome, read_delta};
 use omega_sync_core::outbox::{Correction, List, Outbox, Pending};
 use omega_sync_core::replica::{Mismatch, Now, REJECTED_MAX, Replica};
 use omega_sync_core::session::client::{Input, Status};
@@ -400,4 +400,32 @@ fn a_deleted_profile_is_not_shown_by_a_waiting_name() {
     state.merge(&one(Operation { timestamp: stamp(9), profile, change }));
     replica.snapshot(1, state);
     assert!(!replica.profiles().contains_key(&profile) && !replica.has_profile(profile));
+}
+
+#[test]
+fn each_device_has_its_own_record() {
+    let (mut replica, _) = replica();
+    let device = |name: &str| DeviceId::new(name).expect("short text");
+    let record = |name: &str| DeviceRecord { name: name.into(), ..DeviceRecord::default() };
+    for name in ["kitchen", "attic"] {
+        let intent = Intent::DescribeDevice(device(name), Some(record(name)));
+        replica.operate(now(), intent, |_| true).expect("a valid action");
+    }
+    for name in ["kitchen", "attic"] {
+        assert_eq!(replica.device(&device(name)), Some(&record(name)));
+    }
+}
+
+/// Milliseconds have 48 bits; one more would begin again at 1970.
+#[test]
+fn no_gap_leads_past_the_last_stamp() {
+    // The deletion of a profile, a gap of four bytes after the last stamp.
+    let body = [0x80 | 4 | 2 << 3, 0, 0, 0, 1];
+    let read = |last: u64| {
+        let mut context = Context::starting(UnixMillis(last));
+        read_delta(&body, &mut context, AUTHOR, &|_, _, _| None).map(|delta| delta.through.millis())
+    };
+    let end = 1 << 48;
+    assert_eq!(read(end - (1 << 24) - 1), Ok(UnixMillis(end - 1)));
+    assert_eq!(read(end - (1 << 24)), Err(DecodeError::Invalid("stamp")));
 }
