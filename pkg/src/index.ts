@@ -10,10 +10,11 @@
 
 import { Driver } from "./client.js";
 import { Devices } from "./devices.js";
-import type { Entropy, SyncState, WasmSource } from "./engine.js";
+import type { Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
 import { type AsideEntry, MemoryStorage, openStorage, type Storage } from "./storage.js";
 
@@ -28,7 +29,7 @@ export type {
   Resolution,
   VideoCodec,
 } from "./devices.js";
-export type { SyncState, WasmSource } from "./engine.js";
+export type { ReplayReport, SyncState, WasmSource } from "./engine.js";
 export { type ErrorCode, OmegaError } from "./errors.js";
 export type {
   PlayState,
@@ -40,6 +41,7 @@ export type {
   Watchlist,
   WatchlistItem,
 } from "./household.js";
+export type { Metrics } from "./metrics.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export { type AsideEntry, MemoryStorage, type Storage, type StorageChange } from "./storage.js";
 
@@ -110,6 +112,8 @@ export interface ClientEvents {
   change: Change;
   status: Status;
   rejected: Rejected[];
+  /** Once for each connection: when all that waited for it is answered, or it ended before. */
+  replay: ReplayReport;
   error: OmegaError;
 }
 
@@ -134,6 +138,8 @@ export interface Client {
   ): () => void;
   /** How things stand now. */
   status(): Status;
+  /** What was counted since {@link open}: writes, bytes, and how the last reconnect went. */
+  metrics(): Metrics;
   /** Goes offline until {@link Client.resume}; reads and writes go on. */
   pause(): void;
   /** Goes online again, at once. */
@@ -201,11 +207,13 @@ class SyncClient implements Client {
     change: new Set(),
     status: new Set(),
     rejected: new Set(),
+    replay: new Set(),
     error: new Set(),
   };
   private earlyErrors: OmegaError[] = [];
   private lastStatus = "";
   private facts = { ...NO_FACTS };
+  private lastReplay: ReplayReport | undefined;
 
   constructor(parts: ConstructorParameters<typeof Driver>[0], options: OpenOptions) {
     this.driver = new Driver(parts, {
@@ -214,6 +222,10 @@ class SyncClient implements Client {
       },
       rejected: () => this.emit("rejected", this.rejected()),
       status: () => this.emitStatus(),
+      replayed: (report) => {
+        this.lastReplay = report;
+        this.emit("replay", report);
+      },
       failed: (error) => this.report(error),
     });
     this.profiles = new Profiles(this.driver);
@@ -259,6 +271,10 @@ class SyncClient implements Client {
     const closeReason = this.driver.closeReason() ?? facts.closeReason;
     const storage = this.driver.storage.kind;
     return { ...facts, state: this.driver.state(), storage, closeReason };
+  }
+
+  metrics(): Metrics {
+    return metricsOf(this.driver, this.lastReplay);
   }
 
   pause(): void {

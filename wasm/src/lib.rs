@@ -290,6 +290,27 @@ impl Replica {
         self.answer.end()
     }
 
+    /// Counts since loading: operations, coalesced, sent, retried, acknowledged, rejected, bytes of plain
+    /// records, bytes of frames, and what these saved in percent.
+    pub fn metrics(&mut self) -> Address {
+        let metrics = self.client.metrics();
+        self.answer.clear();
+        for count in [
+            metrics.operations,
+            metrics.coalesced,
+            metrics.sent,
+            metrics.retried,
+            metrics.acknowledged,
+            metrics.rejected,
+            metrics.plain_bytes,
+            metrics.delta_bytes,
+        ] {
+            self.answer.number(count as f64);
+        }
+        self.answer.number(metrics.saved_percent() as f64);
+        self.answer.end()
+    }
+
     /// How many operations wait for the server.
     pub fn pending(&self) -> u32 {
         self.client.replica().outbox().len() as u32
