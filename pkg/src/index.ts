@@ -9,6 +9,7 @@
  */
 
 import { Driver } from "./client.js";
+import { checkDeltaSync, type DeltaSyncOptions } from "./delta-sync.js";
 import { Devices } from "./devices.js";
 import type { Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
@@ -18,6 +19,7 @@ import { type Metrics, metricsOf } from "./metrics.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
 import { type AsideEntry, MemoryStorage, openStorage, type Storage } from "./storage.js";
 
+export type { DeltaSyncOptions } from "./delta-sync.js";
 export type {
   AudioCodec,
   Capabilities,
@@ -65,6 +67,8 @@ export interface OpenOptions {
   wasm?: WasmSource;
   /** A WebSocket class where the platform has none (Node 20: `ws`). */
   WebSocket?: WebSocketConstructor;
+  /** How to catch up; see {@link DeltaSyncOptions}. */
+  deltaSync?: DeltaSyncOptions;
 }
 
 /** A list that changed. */
@@ -163,7 +167,7 @@ const EARLY_ERRORS_MAX = 8;
  * Opens this device's copy. Resolves when it can be read and written, before any network.
  *
  * Rejects with an {@link OmegaError}: `storage_newer`, `invalid_household`, `invalid_url`,
- * `websocket_missing` or `wasm_failed`.
+ * `invalid_option`, `websocket_missing` or `wasm_failed`.
  */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
@@ -176,6 +180,7 @@ export async function openWith(
   entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
+  const { enabled } = checkDeltaSync(options.deltaSync);
   const WebSocket = options.WebSocket ?? platformWebSocket();
   await startEngine(() => options.wasm ?? defaultWasm(), entropy);
   const { storage, records, warning } = await loadStorage(options);
@@ -187,6 +192,7 @@ export async function openWith(
     throw fromEngine(thrown);
   }
   const { replica, damage } = loaded;
+  replica.catchUpByDifferences(enabled);
   const client = new SyncClient(
     { replica, storage, url, WebSocket, token: options.token, damage },
     options,

@@ -6,6 +6,7 @@ mod laws;
 mod limits;
 mod residuals;
 mod sessions;
+mod settings;
 mod simulated;
 mod simulation;
 mod tidy;

@@ -68,6 +68,12 @@ impl Replica {
         }
     }
 
+    /// Whether to catch up by what changed, which it does unless told otherwise, or by the whole state.
+    #[wasm_bindgen(js_name = catchUpByDifferences)]
+    pub fn catch_up_by_differences(&mut self, differences: bool) {
+        self.client.set_differences(differences);
+    }
+
     /// What to do first after loading.
     #[wasm_bindgen(js_name = firstOutputs)]
     pub fn first_outputs(&mut self) -> Address {

@@ -95,6 +95,8 @@ pub struct Client {
     log_bytes: usize,
     image_bytes: usize,
     tally: Tally,
+    /// Whether it asks for what changed, where it can.
+    differences: bool,
 }
 
 /// What loading gave.
@@ -130,10 +132,16 @@ impl Client {
             log_bytes: 0,
             image_bytes: 0,
             tally: Tally::default(),
+            differences: true,
         };
         let mut outputs = Vec::new();
         client.store_image(&mut outputs);
         Ok(Opened { client, damage: loaded.damage, outputs })
+    }
+
+    /// Whether it asks for what changed since it was connected; if not, always for the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
@@ -214,7 +222,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.base_version(),
+            cursor: self.replica.base_version().filter(|_| self.differences),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -285,6 +293,10 @@ impl Client {
             }
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
+                if self.replica.base_version().is_some_and(|known| version < known) {
+                    // That database was put back without a new epoch: what is known here is more.
+                    return Err(Fault::Resync);
+                }
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
                 self.store_image(outputs);

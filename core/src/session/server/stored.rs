@@ -149,6 +149,7 @@ impl Room {
             snapshot_version: stored.snapshot_version,
             rows: rows?,
             connections: BTreeMap::new(),
+            differences: true,
         })
     }
 
