@@ -44,6 +44,7 @@ export const SEED_WORDS = 4;
 /** A text up to this length is put together here; starting the decoder would cost more. */
 const SHORT_TEXT_BYTES = 24;
 const ASCII_MAX = 0x7f;
+const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
 let failure: OmegaError | undefined;
@@ -102,6 +103,16 @@ function guarded(exports: WebAssembly.Exports): WebAssembly.Exports {
 type Call = (...values: unknown[]) => unknown;
 
 function guard(call: Call): Call {
+  // The allocator, which takes two numbers, is what is called most.
+  if (call.length === ALLOCATOR_ARGUMENTS) {
+    return (first, second) => {
+      try {
+        return call(first, second);
+      } catch (thrown) {
+        throw breakDown(thrown);
+      }
+    };
+  }
   return (...values) => {
     try {
       return call(...values);
@@ -233,7 +244,8 @@ export function rows(answer: number, shape: string): (string | number)[][] {
 
 /** Goes to the start of an answer. @returns where it ends */
 function begin(answer: number): number {
-  if (octets.buffer !== memory.buffer) {
+  // Memory that has grown leaves the old view without length.
+  if (octets.length === 0) {
     octets = new Uint8Array(memory.buffer);
     view = new DataView(memory.buffer);
   }

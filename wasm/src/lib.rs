@@ -5,6 +5,8 @@
 //! so times are Unix milliseconds and steady milliseconds as JavaScript numbers. There is no logic here;
 //! `pkg/src` turns this into the API that apps use.
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 pub mod answer;
 mod convert;
 
@@ -18,7 +20,7 @@ use wasm_bindgen::prelude::*;
 /// Smaller and quicker than the standard library's.
 #[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// One device's copy of a household and its connection.
 #[wasm_bindgen]

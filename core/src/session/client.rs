@@ -17,7 +17,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -161,7 +161,7 @@ impl Client {
             self.metrics.operations += 1;
             self.metrics.coalesced += (before + 1 - self.replica.outbox().len()) as u64;
             outputs.push(Output::Changed(changed));
-            self.append(record, &mut outputs);
+            self.store(record, &mut outputs);
             self.flush(&mut outputs);
         }
         Ok(outputs)
@@ -522,7 +522,10 @@ impl Client {
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
-        let bytes = record.encode();
+        self.store(record.encode(), outputs);
+    }
+
+    fn store(&mut self, bytes: Stored, outputs: &mut Vec<Output>) {
         if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
             return self.store_image(outputs);
         }
