@@ -29,8 +29,9 @@ export type Output =
 /** Where the connection stands. */
 export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
 
-/** A WebAssembly file: its address, its bytes, or a promise of either. */
-export type WasmSource = URL | string | BufferSource | Promise<URL | string | BufferSource>;
+/** A WebAssembly file: its address, its bytes or what was compiled from them, or a promise of these. */
+export type WasmSource = WasmFile | Promise<WasmFile>;
+type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 
 const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
 const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
@@ -73,11 +74,12 @@ export function startEngine(source: () => WasmSource, entropy: Entropy = random)
 
 async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
-  const bytes = await fetchBytes(given);
+  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
   // Never the synchronous way: engines refuse it on the main thread above 4 KB.
-  const { instance } = await WebAssembly.instantiate(bytes, {
-    "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports,
-  });
+  const instance =
+    given instanceof WebAssembly.Module
+      ? await WebAssembly.instantiate(given, imports)
+      : (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance;
   seed = drawn;
   memory = instance.exports.memory as WebAssembly.Memory;
   glue.__wbg_set_wasm(guarded(instance.exports));

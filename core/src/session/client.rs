@@ -121,9 +121,23 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
+        let (mut client, damage) = Self::read(records, household, seed)?;
+        let outputs = client.first_outputs();
+        Ok(Opened { client, damage, outputs })
+    }
+
+    /// Loads a replica as [`Client::load`] does; [`Client::first_outputs`] are still to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    pub fn read(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
-        let mut client = Self {
+        let client = Self {
             replica: loaded.replica,
             link: Link::Offline,
             random,
@@ -136,9 +150,14 @@ impl Client {
             replay: Replay::default(),
             replay_through: Timestamp::ZERO,
         };
+        Ok((client, loaded.damage))
+    }
+
+    /// What comes before all other outputs of a client that was [`Client::read`]: the image to store.
+    pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        client.store_image(&mut outputs);
-        Ok(Opened { client, damage: loaded.damage, outputs })
+        self.store_image(&mut outputs);
+        outputs
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
