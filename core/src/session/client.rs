@@ -17,7 +17,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -120,9 +120,23 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
+        let (mut client, damage) = Self::read(records, household, seed)?;
+        let outputs = client.first_outputs();
+        Ok(Opened { client, damage, outputs })
+    }
+
+    /// Loads a replica as [`Client::load`] does; [`Client::first_outputs`] are still to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    pub fn read(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
-        let mut client = Self {
+        let client = Self {
             replica: loaded.replica,
             link: Link::Offline,
             random,
@@ -134,9 +148,14 @@ impl Client {
             tally: Tally::default(),
             differences: true,
         };
+        Ok((client, loaded.damage))
+    }
+
+    /// What comes before all other outputs of a client that was [`Client::read`]: the image to store.
+    pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        client.store_image(&mut outputs);
-        Ok(Opened { client, damage: loaded.damage, outputs })
+        self.store_image(&mut outputs);
+        outputs
     }
 
     /// Whether it asks for what changed since it was connected; if not, always for the whole state.
@@ -164,7 +183,7 @@ impl Client {
             let connected = matches!(self.link, Link::Open(_));
             self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
-            self.append(record, &mut outputs);
+            self.store(record, &mut outputs);
             self.flush(&mut outputs);
         }
         Ok(outputs)
@@ -524,7 +543,10 @@ impl Client {
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
-        let bytes = record.encode();
+        self.store(record.encode(), outputs);
+    }
+
+    fn store(&mut self, bytes: Stored, outputs: &mut Vec<Output>) {
         if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
             return self.store_image(outputs);
         }
