@@ -5,8 +5,10 @@
 //! session is the only one that can still write; the version goes up by one for each delta taken and
 //! never back.
 
+mod resident;
 mod stored;
 
+pub use resident::{Refusal, Written};
 pub use stored::{Commit, Snapshot, Stored};
 
 use crate::causal::Dot;
@@ -144,6 +146,10 @@ impl Room {
         let same_epoch = hello.epoch == Some(self.epoch.mark());
         if hello.household.is_some_and(|mark| mark != self.id.mark()) {
             return Err(CloseCode::HouseholdMismatch);
+        }
+        if hello.replica == self.resident() {
+            // Nobody else may use the room's own id: whoever drew it by chance draws another.
+            return Err(CloseCode::StaleSession);
         }
         let known = hello.cursor.filter(|_| same_epoch);
         if known.is_some_and(|version| version > self.version) {
@@ -372,7 +378,7 @@ impl Room {
         let delta = Delta { replica, through, operations: accepted };
         self.take(&delta, outputs);
         outputs.push(RoomOutput::Send(id, ack));
-        self.fan_out(id, &delta, &whole, outputs);
+        self.fan_out(Some(id), &delta, &whole, outputs);
         Ok(())
     }
 
@@ -400,16 +406,16 @@ impl Room {
         self.added.retain(|dot, _| live.contains(dot));
     }
 
-    /// Sends a delta that became the last version to every other connection.
+    /// Sends a delta that became the last version to every connection but its author's.
     fn fan_out(
         &mut self,
-        author: ConnectionId,
+        author: Option<ConnectionId>,
         delta: &Delta,
         whole: &BTreeSet<Timestamp>,
         outputs: &mut Vec<RoomOutput>,
     ) {
         for (&id, connection) in &mut self.connections {
-            if id != author {
+            if Some(id) != author {
                 let number = connection.next_stream.advance();
                 let live =
                     &mut |operation: &Operation| whole.contains(&operation.timestamp).then_some(0);
