@@ -13,6 +13,7 @@ mod hub;
 pub mod limits;
 mod listen;
 mod outbox;
+mod presence;
 mod room;
 pub mod store;
 mod ws;

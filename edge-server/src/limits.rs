@@ -37,6 +37,12 @@ pub const ROOM_IDLE: Duration = Duration::from_secs(60);
 pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's headers.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Time for a request to come in and be dealt with, up to the head of its answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a JSON body.
+pub const JSON_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request id that a client may choose.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
@@ -61,6 +67,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// [`ROOM_IDLE`].
     pub room_idle: Duration,
+    /// [`REQUEST_TIMEOUT`].
+    pub request_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -74,6 +82,7 @@ impl Default for Limits {
             outbox_frames_max: OUTBOX_FRAMES_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             room_idle: ROOM_IDLE,
+            request_timeout: REQUEST_TIMEOUT,
         }
     }
 }

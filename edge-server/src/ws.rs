@@ -4,7 +4,7 @@
 //! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
 //! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
 
-use crate::auth::Principal;
+use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
 use crate::hub::Membership;
@@ -65,11 +65,8 @@ pub(crate) async fn upgrade(
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
     // when the socket is open.
     let asked = asked_token(&headers);
-    let bearer = headers.get(AUTHORIZATION).map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or_default();
-        edge.authority.verify(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
-    });
+    let bearer =
+        headers.get(AUTHORIZATION).map(|value| edge.authority.verify(bearer(value.as_bytes())));
     let principal = bearer.transpose()?;
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -121,8 +118,7 @@ async fn session(
         Err(end) => return end,
     };
     let (sender, mut outbox) = outbox(&edge.limits);
-    let may_write = principal.scope.write;
-    let membership = match edge.hub.join(&principal.household, hello, may_write, sender) {
+    let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
         Err(code) => return End::Close(code),
     };

@@ -66,7 +66,7 @@ fn a_good_token_becomes_a_principal() {
     let principal = authority().verify(&sign(&hs256(), &with("exp", exp.into()))).unwrap();
     assert_eq!(principal.household.as_str(), "home");
     assert_eq!(principal.device.as_str(), "tv");
-    assert_eq!(principal.scope, Scope { read: true, write: true, control: false });
+    assert_eq!(principal.scope, Scope { read: true, write: true, control: false, admin: false });
     assert_eq!(principal.ends, UNIX_EPOCH + Duration::from_secs(exp) + LEEWAY);
 }
 
@@ -75,7 +75,7 @@ fn an_issued_token_is_accepted() {
     let (household, device) = (HouseholdId::new("h").unwrap(), DeviceId::new("d").unwrap());
     let issue = |life| authority().issue(&household, &device, "read", Duration::from_secs(life));
     let principal = authority().verify(&issue(60).unwrap()).unwrap();
-    assert_eq!(principal.scope, Scope { read: true, write: false, control: false });
+    assert_eq!(principal.scope, Scope { read: true, write: false, control: false, admin: false });
     assert_eq!((principal.household, principal.device), (household.clone(), device.clone()));
     let other = Authority::new(&Secret::new(&[b'x'; 32]).unwrap(), ISSUER, AUDIENCE);
     assert_eq!(other.verify(&issue(60).unwrap()), Err(AuthError::Signature));
@@ -195,10 +195,13 @@ fn size_and_shape_are_checked_first() {
 #[test]
 fn scope_is_words() {
     let scope = |claim| authority().verify(&sign(&hs256(), &with("scope", claim))).unwrap().scope;
-    assert_eq!(scope(Value::Null), Scope { read: true, write: true, control: true });
-    assert_eq!(scope("".into()), Scope { read: false, write: false, control: false });
+    assert_eq!(scope(Value::Null), Scope { read: true, write: true, control: true, admin: false });
+    assert_eq!(scope("".into()), Scope { read: false, write: false, control: false, admin: false });
     let words = "readwrite write openid";
-    assert_eq!(scope(words.into()), Scope { read: false, write: true, control: false });
+    assert_eq!(
+        scope(words.into()),
+        Scope { read: false, write: true, control: false, admin: false }
+    );
 }
 
 #[test]
