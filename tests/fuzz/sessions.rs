@@ -75,6 +75,7 @@ impl Home {
     pub fn new(room: Room) -> Self {
         let stored = Stored {
             epoch: room.epoch(),
+            revision: room.revision(),
             version: room.version(),
             snapshot: Vec::new(),
             snapshot_version: 0,
@@ -86,7 +87,8 @@ impl Home {
     }
 
     fn commit(&mut self, commit: Commit) {
-        assert_eq!((commit.epoch, commit.expected), (self.stored.epoch, self.stored.version));
+        assert_eq!((commit.epoch, commit.follows), (self.stored.epoch, self.stored.revision));
+        self.stored.revision = commit.revision;
         self.stored.version = commit.version;
         self.stored.log.extend(commit.entries);
         for (replica, row) in commit.replicas {

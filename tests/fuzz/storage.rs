@@ -89,6 +89,7 @@ fn stored(data: &[u8]) -> Option<Stored> {
     let snapshot = parts.next()?.to_vec();
     let mut stored = Stored {
         epoch: EpochId(1),
+        revision: 1,
         version,
         snapshot,
         snapshot_version,

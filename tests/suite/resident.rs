@@ -164,6 +164,7 @@ fn stored(commits: impl IntoIterator<Item = Commit>) -> Stored {
     commits.for_each(|commit| all.merge(commit));
     Stored {
         epoch: all.epoch,
+        revision: all.revision,
         version: all.version,
         snapshot: Vec::new(),
         snapshot_version: 0,

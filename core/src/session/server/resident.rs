@@ -7,7 +7,7 @@
 //! one is above the last one in the state; a room whose commit fails, for instance because another
 //! node has written in between, is loaded again before anything it wrote has been told to anyone.
 
-use super::{Room, RoomOutput, observes_all};
+use super::{Room, RoomOutput};
 use crate::causal::Dot;
 use crate::clock::{Clock, DRIFT_MAX_MS, Timestamp, UnixMillis, check_drift};
 use crate::delta::Delta;
@@ -78,17 +78,10 @@ impl Room {
         let operation = self.operation(timestamp, wanted, intent)?;
         self.household.check(&operation).map_err(Refusal::Void)?;
         self.rows.entry(replica).or_default();
-        let whole = observes_all(&self.household, &operation);
-        let whole = BTreeSet::from_iter(whole.then_some(timestamp));
-        if let Change::Add(..) = operation.change {
-            self.added.insert(Dot { timestamp, replica }, self.version + 1);
-        }
-        for dot in operation.observed().unwrap_or_default() {
-            self.added.remove(dot);
-        }
+        let mut whole = BTreeSet::new();
+        self.version += 1;
+        self.apply(replica, &operation, &mut whole);
         let delta = Delta { replica, through: timestamp, operations: vec![operation] };
-        self.history.note(self.version + 1, delta.touched(&self.household));
-        self.household.merge(&delta);
         let mut outputs = Vec::new();
         self.take(&delta, &mut outputs);
         self.fan_out(None, &delta, &whole, &mut outputs);
