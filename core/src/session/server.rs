@@ -6,6 +6,7 @@
 //! never back. The store's revision goes up with each commit, hellos included, and a commit that does
 //! not follow the last one is refused: all of that holds with any number of nodes on one store.
 
+mod exchange;
 mod follow;
 mod resident;
 mod stored;
