@@ -6,6 +6,7 @@ pub(crate) mod household;
 pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod route;
+mod sync;
 mod value;
 
 use crate::auth::Authority;
@@ -27,6 +28,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use omega_sync_core::message::EXCHANGE_BYTES_MAX;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub(crate) struct Edge {
     pub(crate) limits: Limits,
     /// Places for WebSocket sessions.
     pub(crate) sockets: Arc<Semaphore>,
+    /// Places for the bytes of one-shot sessions.
+    pub(crate) exchanges: Arc<Semaphore>,
     /// Whether the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -64,6 +68,10 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/ws", Access::Own, get(ws::upgrade)),
         write("/api/v1/sync/watchlist", post(household::change_watchlist)),
         write("/api/v1/sync/progress", post(household::note_progress)),
+        Route {
+            body_max: EXCHANGE_BYTES_MAX,
+            ..Route::post("/api/v1/sync", Access::Own, post(sync::sync))
+        },
         read("/api/v1/watchlist", get(household::watchlist)),
         read("/api/v1/progress", get(household::progress)),
         read("/api/v1/devices", get(devices::devices)),

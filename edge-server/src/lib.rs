@@ -73,6 +73,7 @@ impl Server {
             store,
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits,
             stopping: stopping.clone(),
         });

@@ -41,6 +41,12 @@ pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a JSON body.
 pub const JSON_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a one-shot session whose token is in its hello and not in the headers: what a page that
+/// closes may send.
+pub const BEACON_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all one-shot sessions that are being read or dealt with; above it one is answered with
+/// `overloaded`.
+pub const EXCHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.
@@ -69,6 +75,8 @@ pub struct Limits {
     pub room_idle: Duration,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
+    /// [`EXCHANGES_BYTES_MAX`].
+    pub exchanges_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -83,6 +91,7 @@ impl Default for Limits {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             room_idle: ROOM_IDLE,
             request_timeout: REQUEST_TIMEOUT,
+            exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }
     }
 }
