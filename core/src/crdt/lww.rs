@@ -116,7 +116,7 @@ mod tests {
         let mut joined = empty.clone();
         joined.join(here.clone(), &VersionVector::default(), &seen);
         assert_eq!(joined, here, "what is new here stays");
-        joined.replace("film", None);
+        joined.replace(vec![("film", None)]);
         assert_eq!(joined, empty);
     }
 }
