@@ -329,4 +329,4 @@ fn refusal(kind: &ErrorKind) -> AuthError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -65,14 +65,14 @@ impl Caller {
 }
 
 /// An answer whose body is no text.
-struct Binary {
-    status: u16,
-    head: String,
-    binary: Vec<u8>,
+pub(super) struct Binary {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) binary: Vec<u8>,
 }
 
 impl Binary {
-    fn problem(&self) -> String {
+    pub(super) fn problem(&self) -> String {
         assert!(self.head.contains("application/problem+json"), "{}", self.head);
         let problem: serde_json::Value = serde_json::from_slice(&self.binary).unwrap();
         problem["code"].as_str().unwrap().into()
@@ -84,7 +84,7 @@ impl Home {
         format!("authorization: Bearer {}\r\n", token("home", scope))
     }
 
-    async fn sync(&self, headers: &str, body: &[u8]) -> Binary {
+    pub(super) async fn sync(&self, headers: &str, body: &[u8]) -> Binary {
         let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
         let head = format!(
             "POST /api/v1/sync HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
