@@ -4,6 +4,7 @@ mod found;
 mod home;
 mod laws;
 mod limits;
+mod nodes;
 mod residuals;
 mod sessions;
 mod simulated;
