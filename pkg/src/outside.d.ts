@@ -6,7 +6,11 @@ declare module "omega-sync-wasm-base64" {
   export default base64;
 }
 
-/** The one function of Node that `node.ts` needs; all its types would hide browser mistakes. */
+/** The functions of Node that `node.ts` needs; all its types would hide browser mistakes. */
 declare module "node:fs/promises" {
+  export function open(file: string): Promise<{
+    read(buffer: Uint32Array): Promise<{ bytesRead: number }>;
+    close(): Promise<void>;
+  }>;
   export function readFile(file: URL): Promise<Uint8Array<ArrayBuffer>>;
 }

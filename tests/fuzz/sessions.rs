@@ -111,8 +111,12 @@ impl Home {
             }
             _ => RoomInput::Frame { connection, bytes: bytes.to_vec() },
         };
-        let outputs = self.room.handle(self.now, input);
-        for output in outputs {
+        self.handle(input);
+    }
+
+    /// Something happens to the room; what it wants done is done.
+    pub fn handle(&mut self, input: RoomInput) {
+        for output in self.room.handle(self.now, input) {
             match output {
                 RoomOutput::Persist(commit) => self.commit(commit),
                 RoomOutput::Send(HONEST, frame) => {

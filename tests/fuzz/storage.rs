@@ -131,7 +131,7 @@ pub fn room(data: &[u8]) {
             owes_offer: false,
         };
         let connection = ConnectionId(10 + back);
-        home.room.handle(home.now, RoomInput::Hello { connection, hello, may_write: true });
+        home.handle(RoomInput::Hello { connection, hello, may_write: true });
     }
     home.stored.revision = home.room.revision();
     home.settle();

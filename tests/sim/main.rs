@@ -1,5 +1,6 @@
-//! `npm run sim -- [--seeds N] [--seed S] [--restore]`: whole households in a virtual world.
-//! `--restore` also puts the server's database back, which some seeds do not survive yet.
+//! `npm run sim -- [--seeds N] [--seed S] [--restore] [--first]`: whole households in a virtual world.
+//! `--restore` also puts the server's database back, which some seeds do not survive yet. `--first`
+//! ends with the first failure and tells no story.
 //!
 //! Without `--seed` it runs the seeds 0 to N-1, with it N seeds from S on (1 when N is not given).
 //! The last line is a summary in JSON. A failing seed is printed with the least story that still
@@ -22,11 +23,12 @@ const SHRINK_MAX: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let (mut seeds, mut first) = (None, None);
-    let mut restore = false;
+    let (mut restore, mut only_first) = (false, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--restore" {
-            restore = true;
+        if word == "--restore" || word == "--first" {
+            restore |= word == "--restore";
+            only_first |= word == "--first";
             continue;
         }
         let value = words.next().and_then(|value| value.parse::<u64>().ok());
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => seeds = Some(value),
             ("--seed", Some(value)) => first = Some(value),
             _ => {
-                eprintln!("usage: sim [--seeds N] [--seed S] [--restore], N and S numbers");
+                eprintln!(
+                    "usage: sim [--seeds N] [--seed S] [--restore] [--first], N and S numbers"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -54,6 +58,9 @@ fn main() -> ExitCode {
         if let Some(failure) = lived.failure {
             let line: Vec<&str> = failure.lines().skip(1).collect();
             println!("seed {seed}: {}", line.join(" "));
+            if only_first {
+                return ExitCode::FAILURE;
+            }
             failed.push(setup);
         }
     }

@@ -1,11 +1,13 @@
 //! The tests that need more than one part, in one binary.
 
 mod found;
+mod growth;
 mod home;
 mod laws;
 mod limits;
 mod nodes;
 mod residuals;
+mod reviewed;
 mod sessions;
 mod simulated;
 mod simulation;

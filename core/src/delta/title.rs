@@ -5,7 +5,7 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId};
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// Titles, and prefixes, that a context remembers; when one more comes it starts anew.
 pub const CONTEXT_ENTRIES_MAX: usize = 1_024;
@@ -16,7 +16,7 @@ const NUMBER_DIGITS_MAX: usize = 15;
 #[derive(Debug, Default)]
 pub(super) struct Titles {
     contents: Vec<ContentId>,
-    places: BTreeMap<ContentId, usize>,
+    places: Map<ContentId, usize>,
     prefixes: Vec<Box<str>>,
 }
 
