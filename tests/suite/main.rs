@@ -6,6 +6,7 @@ mod growth;
 mod home;
 mod laws;
 mod limits;
+mod nodes;
 mod resident;
 mod residuals;
 mod reviewed;

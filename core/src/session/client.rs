@@ -293,9 +293,11 @@ impl Client {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
             let waited_ms = now.steady_ms.saturating_sub(left_ms);
             // In standby the steady clock may stand still, and the wall clock may be set: then nobody
-            // knows how old the answer is, and a new hello measures anew.
+            // knows how old the answer is, and a new hello measures anew. So it does when the answer is
+            // too old to tell the server's clock by.
             let by_wall_ms = now.unix.0.saturating_sub(left.0);
-            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+            let doubtful = by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left;
+            if doubtful || waited_ms > ANSWER_TIMEOUT_MS {
                 return Err(Fault::Resync);
             }
             return self.welcomed(now, waited_ms, welcome, outputs);
