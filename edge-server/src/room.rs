@@ -23,7 +23,8 @@ type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
 /// Runs a room until it is idle, the server stops, or it fails.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
-        Ok(room) => {
+        Ok(mut room) => {
+            room.set_differences(seat.limits().delta_sync.enabled);
             let mut task = RoomTask { seat: &seat, room, outboxes: HashMap::new() };
             let end = task.serve(&mut inbox).await;
             (task.outboxes, end)

@@ -8,6 +8,7 @@ mod limits;
 mod residuals;
 mod reviewed;
 mod sessions;
+mod settings;
 mod simulated;
 mod simulation;
 mod tidy;
