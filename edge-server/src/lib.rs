@@ -14,6 +14,7 @@ mod hub;
 pub mod limits;
 mod listen;
 mod outbox;
+mod presence;
 mod room;
 pub mod store;
 mod ws;
@@ -74,6 +75,7 @@ impl Server {
             store,
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits,
             stopping: stopping.clone(),
         });

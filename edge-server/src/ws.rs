@@ -4,9 +4,10 @@
 //! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
 //! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
 
-use crate::auth::Principal;
+use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
+use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
@@ -65,19 +66,24 @@ pub(crate) async fn upgrade(
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
     // when the socket is open.
     let asked = asked_token(&headers);
-    let bearer = headers.get(AUTHORIZATION).map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or_default();
-        edge.authority.verify(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
-    });
+    let bearer =
+        headers.get(AUTHORIZATION).map(|value| edge.authority.verify(bearer(value.as_bytes())));
     let principal = bearer.transpose()?;
+    let mut named = HeaderMap::new();
+    for device in headers.get_all(DEVICE_ID) {
+        named.append(DEVICE_ID, device.clone());
+    }
+    if let Some(principal) = &principal {
+        check_device(principal, &named)?;
+    }
+    let claim = Claim { principal, asked, named };
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_frame_size(READ_BYTES_MAX)
         .max_message_size(READ_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {
-        run(&edge, socket, principal, asked).await;
+        run(&edge, socket, claim).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))
@@ -90,11 +96,21 @@ fn asked_token(headers: &HeaderMap) -> Option<String> {
     entries.find_map(|entry| entry.trim().strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
 }
 
-async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>, asked: Option<String>) {
+/// What a request for a socket says of who sends it.
+struct Claim {
+    /// By the token in its `Authorization` header.
+    principal: Option<Principal>,
+    /// The token among the subprotocols.
+    asked: Option<String>,
+    /// The devices that the token must be for.
+    named: HeaderMap,
+}
+
+async fn run(edge: &Edge, socket: WebSocket, claim: Claim) {
     let (mut sink, mut stream) = socket.split();
     let end = match edge.sockets.clone().try_acquire_owned() {
         Ok(_place) => {
-            let end = session(edge, &mut sink, &mut stream, principal, asked).await;
+            let end = session(edge, &mut sink, &mut stream, claim).await;
             return close(end, &mut sink, &mut stream).await;
         }
         Err(_) => End::from(Error::Overloaded),
@@ -102,16 +118,10 @@ async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>, asked
     close(end, &mut sink, &mut stream).await;
 }
 
-async fn session(
-    edge: &Edge,
-    sink: &mut Sink,
-    stream: &mut Stream,
-    principal: Option<Principal>,
-    asked: Option<String>,
-) -> End {
+async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim) -> End {
     let mut stopping = edge.stopping.clone();
     let opened = tokio::select! {
-        opened = timeout(edge.limits.hello_timeout, open(edge, stream, principal, asked)) => {
+        opened = timeout(edge.limits.hello_timeout, open(edge, stream, claim)) => {
             opened.unwrap_or(Err(Error::Idle.into()))
         }
         () = stopped(&mut stopping) => Err(Error::Stopping.into()),
@@ -121,8 +131,7 @@ async fn session(
         Err(end) => return end,
     };
     let (sender, mut outbox) = outbox(&edge.limits);
-    let may_write = principal.scope.write;
-    let membership = match edge.hub.join(&principal.household, hello, may_write, sender) {
+    let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
         Err(code) => return End::Close(code),
     };
@@ -142,22 +151,18 @@ async fn session(
 
 /// Waits for the hello and finds out who says it. A token in the request's headers counts before the
 /// hello's.
-async fn open(
-    edge: &Edge,
-    stream: &mut Stream,
-    principal: Option<Principal>,
-    asked: Option<String>,
-) -> Result<(Principal, Hello), End> {
+async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Principal, Hello), End> {
     let frame = next_frame(stream).await?;
     let mut hello = match ClientFrame::decode(&frame).map_err(Error::from)? {
         ClientFrame::Hello(hello) => hello,
         _ => return Err(Error::Malformed("the first frame must be a hello").into()),
     };
-    let token = asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
-    let principal = match principal {
+    let token = claim.asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
+    let principal = match claim.principal {
         Some(principal) => principal,
         None => edge.authority.verify(&token).map_err(Error::from)?,
     };
+    check_device(&principal, &claim.named).map_err(End::from)?;
     if !principal.scope.read {
         return Err(Error::Scope("read").into());
     }

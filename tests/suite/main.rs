@@ -1,10 +1,12 @@
 //! The tests that need more than one part, in one binary.
 
+mod exchange;
 mod found;
 mod growth;
 mod home;
 mod laws;
 mod limits;
+mod resident;
 mod residuals;
 mod reviewed;
 mod sessions;

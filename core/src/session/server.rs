@@ -6,9 +6,12 @@
 //! never back. The store's revision goes up with each commit, hellos included, and a commit that does
 //! not follow the last one is refused: all of that holds with any number of nodes on one store.
 
+mod exchange;
 mod follow;
+mod resident;
 mod stored;
 
+pub use resident::{Refusal, Written};
 pub use stored::{Commit, Snapshot, Stored};
 
 use crate::causal::Dot;
@@ -157,6 +160,10 @@ impl Room {
         let same_epoch = hello.epoch == Some(self.epoch.mark());
         if hello.household.is_some_and(|mark| mark != self.id.mark()) {
             return Err(CloseCode::HouseholdMismatch);
+        }
+        if hello.replica == self.resident() {
+            // Nobody else may use the room's own id: whoever drew it by chance draws another.
+            return Err(CloseCode::StaleSession);
         }
         let known = hello.cursor.filter(|_| same_epoch);
         if known.is_some_and(|version| version > self.version) {
