@@ -11,4 +11,5 @@ mod simulated;
 mod simulation;
 mod tidy;
 mod vectors;
+mod versions;
 mod wire;
