@@ -16,4 +16,5 @@ mod simulated;
 mod simulation;
 mod tidy;
 mod vectors;
+mod versions;
 mod wire;

@@ -3,9 +3,11 @@
 //! Invariant: what a frame carries was made durable by an output before it.
 
 mod effect;
+mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::fault::Fault;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
@@ -64,23 +66,6 @@ struct Connection {
     caught_up: bool,
     heard_ms: u64,
     pinged_ms: Option<u64>,
-}
-
-/// Why a frame ends the connection.
-#[derive(Debug)]
-enum Fault {
-    /// It can't be read, or makes no sense now.
-    Malformed,
-    /// A frame is missing.
-    Resync,
-    /// The storage is a copy: go on under a new id.
-    Renew,
-}
-
-impl From<DecodeError> for Fault {
-    fn from(_: DecodeError) -> Self {
-        Self::Malformed
-    }
 }
 
 /// One device's replica and its connection.
@@ -271,6 +256,11 @@ impl Client {
         }
         match fault {
             None => self.flush(outputs),
+            Some(Fault::Version) => {
+                self.disconnect(outputs);
+                self.close = Some(CloseCode::VersionUnsupported);
+                self.link = Link::Stopped;
+            }
             Some(fault) => {
                 if let Fault::Renew = fault {
                     self.replica.renew(&mut self.random);
