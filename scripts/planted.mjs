@@ -151,7 +151,7 @@ function writeIfNew(path, text) {
 }
 
 /** @returns {Promise<Programs>} where the copy's programs are */
-async function build() {
+export async function build() {
   const { cargo, env } = nativeToolchain();
   const packages = ["-p", "omega-sync-core", "-p", "omega-sync-tests"];
   const targets = ["--lib", "--bin", "sim", "--test", "suite"];

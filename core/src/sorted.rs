@@ -72,10 +72,14 @@ impl<K, V> Map<K, V> {
 impl<K: Ord, V> Map<K, V> {
     /// Where the key is, or where it belongs.
     fn find(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(key))
+    }
+
+    /// The same for a key that is probably new: they mostly come in order.
+    fn place(&self, key: &K) -> Result<usize, usize> {
         match self.0.last() {
-            // Keys mostly come in order.
             Some((last, _)) if last < key => Err(self.0.len()),
-            _ => self.0.binary_search_by(|(known, _)| known.cmp(key)),
+            _ => self.find(key),
         }
     }
 
@@ -98,7 +102,7 @@ impl<K: Ord, V> Map<K, V> {
 
     /// Sets the value of a key; returns the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self.find(&key) {
+        match self.place(&key) {
             Ok(at) => Some(core::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
                 self.0.insert(at, (key, value));

@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod config;
+pub mod delta_sync;
 mod dev;
 pub mod error;
 mod http;
@@ -21,6 +22,7 @@ mod ws;
 
 use crate::auth::{Authority, Secret};
 use crate::config::{JwtArgs, ServeArgs, TokenArgs};
+use crate::delta_sync::DeltaSync;
 use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
@@ -116,11 +118,15 @@ impl Server {
 /// It could not start, or not close the store.
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let asked = asked_to_end()?;
-    let server = Server::start(args, Limits::default()).await?;
+    let delta_sync = DeltaSync::read(|name| std::env::var(name).ok())?;
+    let server = Server::start(args, Limits { delta_sync, ..Limits::default() }).await?;
     // Nobody may be there to read it.
     let _ = writeln!(std::io::stdout(), "omega-edge listens on http://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
+    }
+    if !delta_sync.enabled {
+        tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");
     }
     asked.await;
     tracing::info!("stopping");

@@ -1,6 +1,7 @@
 //! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one
 //! closes a socket or refuses a request with a code; none is reached silently.
 
+use crate::delta_sync::DeltaSync;
 use std::time::Duration;
 
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
@@ -54,7 +55,7 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The bounds that a test lowers to reach their edge; everyone else takes the default.
+/// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// [`SOCKETS_MAX`].
@@ -73,6 +74,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// [`ROOM_IDLE`].
     pub room_idle: Duration,
+    /// How devices catch up.
+    pub delta_sync: DeltaSync,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
@@ -90,6 +93,7 @@ impl Default for Limits {
             outbox_frames_max: OUTBOX_FRAMES_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             room_idle: ROOM_IDLE,
+            delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }

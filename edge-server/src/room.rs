@@ -26,7 +26,8 @@ type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
 /// Runs a room until it is idle, the server stops, or it fails.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
-        Ok(room) => {
+        Ok(mut room) => {
+            room.set_differences(seat.limits().delta_sync.enabled);
             let (outboxes, presence) = (HashMap::new(), Presence::default());
             let mut task = RoomTask { seat: &seat, room, outboxes, presence };
             let end = task.serve(&mut inbox).await;

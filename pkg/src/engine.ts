@@ -24,13 +24,36 @@ export type Output =
   | { kind: "changed"; keys: string[] }
   | { kind: "status"; state: SyncState }
   | { kind: "wake"; afterMs: number }
-  | { kind: "rejected"; count: number };
+  | { kind: "rejected"; count: number }
+  | { kind: "replayed"; report: ReplayReport };
+
+/**
+ * How the writes fare that a client had for the server when it reconnected: `waited` is the sum of
+ * `accepted`, `coalesced`, `rejected` and `remaining`.
+ */
+export interface ReplayReport {
+  /** How many waited, those included that a later one superseded while the client was away. */
+  waited: number;
+  /** Of these, sent on this connection; the server can have had others from the one before. */
+  sent: number;
+  /** Of these, taken by the server. */
+  accepted: number;
+  /** Of these, superseded by a later one and never sent: of ten positions of a title the last counts. */
+  coalesced: number;
+  /** Of these, refused for good; what they were is in the rejected list. */
+  rejected: number;
+  /** Of these, not answered yet, because the connection ended; they are sent again. */
+  remaining: number;
+  /** How many were refused for each reason, for instance `{ profile_deleted: 2 }`. */
+  reasons: Record<string, number>;
+}
 
 /** Where the connection stands. */
 export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
 
-/** A WebAssembly file: its address, its bytes, or a promise of either. */
-export type WasmSource = URL | string | BufferSource | Promise<URL | string | BufferSource>;
+/** A WebAssembly file: its address, its bytes or what was compiled from them, or a promise of these. */
+export type WasmSource = WasmFile | Promise<WasmFile>;
+type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 
 const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
 const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
@@ -44,6 +67,7 @@ export const SEED_WORDS = 4;
 /** A text up to this length is put together here; starting the decoder would cost more. */
 const SHORT_TEXT_BYTES = 24;
 const ASCII_MAX = 0x7f;
+const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
 let failure: OmegaError | undefined;
@@ -72,11 +96,12 @@ export function startEngine(source: () => WasmSource, entropy: Entropy = random)
 
 async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
-  const bytes = await fetchBytes(given);
+  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
   // Never the synchronous way: engines refuse it on the main thread above 4 KB.
-  const { instance } = await WebAssembly.instantiate(bytes, {
-    "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports,
-  });
+  const instance =
+    given instanceof WebAssembly.Module
+      ? await WebAssembly.instantiate(given, imports)
+      : (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance;
   seed = drawn;
   memory = instance.exports.memory as WebAssembly.Memory;
   glue.__wbg_set_wasm(guarded(instance.exports));
@@ -102,6 +127,16 @@ function guarded(exports: WebAssembly.Exports): WebAssembly.Exports {
 type Call = (...values: unknown[]) => unknown;
 
 function guard(call: Call): Call {
+  // The allocator, which takes two numbers, is what is called most.
+  if (call.length === ALLOCATOR_ARGUMENTS) {
+    return (first, second) => {
+      try {
+        return call(first, second);
+      } catch (thrown) {
+        throw breakDown(thrown);
+      }
+    };
+  }
   return (...values) => {
     try {
       return call(...values);
@@ -199,9 +234,19 @@ function readOutput(): Output {
       return { kind: "wake", afterMs: readNumber() };
     case 8:
       return { kind: "rejected", count: readNumber() };
+    case 9:
+      return { kind: "replayed", report: readReport() };
     default:
       throw mismatch(`output ${kind}`);
   }
+}
+
+function readReport(): ReplayReport {
+  const [waited, sent, accepted] = [readNumber(), readNumber(), readNumber()];
+  const [coalesced, rejected, remaining] = [readNumber(), readNumber(), readNumber()];
+  const reasons: Record<string, number> = {};
+  for (let left = readNumber(); left > 0; left -= 1) reasons[readText()] = readNumber();
+  return { waited, sent, accepted, coalesced, rejected, remaining, reasons };
 }
 
 /** What each call of a list's kind and profile means to the app. */
@@ -233,7 +278,8 @@ export function rows(answer: number, shape: string): (string | number)[][] {
 
 /** Goes to the start of an answer. @returns where it ends */
 function begin(answer: number): number {
-  if (octets.buffer !== memory.buffer) {
+  // Memory that has grown leaves the old view without length.
+  if (octets.length === 0) {
     octets = new Uint8Array(memory.buffer);
     view = new DataView(memory.buffer);
   }

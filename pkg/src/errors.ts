@@ -7,6 +7,8 @@
 export type ErrorCode =
   /** `url` is not an http(s) or ws(s) address. */
   | "invalid_url"
+  /** A setting passed to `open` is of the wrong kind or out of range. */
+  | "invalid_option"
   /** The WebAssembly file could not be read or compiled. */
   | "wasm_failed"
   /** No WebSocket in this environment and none was passed. */

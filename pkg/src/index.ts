@@ -9,14 +9,17 @@
  */
 
 import { Driver } from "./client.js";
+import { checkDeltaSync, type DeltaSyncOptions } from "./delta-sync.js";
 import { Devices } from "./devices.js";
-import type { Entropy, SyncState, WasmSource } from "./engine.js";
+import type { Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
 import { type AsideEntry, MemoryStorage, openStorage, type Storage } from "./storage.js";
 
+export type { DeltaSyncOptions } from "./delta-sync.js";
 export type {
   AudioCodec,
   Capabilities,
@@ -28,7 +31,7 @@ export type {
   Resolution,
   VideoCodec,
 } from "./devices.js";
-export type { SyncState, WasmSource } from "./engine.js";
+export type { ReplayReport, SyncState, WasmSource } from "./engine.js";
 export { type ErrorCode, OmegaError } from "./errors.js";
 export type {
   PlayState,
@@ -40,6 +43,7 @@ export type {
   Watchlist,
   WatchlistItem,
 } from "./household.js";
+export type { Metrics } from "./metrics.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export { type AsideEntry, MemoryStorage, type Storage, type StorageChange } from "./storage.js";
 
@@ -63,6 +67,8 @@ export interface OpenOptions {
   wasm?: WasmSource;
   /** A WebSocket class where the platform has none (Node 20: `ws`). */
   WebSocket?: WebSocketConstructor;
+  /** How to catch up; see {@link DeltaSyncOptions}. */
+  deltaSync?: DeltaSyncOptions;
 }
 
 /** A list that changed. */
@@ -110,6 +116,8 @@ export interface ClientEvents {
   change: Change;
   status: Status;
   rejected: Rejected[];
+  /** Once for each connection: when all that waited for it is answered, or it ended before. */
+  replay: ReplayReport;
   error: OmegaError;
 }
 
@@ -134,6 +142,8 @@ export interface Client {
   ): () => void;
   /** How things stand now. */
   status(): Status;
+  /** What was counted since {@link open}: writes, bytes, and how the last reconnect went. */
+  metrics(): Metrics;
   /** Goes offline until {@link Client.resume}; reads and writes go on. */
   pause(): void;
   /** Goes online again, at once. */
@@ -157,7 +167,7 @@ const EARLY_ERRORS_MAX = 8;
  * Opens this device's copy. Resolves when it can be read and written, before any network.
  *
  * Rejects with an {@link OmegaError}: `storage_newer`, `invalid_household`, `invalid_url`,
- * `websocket_missing` or `wasm_failed`.
+ * `invalid_option`, `websocket_missing` or `wasm_failed`.
  */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
@@ -170,6 +180,7 @@ export async function openWith(
   entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
+  const { enabled } = checkDeltaSync(options.deltaSync);
   const WebSocket = options.WebSocket ?? platformWebSocket();
   await startEngine(() => options.wasm ?? defaultWasm(), entropy);
   const { storage, records, warning } = await loadStorage(options);
@@ -181,6 +192,7 @@ export async function openWith(
     throw fromEngine(thrown);
   }
   const { replica, damage } = loaded;
+  replica.catchUpByDifferences(enabled);
   const client = new SyncClient(
     { replica, storage, url, WebSocket, token: options.token, damage },
     options,
@@ -201,11 +213,13 @@ class SyncClient implements Client {
     change: new Set(),
     status: new Set(),
     rejected: new Set(),
+    replay: new Set(),
     error: new Set(),
   };
   private earlyErrors: OmegaError[] = [];
   private lastStatus = "";
   private facts = { ...NO_FACTS };
+  private lastReplay: ReplayReport | undefined;
 
   constructor(parts: ConstructorParameters<typeof Driver>[0], options: OpenOptions) {
     this.driver = new Driver(parts, {
@@ -214,6 +228,10 @@ class SyncClient implements Client {
       },
       rejected: () => this.emit("rejected", this.rejected()),
       status: () => this.emitStatus(),
+      replayed: (report) => {
+        this.lastReplay = report;
+        this.emit("replay", report);
+      },
       failed: (error) => this.report(error),
     });
     this.profiles = new Profiles(this.driver);
@@ -259,6 +277,10 @@ class SyncClient implements Client {
     const closeReason = this.driver.closeReason() ?? facts.closeReason;
     const storage = this.driver.storage.kind;
     return { ...facts, state: this.driver.state(), storage, closeReason };
+  }
+
+  metrics(): Metrics {
+    return metricsOf(this.driver, this.lastReplay);
   }
 
   pause(): void {

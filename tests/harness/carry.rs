@@ -107,6 +107,11 @@ impl World {
                     device.changed.extend(parts.iter().copied());
                     continue;
                 }
+                Output::Replayed(replay) => {
+                    let fates = replay.accepted + replay.coalesced + replay.rejected();
+                    assert_eq!(replay.waited, fates + replay.remaining, "{replay:?}");
+                    continue;
+                }
                 Output::Status(_) | Output::Rejected(_) => continue,
                 _ => Kind::Rest,
             };
@@ -155,7 +160,7 @@ impl World {
                 device.disk.flush();
                 self.hang_up(index);
             }
-            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) => {}
+            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) | Output::Replayed(_) => {}
         }
     }
 

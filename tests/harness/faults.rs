@@ -96,6 +96,8 @@ faults! {
     BusDuplicate "bus_duplicate" 500 Plain;
     /// A wake-up between two nodes overtakes the one before.
     BusOvertake "bus_overtake" 500 Plain;
+    /// A device's network comes and goes faster than the device carries out what it wants.
+    Flap "flap" 15 Plain;
 }
 
 impl Fault {

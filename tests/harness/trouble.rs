@@ -88,6 +88,7 @@ impl World {
                 self.replace_disk(index, kept);
             }
             Fault::Clone => self.clone_disk(index),
+            Fault::Flap if awake && !self.devices[index].offline => self.flap(index),
             _ => {}
         }
     }
@@ -130,6 +131,18 @@ impl World {
         self.say(|| format!("tv {index} is online: {online}"));
         self.devices[index].offline = !online;
         self.input(index, if online { Input::Online } else { Input::Offline });
+    }
+
+    /// The platform says again and again that the network is back: outputs of an earlier connection
+    /// are carried out on a later one.
+    fn flap(&mut self, index: usize) {
+        self.note(Fault::Flap, || format!("tv {index}'s network comes and goes"));
+        for _ in 0..2 + self.dice.below(4) {
+            self.input(index, Input::Online);
+            for _ in 0..self.dice.below(4) {
+                self.carry_out(index);
+            }
+        }
     }
 
     /// A device loses power.

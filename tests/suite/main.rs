@@ -10,6 +10,7 @@ mod resident;
 mod residuals;
 mod reviewed;
 mod sessions;
+mod settings;
 mod simulated;
 mod simulation;
 mod tidy;

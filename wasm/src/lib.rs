@@ -5,6 +5,8 @@
 //! so times are Unix milliseconds and steady milliseconds as JavaScript numbers. There is no logic here;
 //! `pkg/src` turns this into the API that apps use.
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 pub mod answer;
 mod convert;
 mod device;
@@ -13,20 +15,19 @@ use answer::{Address, Answer};
 use convert::{Code, content, now, profile};
 use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::{ContentId, HouseholdId, ProfileId};
-use omega_sync_core::session::client::{Client, Input, Output};
+use omega_sync_core::session::client::{Client, Input};
 use wasm_bindgen::prelude::*;
 
 /// Smaller and quicker than the standard library's.
 #[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// One device's copy of a household and its connection.
 #[wasm_bindgen]
 pub struct Replica {
     client: Client,
     seed: [u8; 16],
-    first: Vec<Output>,
     answer: Answer,
 }
 
@@ -39,9 +40,9 @@ impl Replica {
         for (bytes, word) in seed.chunks_exact_mut(4).zip([a, b, c, d]) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        let opened = Client::load(&[], None, seed).expect("nothing stored that could be refused");
-        let answer = Answer::default();
-        Self { client: opened.client, seed, first: opened.outputs, answer }
+        let read = Client::read(&[], None, seed);
+        let (client, _) = read.expect("nothing stored that could be refused");
+        Self { client, seed, answer: Answer::default() }
     }
 
     /// Becomes the replica that was stored, from no record a new one. Each record comes after its length
@@ -56,22 +57,27 @@ impl Replica {
                 Err(_) => return self.answer.refuse("invalid_household"),
             },
         };
-        match Client::load(&convert::records(records), known, self.seed) {
+        match Client::read(&convert::records(records), known, self.seed) {
             Err(_) => self.answer.refuse("storage_newer"),
-            Ok(opened) => {
-                self.client = opened.client;
-                self.first = opened.outputs;
+            Ok((client, damage)) => {
+                self.client = client;
                 self.answer.clear();
-                opened.damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
+                damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
                 self.answer.end()
             }
         }
     }
 
+    /// Whether to catch up by what changed, which it does unless told otherwise, or by the whole state.
+    #[wasm_bindgen(js_name = catchUpByDifferences)]
+    pub fn catch_up_by_differences(&mut self, differences: bool) {
+        self.client.set_differences(differences);
+    }
+
     /// What to do first after loading.
     #[wasm_bindgen(js_name = firstOutputs)]
     pub fn first_outputs(&mut self) -> Address {
-        convert::outputs(&core::mem::take(&mut self.first), self.answer.clear());
+        convert::outputs(&self.client.first_outputs(), self.answer.clear());
         self.answer.end()
     }
 
@@ -287,6 +293,27 @@ impl Replica {
         for rejected in self.client.replica().rejected() {
             convert::rejected(rejected, &mut self.answer);
         }
+        self.answer.end()
+    }
+
+    /// Counts since loading: operations, coalesced, sent, retried, acknowledged, rejected, bytes of plain
+    /// records, bytes of frames, and what these saved in percent.
+    pub fn metrics(&mut self) -> Address {
+        let metrics = self.client.metrics();
+        self.answer.clear();
+        for count in [
+            metrics.operations,
+            metrics.coalesced,
+            metrics.sent,
+            metrics.retried,
+            metrics.acknowledged,
+            metrics.rejected,
+            metrics.plain_bytes,
+            metrics.delta_bytes,
+        ] {
+            self.answer.number(count as f64);
+        }
+        self.answer.number(metrics.saved_percent() as f64);
         self.answer.end()
     }
 

@@ -120,6 +120,13 @@ impl Tv {
                 }
                 6 => assert!(outputs.byte() < 5),
                 7 | 8 => assert!(outputs.number() >= 0.0),
+                9 => {
+                    let counts = [(); 6].map(|()| outputs.number());
+                    assert_eq!(counts[0], counts[2..].iter().sum::<f64>(), "{counts:?}");
+                    for _ in 0..outputs.number() as usize {
+                        assert!(!outputs.text().is_empty() && outputs.number() > 0.0);
+                    }
+                }
                 4 => {}
                 other => panic!("output {other} has no meaning"),
             }

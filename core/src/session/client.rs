@@ -7,7 +7,7 @@ mod effect;
 pub use effect::{Input, Output, Status};
 
 use super::backoff::Backoff;
-use super::metrics::{Metrics, Replay, plain_bytes};
+use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
@@ -17,7 +17,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -94,10 +94,9 @@ pub struct Client {
     close: Option<CloseCode>,
     log_bytes: usize,
     image_bytes: usize,
-    metrics: Metrics,
-    replay: Replay,
-    /// The last operation that waited at the reconnect.
-    replay_through: Timestamp,
+    tally: Tally,
+    /// Whether it asks for what changed, where it can.
+    differences: bool,
 }
 
 /// What loading gave.
@@ -121,9 +120,23 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
+        let (mut client, damage) = Self::read(records, household, seed)?;
+        let outputs = client.first_outputs();
+        Ok(Opened { client, damage, outputs })
+    }
+
+    /// Loads a replica as [`Client::load`] does; [`Client::first_outputs`] are still to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    pub fn read(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
-        let mut client = Self {
+        let client = Self {
             replica: loaded.replica,
             link: Link::Offline,
             random,
@@ -132,13 +145,22 @@ impl Client {
             close: None,
             log_bytes: 0,
             image_bytes: 0,
-            metrics: Metrics::default(),
-            replay: Replay::default(),
-            replay_through: Timestamp::ZERO,
+            tally: Tally::default(),
+            differences: true,
         };
+        Ok((client, loaded.damage))
+    }
+
+    /// What comes before all other outputs of a client that was [`Client::read`]: the image to store.
+    pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        client.store_image(&mut outputs);
-        Ok(Opened { client, damage: loaded.damage, outputs })
+        self.store_image(&mut outputs);
+        outputs
+    }
+
+    /// Whether it asks for what changed since it was connected; if not, always for the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
@@ -158,10 +180,10 @@ impl Client {
         };
         let before = self.replica.outbox().len();
         if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
-            self.metrics.operations += 1;
-            self.metrics.coalesced += (before + 1 - self.replica.outbox().len()) as u64;
+            let connected = matches!(self.link, Link::Open(_));
+            self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
-            self.append(record, &mut outputs);
+            self.store(record, &mut outputs);
             self.flush(&mut outputs);
         }
         Ok(outputs)
@@ -219,7 +241,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.base_version(),
+            cursor: self.replica.base_version().filter(|_| self.differences),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -237,10 +259,16 @@ impl Client {
             // From a socket that is not wanted any more.
             _ => return,
         }
+        let greeting = matches!(self.link, Link::Greeting(..));
+        let waiting = self.tally.waiting(self.replica.outbox());
+        let refused = self.tally.replay(self.replica.outbox()).rejected();
         let fault = match ServerFrame::decode(bytes) {
             Ok(frame) => self.receive(now, frame, outputs).err(),
             Err(error) => Some(error.into()),
         };
+        if !greeting {
+            self.tally.answered(waiting, refused, self.replica.outbox());
+        }
         match fault {
             None => self.flush(outputs),
             Some(fault) => {
@@ -284,6 +312,10 @@ impl Client {
             }
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
+                if self.replica.base_version().is_some_and(|known| version < known) {
+                    // That database was put back without a new epoch: what is known here is more.
+                    return Err(Fault::Resync);
+                }
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
                 self.store_image(outputs);
@@ -329,14 +361,10 @@ impl Client {
             return Err(Fault::Resync);
         }
         let before = self.replica.rejected().len();
-        let waited = self.replica.outbox().len();
+        let (outbox, acked) = (self.replica.outbox(), self.replica.acked().through);
+        let waiting = Greeting::new(outbox, acked, &welcome.voids);
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
-        let rejected = (self.replica.rejected().len().saturating_sub(before)) as u64;
-        let coalesced = (waited - self.replica.outbox().len()) as u64 - rejected;
-        self.replay = Replay { waited: waited as u64, rejected, coalesced, ..Replay::default() };
-        self.replay_through = self.replica.outbox().last();
-        self.metrics.coalesced += coalesced;
-        self.metrics.rejected += rejected;
+        self.tally.welcomed(&waiting, self.replica.outbox());
         self.store_image(outputs);
         let mut connection = Connection::new(now, welcome.server_time);
         connection.sent = self.replica.acked().through;
@@ -385,12 +413,8 @@ impl Client {
         let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
-        let of_replay = ack.voids.iter().filter(|(stamp, _)| *stamp <= self.replay_through);
-        self.replay.rejected += of_replay.count() as u64;
-        self.metrics.rejected += ack.voids.len() as u64;
-        let waited = self.replica.outbox().len();
+        self.tally.refuse(ack.voids.iter());
         let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
-        self.metrics.acknowledged += (waited - self.replica.outbox().len()) as u64;
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -427,12 +451,6 @@ impl Client {
             let Some(through) = operations.last().map(|last| last.timestamp) else {
                 return;
             };
-            for operation in &operations {
-                self.metrics.sent += 1;
-                self.metrics.retried += u64::from(operation.timestamp <= connection.retry_through);
-                self.metrics.plain_bytes += plain_bytes(operation);
-                self.replay.sent += u64::from(operation.timestamp <= self.replay_through);
-            }
             let delta = Delta { replica: self.replica.id(), through, operations };
             let number = connection.next_delta.advance();
             connection.in_flight.push_back(through);
@@ -442,7 +460,7 @@ impl Client {
             let live =
                 &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
             let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
-            self.metrics.delta_bytes += frame.len() as u64;
+            self.tally.leave(&delta.operations, connection.retry_through, &frame);
             if let Some(record) = self.replica.mark_sent(through) {
                 self.append(record, outputs);
             }
@@ -510,6 +528,9 @@ impl Client {
             self.status = status;
             outputs.push(Output::Status(status));
         }
+        let is_open = matches!(self.link, Link::Open(_));
+        let ended = self.tally.ended(is_open, status == Status::Live, self.replica.outbox());
+        outputs.extend(ended.map(Output::Replayed));
         let due = match &self.link {
             Link::Offline | Link::Stopped => return,
             Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => *at,
@@ -522,7 +543,10 @@ impl Client {
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
-        let bytes = record.encode();
+        self.store(record.encode(), outputs);
+    }
+
+    fn store(&mut self, bytes: Stored, outputs: &mut Vec<Output>) {
         if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
             return self.store_image(outputs);
         }
@@ -539,14 +563,12 @@ impl Client {
 
     /// What was counted since the client was loaded.
     pub fn metrics(&self) -> Metrics {
-        self.metrics
+        self.tally.metrics()
     }
 
     /// How what waited at the last reconnect fares.
     pub fn replay(&self) -> Replay {
-        let waiting = self.replica.outbox().iter().map(|pending| pending.operation.timestamp);
-        let remaining = waiting.take_while(|stamp| *stamp <= self.replay_through).count() as u64;
-        Replay { remaining, ..self.replay }
+        self.tally.replay(self.replica.outbox())
     }
 
     /// The replica, to read from.

@@ -97,6 +97,8 @@ pub struct Room {
     snapshot_version: u64,
     rows: BTreeMap<ReplicaId, Row>,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// Whether devices catch up by what changed, where they can.
+    differences: bool,
 }
 
 impl Room {
@@ -113,7 +115,13 @@ impl Room {
             snapshot_version: 0,
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
+            differences: true,
         }
+    }
+
+    /// Whether devices that return get what changed; if not, they always get the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Takes an input and says what to do.
@@ -231,7 +239,7 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        let reached = known.filter(|&known| known >= self.history.floor());
+        let reached = known.filter(|&known| self.differences && known >= self.history.floor());
         let touched = reached.map(|known| (known, self.history.since(known)));
         match touched.filter(|(_, touched)| touched.len() <= TOUCHED_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),

@@ -138,6 +138,7 @@ impl Room {
             snapshot_version: stored.snapshot_version,
             rows: stored.rows()?,
             connections: BTreeMap::new(),
+            differences: true,
         })
     }
 
