@@ -13,7 +13,7 @@ use thiserror::Error;
 macro_rules! kinds {
     ($($name:ident = $status:literal $code:literal $meaning:literal,)*) => {
         /// The kinds of errors that an HTTP answer tells apart.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Kind {
             $(#[doc = $meaning] $name,)*
         }

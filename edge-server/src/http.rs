@@ -1,11 +1,14 @@
-//! What all requests share, the list of routes, and the way from there to a router.
+//! What all requests share, and the way from the list of routes to a router.
 
 pub(crate) mod body;
 mod devices;
+mod health;
 pub(crate) mod household;
+mod openapi;
 pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod route;
+pub(crate) mod routes;
 mod sync;
 mod value;
 
@@ -13,28 +16,23 @@ use crate::auth::Authority;
 use crate::dev;
 use crate::error::Error;
 use crate::http::request::REQUEST_ID;
-use crate::http::route::{Access, DEVICE_ID, Need, Route};
+use crate::http::route::{DEVICE_ID, Route};
 use crate::hub::Hub;
-use crate::limits::{HEALTH_TIMEOUT, Limits};
-use crate::store::{Store, StoreError};
-use crate::ws;
-use axum::extract::State;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use axum::Router;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use omega_sync_core::message::EXCHANGE_BYTES_MAX;
-use serde_json::json;
+use axum::routing::get;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -53,34 +51,14 @@ pub(crate) struct Edge {
     pub(crate) sockets: Arc<Semaphore>,
     /// Places for the bytes of one-shot sessions.
     pub(crate) exchanges: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// All routes, but those of `--dev` and the static files.
-pub(crate) fn routes() -> Vec<Route> {
-    let operator = |path, handler| Route::get(path, Access::Operator, handler);
-    let read = |path, handler| Route::get(path, Access::Scope(Need::Read), handler);
-    let write = |path, handler| Route::post(path, Access::Scope(Need::Write), handler);
-    vec![
-        operator("/health", get(health)),
-        operator("/api/v1/health", get(health)),
-        Route::get("/ws", Access::Own, get(ws::upgrade)),
-        write("/api/v1/sync/watchlist", post(household::change_watchlist)),
-        write("/api/v1/sync/progress", post(household::note_progress)),
-        Route {
-            body_max: EXCHANGE_BYTES_MAX,
-            ..Route::post("/api/v1/sync", Access::Own, post(sync::sync))
-        },
-        read("/api/v1/watchlist", get(household::watchlist)),
-        read("/api/v1/progress", get(household::progress)),
-        read("/api/v1/devices", get(devices::devices)),
-    ]
-}
-
 /// The router. `dev` adds what only a developer's own machine may have.
 pub(crate) fn router(edge: Arc<Edge>, dev: bool, folder: Option<&Path>) -> Router {
-    let routes = routes();
+    let routes = routes::all();
     let cors = cors(&routes);
     let mut router = routes.into_iter().fold(Router::new(), |all, route| route.add_to(all, &edge));
     router = router.layer(cors);
@@ -121,16 +99,4 @@ fn cors(routes: &[Route]) -> CorsLayer {
         ])
         .expose_headers([ETAG, RETRY_AFTER, REQUEST_ID])
         .max_age(PREFLIGHT_AGE)
-}
-
-async fn health(State(edge): State<Arc<Edge>>) -> Response {
-    let checked = timeout(HEALTH_TIMEOUT, edge.store.check()).await;
-    let late = || Err(StoreError::Unavailable("no answer in time".into()));
-    let (status, text, store) = match checked.unwrap_or_else(|_| late()) {
-        Ok(()) => (StatusCode::OK, "ok", "ok"),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.code()),
-    };
-    let version = env!("CARGO_PKG_VERSION");
-    let body = json!({"status": text, "version": version, "checks": {"store": store}});
-    (status, Json(body)).into_response()
 }

@@ -6,6 +6,7 @@
 
 use crate::auth::Principal;
 use crate::limits::{INBOX_BYTES_MAX, Limits};
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::room;
@@ -18,6 +19,7 @@ use omega_sync_core::session::server::{ConnectionId, Room, RoomOutput};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
@@ -72,6 +74,8 @@ pub(crate) enum RoomMessage {
         connection: ConnectionId,
         /// What it sent.
         bytes: Bytes,
+        /// When it came.
+        at: Instant,
         /// Its share of the inbox, given back when the frame is dealt with.
         share: OwnedSemaphorePermit,
     },
@@ -100,6 +104,7 @@ struct Rooms {
 pub(crate) struct Hub {
     store: Arc<dyn Store>,
     limits: Limits,
+    metrics: Arc<Metrics>,
     rooms: Mutex<Rooms>,
     live: watch::Sender<usize>,
     numbers: AtomicU64,
@@ -107,10 +112,11 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// No rooms yet.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             store,
             limits,
+            metrics,
             rooms: Mutex::default(),
             live: watch::Sender::new(0),
             numbers: AtomicU64::new(1),
@@ -238,6 +244,10 @@ impl Seat {
         &self.hub.limits
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.hub.metrics
+    }
+
     /// Leaves if nobody has joined meanwhile; true when it has left.
     pub(crate) fn retire(&self, inbox: &mpsc::UnboundedReceiver<RoomMessage>) -> bool {
         let rooms = self.hub.rooms();
@@ -286,7 +296,8 @@ impl Membership {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let shares = self.shares.clone();
         let share = shares.acquire_many_owned(size).await.map_err(|_| RoomGone)?;
-        let frame = RoomMessage::Frame { connection: self.connection, bytes, share };
+        let (connection, at) = (self.connection, Instant::now());
+        let frame = RoomMessage::Frame { connection, bytes, at, share };
         self.inbox.send(frame).map_err(|_| RoomGone)
     }
 }

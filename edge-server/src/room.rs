@@ -8,14 +8,16 @@
 
 use crate::hub::{Call, Done, Inside, RoomMessage, Seat};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX};
+use crate::metrics::{Count, Span};
 use crate::outbox::Outbox;
 use crate::presence::Presence;
+use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::message::CloseCode;
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -52,7 +54,10 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
 /// Loads the household, or creates one in memory; the core's first commit creates it in the store.
 async fn load(seat: &Seat) -> Result<Room, CloseCode> {
     let household = seat.household();
+    let asked = Instant::now();
     let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
+    seat.metrics().observe(Span::Load, asked.elapsed());
+    seat.metrics().add(Count::Loads, 1);
     match stored {
         Some(stored) => Room::load(household.clone(), &stored).map_err(|error| {
             tracing::error!(%household, %error, "the stored household can't be read");
@@ -89,6 +94,8 @@ struct Batch {
     effects: Vec<Effect>,
     output_bytes: usize,
     shares: Vec<OwnedSemaphorePermit>,
+    /// When its frames came.
+    arrivals: Vec<Instant>,
     stop: bool,
 }
 
@@ -134,7 +141,7 @@ impl RoomTask<'_> {
                 self.take(message, &mut batch);
             }
             if let Some(commit) = batch.commit.take()
-                && let Err(error) = self.seat.store().commit(self.seat.household(), commit).await
+                && let Err(error) = self.persist(commit).await
             {
                 tracing::warn!(household = %self.seat.household(), %error, "a room ends");
                 let code = error.close_code();
@@ -147,10 +154,26 @@ impl RoomTask<'_> {
                 return Some(code);
             }
             self.carry_out(batch.effects);
+            for at in batch.arrivals {
+                self.seat.metrics().observe(Span::Answer, at.elapsed());
+            }
             if batch.stop {
                 return Some(CloseCode::Restart);
             }
         }
+    }
+
+    async fn persist(&self, commit: Commit) -> Result<(), StoreError> {
+        let (asked, metrics) = (Instant::now(), self.seat.metrics());
+        let committed = self.seat.store().commit(self.seat.household(), commit).await;
+        match &committed {
+            Ok(()) => {
+                metrics.observe(Span::Commit, asked.elapsed());
+                metrics.add(Count::Commits, 1);
+            }
+            Err(_) => metrics.add(Count::CommitsFailed, 1),
+        }
+        committed
     }
 
     /// The next message; `None` when nobody was connected for a while.
@@ -164,14 +187,16 @@ impl RoomTask<'_> {
 
     fn take(&mut self, message: RoomMessage, batch: &mut Batch) {
         let now = now();
+        self.seat.metrics().add(Count::Inputs, 1);
         let input = match message {
             RoomMessage::Join { connection, device, hello, may_write, outbox } => {
                 self.outboxes.insert(connection, outbox);
                 self.presence.join(connection, device, now);
                 RoomInput::Hello { connection, hello, may_write }
             }
-            RoomMessage::Frame { connection, bytes, share } => {
+            RoomMessage::Frame { connection, bytes, at, share } => {
                 batch.shares.push(share);
+                batch.arrivals.push(at);
                 self.presence.hear(connection, now);
                 RoomInput::Frame { connection, bytes: bytes.into() }
             }

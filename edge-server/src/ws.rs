@@ -11,6 +11,7 @@ use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
+use crate::metrics::{Count, Metrics};
 use crate::outbox::{OutboxReader, Outgoing, outbox};
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -23,7 +24,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
@@ -111,11 +112,11 @@ async fn run(edge: &Edge, socket: WebSocket, claim: Claim) {
     let end = match edge.sockets.clone().try_acquire_owned() {
         Ok(_place) => {
             let end = session(edge, &mut sink, &mut stream, claim).await;
-            return close(end, &mut sink, &mut stream).await;
+            return close(edge, end, &mut sink, &mut stream).await;
         }
         Err(_) => End::from(Error::Overloaded),
     };
-    close(end, &mut sink, &mut stream).await;
+    close(edge, end, &mut sink, &mut stream).await;
 }
 
 async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim) -> End {
@@ -141,8 +142,8 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
     let end = tokio::select! {
         biased;
         code = urgent => End::Close(code),
-        end = read(stream, &membership, edge.limits.idle_timeout) => end,
-        end = write(sink, &mut outbox, edge.limits.ping_every) => end,
+        end = read(edge, stream, &membership) => end,
+        end = write(edge, sink, &mut outbox) => end,
         () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
     };
     tracing::debug!(household = %principal.household, device = %principal.device, ?end, "left");
@@ -173,9 +174,10 @@ async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Princip
 }
 
 /// Hands every frame to the room; reads no further while the room's inbox is full.
-async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Duration) -> End {
+async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership) -> End {
     loop {
-        let message = match timeout_at(Instant::now() + idle_timeout, next_message(stream)).await {
+        let end = Instant::now() + edge.limits.idle_timeout;
+        let message = match timeout_at(end, next_message(stream)).await {
             Ok(Ok(message)) => message,
             Ok(Err(end)) => return end,
             Err(_) => return Error::Idle.into(),
@@ -185,6 +187,8 @@ async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Durati
             Ok(None) => continue,
             Err(error) => return error.into(),
         };
+        edge.metrics.add(Count::FramesReceived, 1);
+        edge.metrics.add(Count::BytesReceived, frame.len());
         if membership.deliver(frame).await.is_err() {
             // The outbox says with which code.
             return std::future::pending().await;
@@ -193,8 +197,8 @@ async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Durati
 }
 
 /// Writes frames as they come, as many at once as there are, and pings.
-async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration) -> End {
-    let mut pings = interval(ping_every);
+async fn write(edge: &Edge, sink: &mut Sink, outbox: &mut OutboxReader) -> End {
+    let mut pings = interval(edge.limits.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.tick().await;
     loop {
@@ -203,7 +207,7 @@ async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration)
             _ = pings.tick() => None,
         };
         let written = match first {
-            Some(first) => write_all(sink, outbox, first).await,
+            Some(first) => write_all(&edge.metrics, sink, outbox, first).await,
             None => sink.send(Message::Ping(Bytes::new())).await.map(|()| None),
         };
         match written {
@@ -217,6 +221,7 @@ async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration)
 /// Writes a frame and those that wait behind it, then flushes; returns the code to close with, if
 /// that came up.
 async fn write_all(
+    metrics: &Metrics,
     sink: &mut Sink,
     outbox: &mut OutboxReader,
     first: Outgoing,
@@ -228,6 +233,7 @@ async fn write_all(
         match outgoing {
             Outgoing::Frame(frame) => {
                 size += frame.len();
+                metrics.add(Count::FramesSent, 1);
                 sink.feed(Message::Binary(frame)).await?;
             }
             Outgoing::Close(close) => {
@@ -239,6 +245,7 @@ async fn write_all(
     }
     sink.flush().await?;
     outbox.written(size);
+    metrics.add(Count::BytesSent, size);
     Ok(code)
 }
 
@@ -281,7 +288,7 @@ fn broken(error: &axum::Error) -> End {
 
 /// Says goodbye and gives the peer a moment to hear it: a socket dropped with unread bytes is
 /// reset, and a reset can overtake the close frame.
-async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
+async fn close(edge: &Edge, end: End, sink: &mut Sink, stream: &mut Stream) {
     let (code, readable) = match end {
         End::Close(code) => (code, true),
         End::CloseUnread(code) => (code, false),
@@ -291,6 +298,7 @@ async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
             return;
         }
     };
+    edge.metrics.closed(code);
     let frame = CloseFrame { code: code.code(), reason: code.reason().into() };
     let goodbye = async {
         sink.send(Message::Close(Some(frame))).await?;

@@ -5,6 +5,7 @@ use crate::auth::Principal;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::{JsonBody, Parameters, tagged};
+use crate::http::route::Parameter;
 use crate::http::value::{
     State as JsonState, content_id, hlc, millis, profile_id, read_cursor, seconds, when,
     write_cursor,
@@ -20,6 +21,7 @@ use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::session::server::{Refusal, Room, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Entries of a page when nobody says how many.
@@ -30,6 +32,7 @@ pub const PAGE_ENTRIES_MAX: usize = ENTRIES_MAX;
 /// Whether a title comes or goes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "WatchlistOperation")]
 pub(crate) enum Operation {
     Add,
     Remove,
@@ -125,6 +128,7 @@ pub(crate) struct ProgressNoted {
 
 /// Entries of a list, the last changed first.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub(crate) struct Page<T> {
     /// The entries
     items: Vec<T>,
@@ -310,6 +314,30 @@ fn shelf(room: &Room, profile: ProfileId) -> Result<&Profile, Error> {
         false => Error::Refused(VoidReason::ProfileUnknown),
     })
 }
+
+/// The parameters of a list.
+pub(crate) const PAGE_PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "profile",
+        about: "Whose list: the default profile's when it is missing or empty",
+        schema: || json!({"type": "string", "pattern": "^([0-9a-fA-F]{16})?$"}),
+    },
+    Parameter {
+        name: "limit",
+        about: "How many entries at most",
+        schema: || {
+            json!({
+                "type": "integer", "minimum": 1, "maximum": PAGE_ENTRIES_MAX,
+                "default": PAGE_ENTRIES,
+            })
+        },
+    },
+    Parameter {
+        name: "after",
+        about: "Where the page begins: `next` of the page before",
+        schema: || json!({"type": "string", "pattern": "^[0-9a-fA-F]{32}$"}),
+    },
+];
 
 /// Which part of a list is asked for.
 struct Wanted {

@@ -84,32 +84,32 @@ impl IntoResponse for Error {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         let errors = if let Self::Invalid(errors) = self { errors } else { Vec::new() };
-        response.extensions_mut().insert(Problem::new(kind, detail, errors));
+        response.extensions_mut().insert((kind, Problem::new(kind, detail, errors)));
         response
     }
 }
 
 /// Writes the body of an error; one that a library made gets the document of its status. What says
-/// more than a problem could, as the answer to a health check does, stays.
-pub(crate) fn complete(response: Response, request: &RequestId) -> Response {
+/// more than a problem could, as the answer to a health check does, stays. Also says the kind.
+pub(crate) fn complete(response: Response, request: &RequestId) -> (Response, Option<Kind>) {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
-        return response;
+        return (response, None);
     }
     let (mut parts, body) = response.into_parts();
     let said = parts.headers.get(CONTENT_TYPE).is_some_and(|said| said == "application/json");
     if said {
-        return Response::from_parts(parts, body);
+        return (Response::from_parts(parts, body), None);
     }
-    let problem = parts.extensions.remove::<Problem>();
-    let mut problem = problem.unwrap_or_else(|| {
+    let made = parts.extensions.remove::<(Kind, Problem)>();
+    let (kind, mut problem) = made.unwrap_or_else(|| {
         let kind = Kind::of_status(status.as_u16());
-        Problem::new(kind, kind.meaning().into(), Vec::new())
+        (kind, Problem::new(kind, kind.meaning().into(), Vec::new()))
     });
     problem.status = status.as_u16();
     problem.request_id = request.as_str().into();
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    Response::from_parts(parts, Body::from(body))
+    (Response::from_parts(parts, Body::from(body)), Some(kind))
 }

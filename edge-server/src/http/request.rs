@@ -55,10 +55,15 @@ pub(crate) async fn carry(State(edge): State<Arc<Edge>>, request: Request, next:
         Ok(response) => response,
         Err(_) => Error::Timeout.into_response(),
     };
-    let mut response = problem::complete(response, &id);
+    let (mut response, kind) = problem::complete(response, &id);
+    if let Some(kind) = kind {
+        edge.metrics.refused(kind);
+    }
     response.headers_mut().insert(REQUEST_ID, id.0.clone());
     let (route, status) = (path.as_ref().map_or(STATIC, MatchedPath::as_str), response.status());
-    let (id, status, micros) = (id.as_str(), status.as_u16(), started.elapsed().as_micros());
+    let took = started.elapsed();
+    let (id, status, micros) = (id.as_str(), status.as_u16(), took.as_micros());
+    edge.metrics.requested(&method, route, status, took);
     if QUIET.contains(&route) && status < 500 {
         tracing::debug!(target: ACCESS, id, %method, route, status, micros);
     } else {

@@ -5,7 +5,7 @@
 //! it themselves ([`Access::Own`]).
 
 use crate::auth::{Principal, Scope, bearer};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::http::Edge;
 use crate::limits::JSON_BYTES_MAX;
 use crate::listen::Peer;
@@ -16,6 +16,8 @@ use axum::http::{HeaderMap, HeaderName, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::MethodRouter;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The device a client says it is; must be the token's.
@@ -66,6 +68,32 @@ pub(crate) struct Route {
     pub(crate) body_max: usize,
     /// Made for this method only.
     pub(crate) handler: MethodRouter<Arc<Edge>>,
+    /// What it is for, in a few words.
+    pub(crate) about: &'static str,
+    pub(crate) parameters: &'static [Parameter],
+    pub(crate) takes: Content,
+    /// What it answers, by status, when nothing is wrong.
+    pub(crate) gives: Vec<(u16, Content)>,
+    /// What may be wrong with this route and not with every other.
+    pub(crate) refuses: &'static [Kind],
+}
+
+/// A parameter in a route's query.
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) schema: fn() -> Value,
+}
+
+/// What a body is.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// There is none.
+    Nothing,
+    /// JSON of this schema.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// Of this media type.
+    Other(&'static str),
 }
 
 impl Route {
@@ -75,16 +103,64 @@ impl Route {
         access: Access,
         handler: MethodRouter<Arc<Edge>>,
     ) -> Self {
-        Self { method: Method::GET, path, access, body_max: 0, handler }
+        Self {
+            method: Method::GET,
+            path,
+            access,
+            body_max: 0,
+            handler,
+            about: "",
+            parameters: &[],
+            takes: Content::Nothing,
+            gives: Vec::new(),
+            refuses: &[],
+        }
     }
 
-    /// One that changes something, by a JSON body.
+    /// One that changes something.
     pub(crate) fn post(
         path: &'static str,
         access: Access,
         handler: MethodRouter<Arc<Edge>>,
     ) -> Self {
-        Self { method: Method::POST, path, access, body_max: JSON_BYTES_MAX, handler }
+        Self { method: Method::POST, ..Self::get(path, access, handler) }
+    }
+
+    /// Says what it is for.
+    pub(crate) fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Says which parameters it has.
+    pub(crate) fn parameters(self, parameters: &'static [Parameter]) -> Self {
+        Self { parameters, ..self }
+    }
+
+    /// Says which JSON it takes.
+    pub(crate) fn takes<T: JsonSchema>(self) -> Self {
+        let takes = Content::Json(|generator| generator.subschema_for::<T>());
+        Self { takes, body_max: JSON_BYTES_MAX, ..self }
+    }
+
+    /// Says which other body it takes.
+    pub(crate) fn takes_other(self, media_type: &'static str, body_max: usize) -> Self {
+        Self { takes: Content::Other(media_type), body_max, ..self }
+    }
+
+    /// Says which JSON it answers with.
+    pub(crate) fn gives<T: JsonSchema>(self, status: u16) -> Self {
+        self.gives_content(status, Content::Json(|generator| generator.subschema_for::<T>()))
+    }
+
+    /// Says what else it answers with.
+    pub(crate) fn gives_content(mut self, status: u16, content: Content) -> Self {
+        self.gives.push((status, content));
+        self
+    }
+
+    /// Says what may be wrong.
+    pub(crate) fn refuses(self, refuses: &'static [Kind]) -> Self {
+        Self { refuses, ..self }
     }
 
     /// Adds it to a router, behind the check of who may use it.

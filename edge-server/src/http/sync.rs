@@ -24,7 +24,8 @@ use tokio::sync::OwnedSemaphorePermit;
 /// A session's frames, and the code it was closed with if it did not come to its end.
 type Said = (Vec<Vec<u8>>, Option<CloseCode>);
 
-const BINARY: &str = "application/octet-stream";
+/// What its bodies are.
+pub(crate) const BINARY: &str = "application/octet-stream";
 
 /// `POST /api/v1/sync`.
 pub(crate) async fn sync(

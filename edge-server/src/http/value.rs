@@ -60,6 +60,7 @@ pub(crate) fn when(timestamp: Option<u64>, hlc: Option<Timestamp>) -> Option<Tim
 /// What the player was doing.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PlayState")]
 pub(crate) enum State {
     Playing,
     Paused,
@@ -92,6 +93,7 @@ impl From<PlayState> for State {
 /// What kind of device it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "DeviceType")]
 pub(crate) enum Kind {
     Tv,
     Phone,
@@ -114,6 +116,7 @@ impl From<DeviceType> for Kind {
 
 /// What a device can show, play and be told.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Capabilities")]
 pub(crate) struct Abilities {
     /// The largest picture: `sd`, `hd`, `full_hd`, `4k` or `8k`
     max_resolution: &'static str,

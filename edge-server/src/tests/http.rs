@@ -13,9 +13,72 @@ async fn health_says_status_version_and_checks() {
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let version = env!("CARGO_PKG_VERSION");
-        let checks = serde_json::json!({"store": "ok"});
-        assert_eq!(body, serde_json::json!({"status": "ok", "version": version, "checks": checks}));
+        let checks = serde_json::json!({"store": "ok", "sockets": "ok"});
+        let expected = serde_json::json!({
+            "status": "ok", "version": version, "ready": true, "checks": checks,
+        });
+        assert_eq!(body, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_store_fails_lives_but_is_not_ready() {
+    let home = home().await;
+    let mut socket = home.join(1).await;
+    let intruder = home.intruder();
+    intruder.hold();
+    socket.add(1, "tmdb:550").await;
+    socket.close().await;
+    for (probe, status) in [("", 503), ("?probe=ready", 503), ("?probe=live", 200)] {
+        let answer = home.ask(&format!("GET /health{probe}"), &[], "").await;
+        assert_eq!(answer.status, status, "{probe}");
+        let health = answer.json();
+        assert_eq!((&health["status"], &health["ready"]), (&"unavailable".into(), &false.into()));
+        assert_eq!(health["checks"]["store"], "storage_unavailable");
+    }
+    let answer = home.ask("GET /health?probe=dead", &[], "").await;
+    assert_eq!(answer.fields(), ["probe"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_in_the_metrics() {
+    let home = home().await;
+    let mut socket = home.join(1).await;
+    socket.add(1, "tmdb:550").await;
+    socket.frame().await;
+    home.get("/nothing/at-all").await;
+    home.ask("GET /api/v1/watchlist", &[], "").await;
+    let mut slow = home.connect().await;
+    slow.socket.send(Message::Text("{}".into())).await.unwrap();
+    slow.close().await;
+    let (head, text) = home.get("/metrics").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    for line in [
+        "omega_rooms 1",
+        "omega_commits_total 2",
+        "omega_commit_seconds_count 2",
+        "omega_frames_received_total 1",
+        "omega_answer_seconds_count 1",
+        "omega_closes_total{code=\"malformed\"} 1",
+        "omega_problems_total{code=\"not_found\"} 1",
+        "omega_problems_total{code=\"unauthorized\"} 1",
+        "omega_requests_total{method=\"GET\",route=\"(file)\",status=\"404\"} 1",
+        "omega_requests_total{method=\"GET\",route=\"/api/v1/watchlist\",status=\"401\"} 1",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "no {line} in:\n{text}");
+    }
+    assert!(!text.contains("at-all") && !text.contains("tmdb"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_is_served_and_its_page_runs_nothing() {
+    let home = home().await;
+    let document = home.ask("GET /openapi.json", &[], "").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/api/v1/sync/progress"]["post"].is_object());
+    let page = home.ask("GET /docs", &[], "").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
