@@ -54,8 +54,9 @@ await Promise.all([
     format: "esm",
     platform: "node",
     target: "node20",
-    // One small file: loading three takes Node longer than compiling the engine.
-    minifyWhitespace: true,
+    // One small file: loading three takes Node longer than compiling the engine, and each kilobyte
+    // of this one about 50 µs.
+    minify: true,
   }),
   build({
     ...SHARED,

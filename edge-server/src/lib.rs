@@ -13,7 +13,9 @@ mod http;
 mod hub;
 pub mod limits;
 mod listen;
+mod metrics;
 mod outbox;
+mod presence;
 mod room;
 pub mod store;
 mod ws;
@@ -25,6 +27,7 @@ use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
+use crate::metrics::Metrics;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
@@ -69,11 +72,14 @@ impl Server {
         let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(opened?);
         let (stop, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::default());
         let edge = Arc::new(Edge {
-            hub: Hub::new(store.clone(), limits.clone()),
+            hub: Hub::new(store.clone(), limits.clone(), metrics.clone()),
+            metrics,
             store,
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits,
             stopping: stopping.clone(),
         });

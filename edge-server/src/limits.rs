@@ -38,6 +38,18 @@ pub const ROOM_IDLE: Duration = Duration::from_secs(60);
 pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's headers.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Time for a request to come in and be dealt with, up to the head of its answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a JSON body.
+pub const JSON_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a one-shot session whose token is in its hello and not in the headers: what a page that
+/// closes may send.
+pub const BEACON_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all one-shot sessions that are being read or dealt with; above it one is answered with
+/// `overloaded`.
+pub const EXCHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a request id that a client may choose.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
@@ -64,6 +76,10 @@ pub struct Limits {
     pub room_idle: Duration,
     /// How devices catch up.
     pub delta_sync: DeltaSync,
+    /// [`REQUEST_TIMEOUT`].
+    pub request_timeout: Duration,
+    /// [`EXCHANGES_BYTES_MAX`].
+    pub exchanges_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +94,8 @@ impl Default for Limits {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             room_idle: ROOM_IDLE,
             delta_sync: DeltaSync::default(),
+            request_timeout: REQUEST_TIMEOUT,
+            exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }
     }
 }

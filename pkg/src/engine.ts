@@ -51,8 +51,9 @@ export interface ReplayReport {
 /** Where the connection stands. */
 export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
 
-/** A WebAssembly file: its address, its bytes, or a promise of either. */
-export type WasmSource = URL | string | BufferSource | Promise<URL | string | BufferSource>;
+/** A WebAssembly file: its address, its bytes or what was compiled from them, or a promise of these. */
+export type WasmSource = WasmFile | Promise<WasmFile>;
+type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 
 const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
 const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
@@ -66,6 +67,7 @@ export const SEED_WORDS = 4;
 /** A text up to this length is put together here; starting the decoder would cost more. */
 const SHORT_TEXT_BYTES = 24;
 const ASCII_MAX = 0x7f;
+const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
 let failure: OmegaError | undefined;
@@ -94,11 +96,12 @@ export function startEngine(source: () => WasmSource, entropy: Entropy = random)
 
 async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
-  const bytes = await fetchBytes(given);
+  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
   // Never the synchronous way: engines refuse it on the main thread above 4 KB.
-  const { instance } = await WebAssembly.instantiate(bytes, {
-    "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports,
-  });
+  const instance =
+    given instanceof WebAssembly.Module
+      ? await WebAssembly.instantiate(given, imports)
+      : (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance;
   seed = drawn;
   memory = instance.exports.memory as WebAssembly.Memory;
   glue.__wbg_set_wasm(guarded(instance.exports));
@@ -124,6 +127,16 @@ function guarded(exports: WebAssembly.Exports): WebAssembly.Exports {
 type Call = (...values: unknown[]) => unknown;
 
 function guard(call: Call): Call {
+  // The allocator, which takes two numbers, is what is called most.
+  if (call.length === ALLOCATOR_ARGUMENTS) {
+    return (first, second) => {
+      try {
+        return call(first, second);
+      } catch (thrown) {
+        throw breakDown(thrown);
+      }
+    };
+  }
   return (...values) => {
     try {
       return call(...values);
@@ -265,7 +278,8 @@ export function rows(answer: number, shape: string): (string | number)[][] {
 
 /** Goes to the start of an answer. @returns where it ends */
 function begin(answer: number): number {
-  if (octets.buffer !== memory.buffer) {
+  // Memory that has grown leaves the old view without length.
+  if (octets.length === 0) {
     octets = new Uint8Array(memory.buffer);
     view = new DataView(memory.buffer);
   }

@@ -1,10 +1,15 @@
 //! The tests that need more than one part, in one binary.
 
+mod exchange;
 mod found;
+mod growth;
 mod home;
 mod laws;
 mod limits;
+mod nodes;
+mod resident;
 mod residuals;
+mod reviewed;
 mod sessions;
 mod settings;
 mod simulated;

@@ -5,6 +5,8 @@
 //! so times are Unix milliseconds and steady milliseconds as JavaScript numbers. There is no logic here;
 //! `pkg/src` turns this into the API that apps use.
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 pub mod answer;
 mod convert;
 mod device;
@@ -13,20 +15,19 @@ use answer::{Address, Answer};
 use convert::{Code, content, now, profile};
 use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::{ContentId, HouseholdId, ProfileId};
-use omega_sync_core::session::client::{Client, Input, Output};
+use omega_sync_core::session::client::{Client, Input};
 use wasm_bindgen::prelude::*;
 
 /// Smaller and quicker than the standard library's.
 #[cfg(target_family = "wasm")]
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// One device's copy of a household and its connection.
 #[wasm_bindgen]
 pub struct Replica {
     client: Client,
     seed: [u8; 16],
-    first: Vec<Output>,
     answer: Answer,
 }
 
@@ -39,9 +40,9 @@ impl Replica {
         for (bytes, word) in seed.chunks_exact_mut(4).zip([a, b, c, d]) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        let opened = Client::load(&[], None, seed).expect("nothing stored that could be refused");
-        let answer = Answer::default();
-        Self { client: opened.client, seed, first: opened.outputs, answer }
+        let read = Client::read(&[], None, seed);
+        let (client, _) = read.expect("nothing stored that could be refused");
+        Self { client, seed, answer: Answer::default() }
     }
 
     /// Becomes the replica that was stored, from no record a new one. Each record comes after its length
@@ -56,13 +57,12 @@ impl Replica {
                 Err(_) => return self.answer.refuse("invalid_household"),
             },
         };
-        match Client::load(&convert::records(records), known, self.seed) {
+        match Client::read(&convert::records(records), known, self.seed) {
             Err(_) => self.answer.refuse("storage_newer"),
-            Ok(opened) => {
-                self.client = opened.client;
-                self.first = opened.outputs;
+            Ok((client, damage)) => {
+                self.client = client;
                 self.answer.clear();
-                opened.damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
+                damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
                 self.answer.end()
             }
         }
@@ -77,7 +77,7 @@ impl Replica {
     /// What to do first after loading.
     #[wasm_bindgen(js_name = firstOutputs)]
     pub fn first_outputs(&mut self) -> Address {
-        convert::outputs(&core::mem::take(&mut self.first), self.answer.clear());
+        convert::outputs(&self.client.first_outputs(), self.answer.clear());
         self.answer.end()
     }
 

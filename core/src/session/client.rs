@@ -19,7 +19,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -105,9 +105,23 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
+        let (mut client, damage) = Self::read(records, household, seed)?;
+        let outputs = client.first_outputs();
+        Ok(Opened { client, damage, outputs })
+    }
+
+    /// Loads a replica as [`Client::load`] does; [`Client::first_outputs`] are still to come.
+    ///
+    /// # Errors
+    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    pub fn read(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
-        let mut client = Self {
+        let client = Self {
             replica: loaded.replica,
             link: Link::Offline,
             random,
@@ -119,9 +133,14 @@ impl Client {
             tally: Tally::default(),
             differences: true,
         };
+        Ok((client, loaded.damage))
+    }
+
+    /// What comes before all other outputs of a client that was [`Client::read`]: the image to store.
+    pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        client.store_image(&mut outputs);
-        Ok(Opened { client, damage: loaded.damage, outputs })
+        self.store_image(&mut outputs);
+        outputs
     }
 
     /// Whether it asks for what changed since it was connected; if not, always for the whole state.
@@ -149,7 +168,7 @@ impl Client {
             let connected = matches!(self.link, Link::Open(_));
             self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
-            self.append(record, &mut outputs);
+            self.store(record, &mut outputs);
             self.flush(&mut outputs);
         }
         Ok(outputs)
@@ -264,9 +283,11 @@ impl Client {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
             let waited_ms = now.steady_ms.saturating_sub(left_ms);
             // In standby the steady clock may stand still, and the wall clock may be set: then nobody
-            // knows how old the answer is, and a new hello measures anew.
+            // knows how old the answer is, and a new hello measures anew. So it does when the answer is
+            // too old to tell the server's clock by.
             let by_wall_ms = now.unix.0.saturating_sub(left.0);
-            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+            let doubtful = by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left;
+            if doubtful || waited_ms > ANSWER_TIMEOUT_MS {
                 return Err(Fault::Resync);
             }
             return self.welcomed(now, waited_ms, welcome, outputs);
@@ -514,7 +535,10 @@ impl Client {
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
-        let bytes = record.encode();
+        self.store(record.encode(), outputs);
+    }
+
+    fn store(&mut self, bytes: Stored, outputs: &mut Vec<Output>) {
         if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
             return self.store_image(outputs);
         }
