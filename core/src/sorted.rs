@@ -195,6 +195,11 @@ impl<K> Set<K> {
         Self(Map::new())
     }
 
+    /// A set of one key.
+    pub fn of(key: K) -> Self {
+        Self(Map(vec![(key, ())]))
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.0.len()

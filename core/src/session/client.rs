@@ -34,6 +34,8 @@ pub const WAIT_DOUBT_MS: u64 = 1_000;
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
 pub const LOG_BYTES_MIN: usize = 32 * 1024;
+/// Most calls have no more outputs.
+const USUAL_OUTPUTS: usize = 4;
 
 /// The connection, if any.
 #[derive(Debug)]
@@ -162,7 +164,7 @@ impl Client {
     /// # Errors
     /// [`OperationError`]; nothing has changed then.
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         let link = &self.link;
         let leaves = |outbox: &Outbox| match link {
             // Alone it fits a frame; more may need several.
@@ -185,7 +187,7 @@ impl Client {
 
     /// Takes an input and says what to do.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         match input {
             Input::Online => {
                 self.backoff.reset();
