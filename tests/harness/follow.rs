@@ -86,7 +86,7 @@ impl Oracle {
                     continue;
                 }
                 let renamed = before != stamp && before != u64::MAX && !renewed;
-                let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
+                let taken = renamed && self.has_arrived(ledger.replica, before, action);
                 let weak = self.actions[action as usize].weak;
                 assert!(
                     !taken || weak,
@@ -152,7 +152,8 @@ impl Oracle {
         // A remove of what never left takes itself away too.
         let undone = known.what == What::Remove && old[..place].iter().any(about);
         assert!(later || undone, "action {action} was lost: {known:?}");
-        assert!(op.is_none() || known.weak, "action {action} may have left and was superseded");
+        let left = self.has_arrived(ledger.replica, stamp, action);
+        assert!(!left || known.weak, "action {action} may have left and was superseded");
     }
 
     fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica, may_write: bool) {

@@ -14,7 +14,7 @@
 use crate::ledger::{ActionId, Known, Ledger, OpId};
 use crate::stamps::Clocks;
 use omega_sync_core::id::EpochId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Profiles that exist at one time, by `docs/protocol.md`.
 const PROFILES: usize = 32;
@@ -151,6 +151,7 @@ pub struct Oracle {
     /// The database's lives; the last one is now.
     pub lives: Vec<Life>,
     names: HashMap<(u64, u64), OpId>,
+    arrived: HashSet<(u64, u64, ActionId)>,
     /// Each replica's newest session, by its connection.
     sessions: HashMap<u64, usize>,
     /// Titles by profile and number.
@@ -256,15 +257,16 @@ impl Oracle {
         self.titles.entry(key).or_default().blurred = true;
     }
 
-    /// A delta of a device arrived; the server will have taken it up to a stamp, if that becomes
-    /// durable. From here on somebody may know these operations by their names.
+    /// A delta of a device arrived; a node will have taken it up to a stamp, if that becomes durable.
     pub fn arrive(&mut self, ledger: &Ledger, through: u64) {
-        let after = self.taken(ledger.replica);
-        for entry in &ledger.entries {
-            if entry.stamp > after && entry.stamp <= through {
-                self.name(ledger.replica, entry.stamp, entry.action);
-            }
-        }
+        let entries = ledger.entries.iter().take_while(|entry| entry.stamp <= through);
+        let names = entries.map(|entry| (ledger.replica, entry.stamp, entry.action));
+        self.arrived.extend(names);
+    }
+
+    /// Whether an action arrived under a name: somebody may know it by that.
+    pub fn has_arrived(&self, replica: u64, stamp: u64, action: ActionId) -> bool {
+        self.arrived.contains(&(replica, stamp, action))
     }
 
     /// The server stored a delta of a device up to a stamp, as the next version.

@@ -238,7 +238,7 @@ fn only_a_server_that_fits_its_history_is_believed() {
     let waiting = &replica.outbox().iter().next().expect("one waits").operation;
     let both = Taken { through: waiting.timestamp, digest: waiting.digest(first.digest) };
     let says = |taken, epoch| replica.clone().welcome(now, 0, &welcome(epoch, taken)).map(drop);
-    for taken in [first, both, Taken { digest: 0, ..both }] {
+    for taken in [first, both, Taken { digest: 0, ..both }, Taken { digest: 0, ..first }] {
         assert_eq!(says(taken, 1), Ok(()));
     }
     let unknown = Taken { through: both.through.next(), digest: 0 };

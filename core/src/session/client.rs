@@ -3,9 +3,11 @@
 //! Invariant: what a frame carries was made durable by an output before it.
 
 mod effect;
+mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::fault::Fault;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
@@ -64,23 +66,6 @@ struct Connection {
     caught_up: bool,
     heard_ms: u64,
     pinged_ms: Option<u64>,
-}
-
-/// Why a frame ends the connection.
-#[derive(Debug)]
-enum Fault {
-    /// It can't be read, or makes no sense now.
-    Malformed,
-    /// A frame is missing.
-    Resync,
-    /// The storage is a copy: go on under a new id.
-    Renew,
-}
-
-impl From<DecodeError> for Fault {
-    fn from(_: DecodeError) -> Self {
-        Self::Malformed
-    }
 }
 
 /// One device's replica and its connection.
@@ -271,6 +256,11 @@ impl Client {
         }
         match fault {
             None => self.flush(outputs),
+            Some(Fault::Version) => {
+                self.disconnect(outputs);
+                self.close = Some(CloseCode::VersionUnsupported);
+                self.link = Link::Stopped;
+            }
             Some(fault) => {
                 if let Fault::Renew = fault {
                     self.replica.renew(&mut self.random);
@@ -293,9 +283,11 @@ impl Client {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
             let waited_ms = now.steady_ms.saturating_sub(left_ms);
             // In standby the steady clock may stand still, and the wall clock may be set: then nobody
-            // knows how old the answer is, and a new hello measures anew.
+            // knows how old the answer is, and a new hello measures anew. So it does when the answer is
+            // too old to tell the server's clock by.
             let by_wall_ms = now.unix.0.saturating_sub(left.0);
-            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+            let doubtful = by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left;
+            if doubtful || waited_ms > ANSWER_TIMEOUT_MS {
                 return Err(Fault::Resync);
             }
             return self.welcomed(now, waited_ms, welcome, outputs);

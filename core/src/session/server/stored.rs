@@ -117,6 +117,9 @@ impl Room {
     pub fn load(id: HouseholdId, stored: &Stored) -> Result<Self, DecodeError> {
         let mut household = Household::default();
         let mut history = History::new(stored.snapshot_version);
+        if stored.snapshot.is_empty() != (stored.snapshot_version == 0) {
+            return Err(DecodeError::Invalid("version of the snapshot"));
+        }
         if !stored.snapshot.is_empty() {
             let mut reader = Reader::new(&stored.snapshot);
             household = Household::decode(&mut reader)?;
