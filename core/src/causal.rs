@@ -9,7 +9,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::ReplicaId;
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// The name of one operation. Ordered by time, then replica: the order of last-writer-wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,12 +22,12 @@ pub struct Dot {
 
 /// Per replica, the highest stamp seen; all stamps below it are seen too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct VersionVector(BTreeMap<ReplicaId, Timestamp>);
+pub struct VersionVector(Map<ReplicaId, Timestamp>);
 
 impl VersionVector {
     /// Notes that everything of `replica` up to `through` is seen.
     pub fn raise(&mut self, replica: ReplicaId, through: Timestamp) {
-        let seen = self.0.entry(replica).or_default();
+        let seen = self.0.or_default(replica);
         *seen = through.max(*seen);
     }
 

@@ -84,6 +84,11 @@ impl Writer {
         self.raw(bytes);
     }
 
+    /// Writes a byte anew.
+    pub fn replace(&mut self, at: usize, value: u8) {
+        self.0[at] = value;
+    }
+
     /// What was written so far.
     pub fn as_slice(&self) -> &[u8] {
         &self.0

@@ -27,7 +27,7 @@ use crate::crdt::lww::{LwwMap, LwwRegister};
 use crate::crdt::orset::OrSet;
 use crate::delta::Delta;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{Map, Set};
 
 /// Live adds and progress entries of all profiles together: what a snapshot frame can hold.
 pub const ENTRIES_MAX: usize = 5_000;
@@ -193,7 +193,7 @@ pub enum Part {
 }
 
 /// The parts that changed.
-pub type Changed = BTreeSet<Part>;
+pub type Changed = Set<Part>;
 
 /// One profile's shelf.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -236,8 +236,8 @@ impl Profile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Household {
     seen: VersionVector,
-    profiles: BTreeMap<ProfileId, Profile>,
-    deleted: BTreeSet<ProfileId>,
+    profiles: Map<ProfileId, Profile>,
+    deleted: Set<ProfileId>,
     devices: LwwMap<DeviceId, Option<DeviceRecord>>,
 }
 
@@ -245,8 +245,8 @@ impl Default for Household {
     fn default() -> Self {
         Self {
             seen: VersionVector::default(),
-            profiles: BTreeMap::from([(ProfileId::DEFAULT, Profile::default())]),
-            deleted: BTreeSet::new(),
+            profiles: Map::from_iter([(ProfileId::DEFAULT, Profile::default())]),
+            deleted: Set::new(),
             devices: LwwMap::default(),
         }
     }
@@ -306,7 +306,7 @@ impl Household {
             return;
         }
         let shelf = match change {
-            Change::NameProfile(_) => self.profiles.entry(profile).or_default(),
+            Change::NameProfile(_) => self.profiles.or_default(profile),
             _ => match self.profiles.get_mut(&profile) {
                 Some(shelf) => shelf,
                 None => return,
@@ -350,7 +350,7 @@ impl Household {
     /// Joins a whole state, as after the restore of a server's backup.
     pub fn join(&mut self, other: Self) {
         for (id, theirs) in other.profiles {
-            let mine = self.profiles.entry(id).or_default();
+            let mine = self.profiles.or_default(id);
             mine.watchlist.join(theirs.watchlist, &self.seen, &other.seen);
             mine.progress.join(theirs.progress, &self.seen, &other.seen);
             mine.name = match (mine.name.take(), theirs.name) {
@@ -451,9 +451,9 @@ impl Operation {
     pub fn parts(&self) -> Changed {
         let profile = self.profile;
         match &self.change {
-            Change::Add(..) | Change::Remove(..) => Changed::from([Part::Watchlist(profile)]),
-            Change::Progress(..) => Changed::from([Part::Progress(profile)]),
-            Change::Device(..) => Changed::from([Part::Devices]),
+            Change::Add(..) | Change::Remove(..) => Changed::of(Part::Watchlist(profile)),
+            Change::Progress(..) => Changed::of(Part::Progress(profile)),
+            Change::Device(..) => Changed::of(Part::Devices),
             // A profile comes or goes with what is on its shelf.
             Change::NameProfile(_) | Change::DeleteProfile => {
                 Changed::from([Part::Profiles, Part::Watchlist(profile), Part::Progress(profile)])

@@ -32,3 +32,4 @@ pub mod outbox;
 pub mod rangecoder;
 pub mod replica;
 pub mod session;
+pub mod sorted;

@@ -10,7 +10,8 @@ use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::household::{Change, Changed, OBSERVED_MAX, Operation};
 use crate::id::{ContentId, ProfileId, ReplicaId};
-use std::collections::BTreeMap;
+use crate::sorted::{Map, Set};
+use core::cmp::Ordering;
 
 /// Operations that may wait. A viewer who is offline for weeks stays far below it, because progress
 /// coalesces to one operation a title.
@@ -101,21 +102,31 @@ pub enum List {
 
 impl Subject {
     fn of(operation: &Operation) -> Option<Self> {
-        let list = match operation.change {
-            Change::Add(..) | Change::Remove(..) => List::Watchlist,
-            Change::Progress(..) => List::Progress,
-            Change::NameProfile(_) | Change::DeleteProfile | Change::Device(..) => return None,
-        };
-        let content = operation.change.content()?.clone();
-        Some(Self { profile: operation.profile, list, content })
+        let (list, content) = title(&operation.change)?;
+        Some(Self { profile: operation.profile, list, content: content.clone() })
+    }
+
+    fn order(&self, profile: ProfileId, list: List, content: &ContentId) -> Ordering {
+        let by_list = (self.profile, self.list).cmp(&(profile, list));
+        by_list.then_with(|| self.content.cmp(content))
+    }
+}
+
+/// The title that a change is about, and the list that it is on.
+fn title(change: &Change) -> Option<(List, &ContentId)> {
+    match change {
+        Change::Add(content, _) | Change::Remove(content, _) => Some((List::Watchlist, content)),
+        Change::Progress(content, _) => Some((List::Progress, content)),
+        Change::NameProfile(_) | Change::DeleteProfile | Change::Device(..) => None,
     }
 }
 
 /// The operations that wait, in the order of their stamps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outbox {
-    entries: BTreeMap<Timestamp, Pending>,
-    subjects: BTreeMap<Subject, Vec<Timestamp>>,
+    entries: Map<Timestamp, Pending>,
+    /// What they are about.
+    subjects: Set<(Subject, Timestamp)>,
     sent_through: Timestamp,
 }
 
@@ -123,54 +134,41 @@ impl Outbox {
     /// Appends an operation of `author`, in place of one on the same subject that never left.
     pub fn push(&mut self, author: ReplicaId, mut pending: Pending) {
         let stamp = pending.operation.timestamp;
-        if let Some(subject) = Subject::of(&pending.operation) {
-            let stamps = self.subjects.entry(subject.clone()).or_default();
-            if stamps.last().is_some_and(|&last| last > self.sent_through)
-                && let Some(old) = stamps.pop().and_then(|last| self.entries.remove(&last))
+        if let Some((list, content)) = title(&pending.operation.change) {
+            let last = self.stamps(pending.operation.profile, list, content).next_back();
+            if let Some(last) = last.filter(|last| *last > self.sent_through)
+                && let Some(old) = self.remove(last)
             {
                 supersede(author, &old.operation, &mut pending.operation);
             }
-            let needless =
-                matches!(&pending.operation.change, Change::Remove(_, seen) if seen.is_empty());
-            if !needless {
-                stamps.push(stamp);
-            }
-            if stamps.is_empty() {
-                self.subjects.remove(&subject);
-            }
-            if needless {
+            if matches!(&pending.operation.change, Change::Remove(_, seen) if seen.is_empty()) {
                 return;
             }
+        }
+        if let Some(subject) = Subject::of(&pending.operation) {
+            self.subjects.insert((subject, stamp));
         }
         self.entries.insert(stamp, pending);
     }
 
     /// Removes and returns everything up to `through`.
     pub fn take(&mut self, through: Timestamp) -> Vec<Pending> {
-        let rest = self.entries.split_off(&through.next());
-        let taken = core::mem::replace(&mut self.entries, rest);
-        for pending in taken.values() {
-            self.forget(&pending.operation);
+        let taken: Vec<Pending> = self.entries.take_through(&through).collect();
+        if self.entries.is_empty() {
+            self.subjects.clear();
+        } else if !taken.is_empty() {
+            self.subjects.retain(|(_, stamp)| *stamp > through);
         }
-        taken.into_values().collect()
+        taken
     }
 
     /// Removes and returns one operation.
     pub fn remove(&mut self, stamp: Timestamp) -> Option<Pending> {
         let pending = self.entries.remove(&stamp)?;
-        self.forget(&pending.operation);
-        Some(pending)
-    }
-
-    fn forget(&mut self, operation: &Operation) {
-        if let Some(subject) = Subject::of(operation)
-            && let Some(stamps) = self.subjects.get_mut(&subject)
-        {
-            stamps.retain(|stamp| *stamp != operation.timestamp);
-            if stamps.is_empty() {
-                self.subjects.remove(&subject);
-            }
+        if let Some(subject) = Subject::of(&pending.operation) {
+            self.subjects.remove(&(subject, stamp));
         }
+        Some(pending)
     }
 
     /// Notes that everything up to `through` may have left.
@@ -246,7 +244,7 @@ impl Outbox {
 
     /// Operations above a stamp, oldest first.
     pub fn above(&self, stamp: Timestamp) -> impl Iterator<Item = &Operation> {
-        self.entries.range(stamp.next()..).map(|(_, pending)| &pending.operation)
+        self.entries.above(&stamp).iter().map(|(_, pending)| &pending.operation)
     }
 
     /// All operations, oldest first.
@@ -266,15 +264,23 @@ impl Outbox {
         list: List,
         content: &ContentId,
     ) -> impl Iterator<Item = &Operation> {
-        let subject = Subject { profile, list, content: content.clone() };
-        let stamps = self.subjects.get(&subject).map_or(&[][..], Vec::as_slice);
-        stamps.iter().filter_map(|stamp| self.get(*stamp))
+        self.stamps(profile, list, content).filter_map(|stamp| self.get(stamp))
+    }
+
+    fn stamps(
+        &self,
+        profile: ProfileId,
+        list: List,
+        content: &ContentId,
+    ) -> impl DoubleEndedIterator<Item = Timestamp> {
+        let of = self.subjects.equal(|(subject, _)| subject.order(profile, list, content));
+        of.iter().map(|((_, stamp), ())| *stamp)
     }
 
     /// Titles of one list that operations are about.
     pub fn titles(&self, profile: ProfileId, list: List) -> impl Iterator<Item = &ContentId> {
-        let of_list = move |subject: &&Subject| subject.profile == profile && subject.list == list;
-        self.subjects.keys().filter(of_list).map(|subject| &subject.content)
+        let of = self.subjects.equal(|(s, _)| (s.profile, s.list).cmp(&(profile, list)));
+        of.iter().map(|((subject, _), ())| &subject.content)
     }
 
     /// Whether an operation creates or renames the profile.
@@ -299,7 +305,7 @@ impl Outbox {
 
     /// The highest stamp, [`Timestamp::ZERO`] for none.
     pub fn last(&self) -> Timestamp {
-        self.entries.last_key_value().map_or(Timestamp::ZERO, |(&stamp, _)| stamp)
+        self.entries.last_key().copied().unwrap_or_default()
     }
 
     /// How many operations wait.

@@ -12,7 +12,7 @@
 pub mod record;
 pub mod view;
 
-pub use record::Record;
+pub use record::{Record, Stored};
 
 use crate::causal::Dot;
 use crate::clock::{Clock, Timestamp, UnixMillis};
@@ -141,7 +141,7 @@ impl Replica {
         now: Now,
         intent: Intent,
         leaves: impl FnOnce(&Outbox) -> bool,
-    ) -> Result<Option<(Record, Changed)>, OperationError> {
+    ) -> Result<Option<(Stored, Changed)>, OperationError> {
         self.check(&intent)?;
         let (profile, change) = match intent {
             Intent::Add(profile, content) => {
@@ -178,12 +178,13 @@ impl Replica {
         let steady_ms = Some(now.steady_ms);
         let pending = Pending { operation, floor, wall: now.unix, steady_ms };
         let changed = pending.operation.parts();
-        self.outbox.push(self.id, pending.clone());
-        if leaves(&self.outbox) {
+        let record = record::Made::new(&pending);
+        self.outbox.push(self.id, pending);
+        let leaves = leaves(&self.outbox);
+        if leaves {
             self.outbox.mark_sent(timestamp);
-            return Ok(Some((Record::Leaving(Box::new(pending)), changed)));
         }
-        Ok(Some((Record::Operation(Box::new(pending)), changed)))
+        Ok(Some((record.store(leaves), changed)))
     }
 
     fn check(&self, intent: &Intent) -> Result<(), OperationError> {

@@ -12,8 +12,8 @@
  * a log that has grown long by one image.
  */
 
-import type { Output, Replica, SyncState } from "./engine.js";
-import { readOutputs, syncState } from "./engine.js";
+import type { Output, ReplayReport, Replica, SyncState } from "./engine.js";
+import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { watchLifecycle } from "./lifecycle.js";
 import { Socket, type WebSocketConstructor } from "./socket.js";
@@ -40,11 +40,12 @@ export interface DriverEvents {
   changed(keys: string[]): void;
   rejected(): void;
   status(): void;
+  replayed(report: ReplayReport): void;
   failed(error: OmegaError): void;
 }
 
 /** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
-export type EngineCall = (replica: Replica, unix: number, steady: number) => readonly unknown[];
+export type EngineCall = (replica: Replica, unix: number, steady: number) => number;
 
 interface Barrier {
   kind: "barrier";
@@ -52,7 +53,7 @@ interface Barrier {
   reject: (error: OmegaError) => void;
 }
 
-type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" }> | Barrier;
+type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }> | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
 export class Driver {
@@ -148,13 +149,13 @@ export class Driver {
 
   /** Where the connection stands; `stopped` also when another instance took the storage. */
   state(): SyncState {
-    if (this.ended !== undefined) return "stopped";
+    if (this.ended !== undefined || engineFailure() !== undefined) return "stopped";
     return syncState(this.replica.status());
   }
 
-  /** Why the connection ended last, or the local reason why this client stopped. */
-  closeReason(): string {
-    return this.ended?.code ?? this.failure?.code ?? this.replica.closeReason();
+  /** The local reason why this client stopped or is kept offline, if there is one. */
+  closeReason(): string | undefined {
+    return this.ended?.code ?? this.failure?.code ?? engineFailure()?.code;
   }
 
   /** Runs a read; after `close` there is nothing to read from. */
@@ -163,7 +164,7 @@ export class Driver {
     try {
       return query(this.replica);
     } catch (thrown) {
-      throw fromEngine(thrown);
+      throw this.failed(thrown);
     }
   }
 
@@ -173,7 +174,7 @@ export class Driver {
     try {
       this.apply(this.call(call));
     } catch (thrown) {
-      this.events.failed(fromEngine(thrown));
+      if (this.ended === undefined) this.events.failed(fromEngine(thrown));
     }
     this.pump();
   }
@@ -182,22 +183,32 @@ export class Driver {
     try {
       return readOutputs(call(this.replica, Date.now(), performance.now()));
     } catch (thrown) {
-      throw fromEngine(thrown);
+      throw this.failed(thrown);
     }
+  }
+
+  /** After a refusal everything goes on; after an engine that broke nothing does. */
+  private failed(thrown: unknown): OmegaError {
+    const error = fromEngine(thrown);
+    if (engineFailure() !== undefined && this.ended === undefined) this.stop(error);
+    return error;
   }
 
   /** Queues the work first, so that a listener's own writes come after it; then notifies. */
   private apply(outputs: Output[]): void {
     const changed = new Set<string>();
     let rejected = false;
+    let report: ReplayReport | undefined;
     for (const output of outputs) {
       if (output.kind === "changed") for (const key of output.keys) changed.add(key);
       else if (output.kind === "rejected") rejected = true;
+      else if (output.kind === "replayed") report = output.report;
       else if (output.kind !== "status") this.queue.push(output);
     }
     if (changed.size > 0) this.events.changed(Array.from(changed));
     if (rejected) this.events.rejected();
     this.events.status();
+    if (report !== undefined) this.events.replayed(report);
   }
 
   private pump(): void {
@@ -306,24 +317,38 @@ export class Driver {
 
   private releaseWaiters(): void {
     if (this.waiters.length === 0 || this.ended !== undefined) return;
-    if (this.failure !== undefined || this.replica.pending() > 0) return;
+    if (this.failure !== undefined || this.isPending()) return;
     for (const waiter of this.waiters.splice(0)) waiter.resolve();
+  }
+
+  private isPending(): boolean {
+    try {
+      return this.read((replica) => replica.pending()) > 0;
+    } catch {
+      // The engine broke: `read` has told whoever waits.
+      return true;
+    }
   }
 
   private rejectWaiters(error: OmegaError): void {
     for (const waiter of this.waiters.splice(0)) waiter.reject(error);
   }
 
-  /** Stops for good: another instance leads, or the storage is from the future. */
+  /** Stops for good and stores nothing more: another instance leads, or the storage is newer. */
   private end(error: OmegaError): void {
+    clearTimeout(this.retryTimer);
+    for (const task of this.queue.splice(0)) if (task.kind === "barrier") task.reject(error);
+    this.retryDue = false;
+    this.stop(error);
+  }
+
+  /** Stops for good; what is queued is still stored. */
+  private stop(error: OmegaError): void {
     const closing = this.ended !== undefined;
     this.ended ??= error;
     this.stopWatching();
     clearTimeout(this.wakeTimer);
-    clearTimeout(this.retryTimer);
     this.socket.disconnect();
-    for (const task of this.queue.splice(0)) if (task.kind === "barrier") task.reject(error);
-    this.retryDue = false;
     this.rejectWaiters(error);
     if (closing) return;
     this.events.failed(error);

@@ -1,15 +1,18 @@
 /**
- * The border to the WebAssembly engine: starts it once and gives its flat arrays names.
+ * The border to the WebAssembly engine: starts it once, packs what goes in, reads what comes out.
  *
- * Nothing is decided here. The arrays are flat because one array of strings and numbers crosses
- * the border much cheaper than a tree of objects.
+ * Nothing is decided here. A call into the engine returns the address of its answer, which lies in
+ * the engine's memory until the next call; `wasm/src/answer.rs` says how it is laid out.
+ *
+ * Invariant: after anything was thrown out of the engine nobody calls it again. Its memory may be
+ * half changed then, and what it would still say or store could be wrong.
  */
 
-import init, { Replica } from "../wasm/omega_sync_wasm.js";
-import { OmegaError } from "./errors.js";
+import * as glue from "../wasm/omega_sync_wasm_bg.js";
+import { OmegaError, refusal } from "./errors.js";
 
 /** The engine's class. */
-export { Replica };
+export type Replica = glue.Replica;
 
 /** An effect the driver has to carry out; the plain numbers are the engine's tags. */
 export type Output =
@@ -21,21 +24,71 @@ export type Output =
   | { kind: "changed"; keys: string[] }
   | { kind: "status"; state: SyncState }
   | { kind: "wake"; afterMs: number }
-  | { kind: "rejected"; count: number };
+  | { kind: "rejected"; count: number }
+  | { kind: "replayed"; report: ReplayReport };
+
+/**
+ * How the writes fare that a client had for the server when it reconnected: `waited` is the sum of
+ * `accepted`, `coalesced`, `rejected` and `remaining`.
+ */
+export interface ReplayReport {
+  /** How many waited, those included that a later one superseded while the client was away. */
+  waited: number;
+  /** Of these, sent on this connection; the server can have had others from the one before. */
+  sent: number;
+  /** Of these, taken by the server. */
+  accepted: number;
+  /** Of these, superseded by a later one and never sent: of ten positions of a title the last counts. */
+  coalesced: number;
+  /** Of these, refused for good; what they were is in the rejected list. */
+  rejected: number;
+  /** Of these, not answered yet, because the connection ended; they are sent again. */
+  remaining: number;
+  /** How many were refused for each reason, for instance `{ profile_deleted: 2 }`. */
+  reasons: Record<string, number>;
+}
 
 /** Where the connection stands. */
 export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
 
-/** A WebAssembly file: its address, its bytes, or a promise of either. */
-export type WasmSource = URL | string | BufferSource | Promise<URL | string | BufferSource>;
+/** A WebAssembly file: its address, its bytes or what was compiled from them, or a promise of these. */
+export type WasmSource = WasmFile | Promise<WasmFile>;
+type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 
 const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
+const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
+
+/** In place of an answer's length: the call was refused. */
+const REFUSED = 0xffff_ffff;
+const LENGTH_BYTES = 4;
+const NUMBER_BYTES = 8;
+/** Words of 32 random bits that a replica starts with. */
+export const SEED_WORDS = 4;
+/** A text up to this length is put together here; starting the decoder would cost more. */
+const SHORT_TEXT_BYTES = 24;
+/** The same for bytes, and a call to copy them: most frames are shorter. */
+const SHORT_FRAME_BYTES = 8;
+const ASCII_MAX = 0x7f;
+const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
+let failure: OmegaError | undefined;
+/** For the first replica. */
+let seed: Uint32Array | undefined;
+let memory: WebAssembly.Memory;
+/** Both look at the engine's memory; they are made anew when it has grown. */
+let octets = new Uint8Array(0);
+let view = new DataView(octets.buffer);
+/** Where the next value of the answer is. */
+let at = 0;
+const decoder = new TextDecoder();
+
+/** Random bits for a replica. */
+export type Entropy = () => Uint32Array | Promise<Uint32Array>;
 
 /** Compiles the engine; the first call of a page decides from where, later ones wait for it. */
-export function startEngine(source: () => WasmSource): Promise<void> {
-  started ??= instantiate(source).catch((cause: unknown) => {
+export function startEngine(source: () => WasmSource, entropy: Entropy = random): Promise<void> {
+  started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;
     const message = "the WebAssembly engine did not start; check the `wasm` option and the CSP";
     throw new OmegaError("wasm_failed", message, cause);
@@ -43,69 +96,236 @@ export function startEngine(source: () => WasmSource): Promise<void> {
   return started;
 }
 
-async function instantiate(source: () => WasmSource): Promise<void> {
+async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
+  const [given, drawn] = await Promise.all([source(), entropy()]);
+  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
   // Never the synchronous way: engines refuse it on the main thread above 4 KB.
-  await init({ module_or_path: await source() });
+  const instance =
+    given instanceof WebAssembly.Module
+      ? await WebAssembly.instantiate(given, imports)
+      : (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance;
+  seed = drawn;
+  memory = instance.exports.memory as WebAssembly.Memory;
+  glue.__wbg_set_wasm(guarded(instance.exports));
 }
 
-/** Names the outputs of one call. */
-export function readOutputs(flat: readonly unknown[]): Output[] {
-  const outputs: Output[] = [];
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    outputs.push(readOutput(flat[at], flat[at + 1]));
+/** `fetch` is touched for an address only: in Node its first use costs as much as all the rest. */
+async function fetchBytes(given: URL | string | BufferSource): Promise<BufferSource> {
+  if (typeof given === "object" && !(given instanceof URL)) return given;
+  const response = await fetch(given);
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}: ${response.url}`);
+  return response.arrayBuffer();
+}
+
+/** The same exports; whatever one of them throws ends the engine. */
+function guarded(exports: WebAssembly.Exports): WebAssembly.Exports {
+  const result: WebAssembly.Exports = {};
+  for (const [name, value] of Object.entries(exports)) {
+    result[name] = typeof value === "function" ? guard(value as Call) : value;
   }
+  return result;
+}
+
+type Call = (...values: unknown[]) => unknown;
+
+function guard(call: Call): Call {
+  // The allocator, which takes two numbers, is what is called most.
+  if (call.length === ALLOCATOR_ARGUMENTS) {
+    return (first, second) => {
+      try {
+        return call(first, second);
+      } catch (thrown) {
+        throw breakDown(thrown);
+      }
+    };
+  }
+  return (...values) => {
+    try {
+      return call(...values);
+    } catch (thrown) {
+      throw breakDown(thrown);
+    }
+  };
+}
+
+function breakDown(cause: unknown): OmegaError {
+  const message = `the engine broke (${String(cause)}): what is stored is safe, reload the app`;
+  const error = new OmegaError("engine_failed", message, cause);
+  failure = error;
+  const refuse = (): never => {
+    throw error;
+  };
+  // A replica that is let go later on has nothing left to free.
+  const release = (): void => undefined;
+  glue.__wbg_set_wasm(
+    new Proxy({}, { get: (_, name) => (name === "__wbg_replica_free" ? release : refuse) }),
+  );
+  return error;
+}
+
+/** Why the engine can't be used any more, if so. */
+export function engineFailure(): OmegaError | undefined {
+  return failure;
+}
+
+/**
+ * Loads a replica from its stored records, and says what damage was found in them. From the same
+ * words it draws the same ids: for tests and measurements.
+ */
+export function loadReplica(
+  records: readonly Uint8Array[],
+  household: string,
+  words = seed ?? random(),
+): { replica: Replica; damage: string | undefined } {
+  const [a = 0, b = 0, c = 0, d = 0] = words;
+  seed = undefined;
+  const replica = new glue.Replica(a, b, c, d);
+  try {
+    const [found] = rows(replica.load(packed(records), household), "tt");
+    return { replica, damage: found?.join(" ").trim() };
+  } catch (thrown) {
+    replica.free();
+    throw thrown;
+  }
+}
+
+function random(): Uint32Array {
+  return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
+}
+
+/** Each record after its length. */
+function packed(records: readonly Uint8Array[]): Uint8Array {
+  const length = records.reduce((sum, record) => sum + LENGTH_BYTES + record.length, 0);
+  const bytes = new Uint8Array(length);
+  const lengths = new DataView(bytes.buffer);
+  let to = 0;
+  for (const record of records) {
+    lengths.setUint32(to, record.length, true);
+    bytes.set(record, to + LENGTH_BYTES);
+    to += LENGTH_BYTES + record.length;
+  }
+  return bytes;
+}
+
+/** Reads the outputs of one call. */
+export function readOutputs(answer: number): Output[] {
+  const end = begin(answer);
+  const outputs: Output[] = [];
+  while (at < end) outputs.push(readOutput());
   return outputs;
 }
 
-function readOutput(kind: unknown, value: unknown): Output {
+function readOutput(): Output {
+  const kind = readByte();
   switch (kind) {
     case 0:
-      return { kind: "append", bytes: bytes(value) };
+      return { kind: "append", bytes: readBytes() };
     case 1:
-      return { kind: "replace", bytes: bytes(value) };
+      return { kind: "replace", bytes: readBytes() };
     case 2:
-      return { kind: "send", bytes: bytes(value) };
+      return { kind: "send", bytes: readBytes() };
     case 3:
       return { kind: "connect" };
     case 4:
       return { kind: "disconnect" };
     case 5:
-      return { kind: "changed", keys: strings(value) };
+      return { kind: "changed", keys: readKeys() };
     case 6:
-      return { kind: "status", state: syncState(value) };
+      return { kind: "status", state: syncState(readByte()) };
     case 7:
-      return { kind: "wake", afterMs: Number(value) };
+      return { kind: "wake", afterMs: readNumber() };
     case 8:
-      return { kind: "rejected", count: Number(value) };
+      return { kind: "rejected", count: readNumber() };
+    case 9:
+      return { kind: "replayed", report: readReport() };
     default:
-      throw mismatch(`output ${String(kind)}`);
+      throw mismatch(`output ${kind}`);
   }
 }
 
-/** Narrows the engine's word for a state. */
-export function syncState(value: unknown): SyncState {
-  const state = STATES.find((candidate) => candidate === value);
-  if (state === undefined) throw mismatch(`state ${String(value)}`);
+function readReport(): ReplayReport {
+  const [waited, sent, accepted] = [readNumber(), readNumber(), readNumber()];
+  const [coalesced, rejected, remaining] = [readNumber(), readNumber(), readNumber()];
+  const reasons: Record<string, number> = {};
+  for (let left = readNumber(); left > 0; left -= 1) reasons[readText()] = readNumber();
+  return { waited, sent, accepted, coalesced, rejected, remaining, reasons };
+}
+
+/** What each call of a list's kind and profile means to the app. */
+function readKeys(): string[] {
+  const keys: string[] = [];
+  for (let left = readNumber(); left > 0; left -= 1) {
+    const list = LISTS[readByte()];
+    if (list === undefined) throw mismatch("a list it has no name for");
+    keys.push(list + readText());
+  }
+  return keys;
+}
+
+/** The engine's number for a state. */
+export function syncState(value: number): SyncState {
+  const state = STATES[value];
+  if (state === undefined) throw mismatch(`state ${value}`);
   return state;
 }
 
-/** Cuts a flat array into rows of `width` cells. */
-export function rows(flat: readonly unknown[], width: number): unknown[][] {
-  const result: unknown[][] = [];
-  for (let at = 0; at + width <= flat.length; at += width) result.push(flat.slice(at, at + width));
+/** Reads an answer whose rows look alike; `shape` has a letter for each cell: a text or a number. */
+export function rows(answer: number, shape: string): (string | number)[][] {
+  const end = begin(answer);
+  const cells = Array.from(shape);
+  const result: (string | number)[][] = [];
+  while (at < end) result.push(cells.map((cell) => (cell === "t" ? readText() : readNumber())));
   return result;
 }
 
-function bytes(value: unknown): Uint8Array<ArrayBuffer> {
-  if (value instanceof Uint8Array && value.buffer instanceof ArrayBuffer) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+/** Goes to the start of an answer. @returns where it ends */
+function begin(answer: number): number {
+  // Memory that has grown leaves the old view without length.
+  if (octets.length === 0) {
+    octets = new Uint8Array(memory.buffer);
+    view = new DataView(memory.buffer);
   }
-  throw mismatch("a value that is no bytes");
+  const length = view.getUint32(answer, true);
+  at = answer + LENGTH_BYTES;
+  if (length === REFUSED) throw refusal(readText());
+  return at + length;
 }
 
-function strings(value: unknown): string[] {
-  if (!Array.isArray(value)) throw mismatch("a value that is no list");
-  return value.map(String);
+function readByte(): number {
+  at += 1;
+  return view.getUint8(at - 1);
+}
+
+function readNumber(): number {
+  at += NUMBER_BYTES;
+  return view.getFloat64(at - NUMBER_BYTES, true);
+}
+
+function readBytes(): Uint8Array<ArrayBuffer> {
+  const from = skipBytes();
+  if (at - from > SHORT_FRAME_BYTES) return octets.slice(from, at);
+  const bytes = new Uint8Array(at - from);
+  for (let byte = from; byte < at; byte += 1) bytes[byte - from] = view.getUint8(byte);
+  return bytes;
+}
+
+function readText(): string {
+  const from = skipBytes();
+  if (at - from > SHORT_TEXT_BYTES) return decoder.decode(octets.subarray(from, at));
+  let text = "";
+  for (let byte = from; byte < at; byte += 1) {
+    const code = view.getUint8(byte);
+    if (code > ASCII_MAX) return decoder.decode(octets.subarray(from, at));
+    text += String.fromCharCode(code);
+  }
+  return text;
+}
+
+/** Goes past a length and that many bytes. @returns where they start */
+function skipBytes(): number {
+  const from = at + LENGTH_BYTES;
+  at = from + view.getUint32(at, true);
+  return from;
 }
 
 function mismatch(what: string): OmegaError {

@@ -7,6 +7,8 @@
 export type ErrorCode =
   /** `url` is not an http(s) or ws(s) address. */
   | "invalid_url"
+  /** A setting passed to `open` is of the wrong kind or out of range. */
+  | "invalid_option"
   /** The WebAssembly file could not be read or compiled. */
   | "wasm_failed"
   /** No WebSocket in this environment and none was passed. */
@@ -23,6 +25,8 @@ export type ErrorCode =
   | "default_profile"
   /** A position, duration or state is out of range. */
   | "invalid_progress"
+  /** A device id, or what a device says of itself, is out of range. */
+  | "invalid_device"
   /** The household id passed to `open` is not one. */
   | "invalid_household"
   /** Too many changes wait for the server; nothing was changed by this call. */
@@ -61,30 +65,32 @@ export class OmegaError extends Error {
   }
 }
 
-const ENGINE_CODES: readonly ErrorCode[] = [
-  "invalid_content_id",
-  "invalid_profile",
-  "invalid_profile_name",
-  "default_profile",
-  "unknown_profile",
-  "invalid_progress",
-  "invalid_household",
-  "outbox_full",
-  "storage_newer",
+/** What the engine refuses a call for, and what to do. */
+const REFUSALS: readonly (readonly [ErrorCode, string])[] = [
+  ["invalid_content_id", "a content id must be 1 to 64 bytes of text without control characters"],
+  ["invalid_profile", "a profile id must be empty or 16 hexadecimal digits"],
+  ["invalid_profile_name", "a profile name must be 1 to 64 bytes long"],
+  ["default_profile", "the default profile can't be deleted: remove its titles instead"],
+  ["unknown_profile", "this profile does not exist: create it first, or use one from the list"],
+  ["invalid_progress", "the state must be playing, paused, stopped or finished"],
+  [
+    "invalid_device",
+    "a device's id must be 1 to 64 bytes, its name, platform and version at most 64",
+  ],
+  ["invalid_household", "a household id must be 1 to 64 bytes of text without control characters"],
+  ["outbox_full", "too many changes wait for the server: connect before making more"],
+  ["storage_newer", "stored by a newer version of omega-sync: update the app"],
 ];
 
-/** Turns what the engine threw, a `{code, message}` object, into an {@link OmegaError}. */
-export function fromEngine(thrown: unknown): OmegaError {
-  if (thrown instanceof OmegaError) return thrown;
-  const { code, message } = fields(thrown);
-  const known = ENGINE_CODES.find((candidate) => candidate === code);
-  if (known !== undefined) return new OmegaError(known, message, thrown);
-  return new OmegaError("engine_failed", `${code || "unknown"}: ${message}`, thrown);
+/** The error for a call that the engine refused. */
+export function refusal(code: string): OmegaError {
+  const known = REFUSALS.find(([candidate]) => candidate === code);
+  if (known !== undefined) return new OmegaError(...known);
+  return new OmegaError("engine_failed", `the engine refused the call: ${code}`);
 }
 
-function fields(thrown: unknown): { code: string; message: string } {
-  if (typeof thrown !== "object" || thrown === null) return { code: "", message: String(thrown) };
-  const code = "code" in thrown ? String(thrown.code) : "";
-  const message = "message" in thrown ? String(thrown.message) : String(thrown);
-  return { code, message };
+/** What was thrown on the way into the engine or out of it, as an {@link OmegaError}. */
+export function fromEngine(thrown: unknown): OmegaError {
+  if (thrown instanceof OmegaError) return thrown;
+  return new OmegaError("engine_failed", String(thrown), thrown);
 }

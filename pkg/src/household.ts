@@ -12,6 +12,9 @@ export type PlayState = "playing" | "paused" | "stopped" | "finished";
 /** The engine's numbers for the states are their places in this list. */
 const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "finished"];
 
+/** Position, duration, state, percent, resume position and time. */
+const PROGRESS_SHAPE = "nnnnnn";
+
 /** From this share of the duration on, a title counts as watched to the end. */
 export const COMPLETED_PERCENT_MIN = 95;
 
@@ -74,13 +77,15 @@ export class Watchlist {
 
   /** Whether a title is on the list. */
   has(content: string): boolean {
-    return this.driver.read((replica) => replica.has(this.profile, content));
+    return (
+      this.driver.read((replica) => rows(replica.has(this.profile, content), "n"))[0]?.[0] === 1
+    );
   }
 
   /** Every title, the last added first. */
   items(): WatchlistItem[] {
-    const flat = this.driver.read((replica) => replica.watchlist(this.profile));
-    return rows(flat, 2).map(([content, addedMs]) => ({
+    const list = this.driver.read((replica) => rows(replica.watchlist(this.profile), "tn"));
+    return list.map(([content, addedMs]) => ({
       content: String(content),
       addedMs: Number(addedMs),
     }));
@@ -113,7 +118,9 @@ export class ProgressMap {
 
   /** How far a title was watched, if it was. */
   get(content: string): Progress | undefined {
-    const cells = this.driver.read((replica) => replica.progress(this.profile, content));
+    const [cells] = this.driver.read((replica) =>
+      rows(replica.progress(this.profile, content), PROGRESS_SHAPE),
+    );
     return cells === undefined ? undefined : progressOf([content, ...cells]);
   }
 
@@ -133,8 +140,10 @@ export class ProgressMap {
   }
 
   private all(): Progress[] {
-    const flat = this.driver.read((replica) => replica.progressAll(this.profile));
-    return rows(flat, 7).map(progressOf);
+    const list = this.driver.read((replica) =>
+      rows(replica.progressAll(this.profile), `t${PROGRESS_SHAPE}`),
+    );
+    return list.map(progressOf);
   }
 }
 
@@ -144,15 +153,15 @@ export class Profiles {
 
   /** Every profile, the default one first. */
   list(): Profile[] {
-    const flat = this.driver.read((replica) => replica.profiles());
-    return rows(flat, 2).map(([id, name]) => ({ id: String(id), name: String(name) }));
+    const list = this.driver.read((replica) => rows(replica.profiles(), "tt"));
+    return list.map(([id, name]) => ({ id: String(id), name: String(name) }));
   }
 
   /** Makes a profile; resolves to its new id. */
   async create(name: string): Promise<string> {
     let id = "";
     await this.driver.write((replica, ...now) => {
-      id = replica.newProfileId();
+      id = String(rows(replica.newProfileId(), "t")[0]?.[0]);
       return replica.profileName(id, name, ...now);
     });
     return id;

@@ -6,7 +6,15 @@ declare module "omega-sync-wasm-base64" {
   export default base64;
 }
 
-/** The one function of Node that `node.ts` needs; all its types would hide browser mistakes. */
-declare module "node:fs/promises" {
-  export function readFile(file: URL): Promise<Uint8Array<ArrayBuffer>>;
+/** The functions of Node that `node.ts` needs; all its types would hide browser mistakes. */
+declare module "node:fs" {
+  export function openSync(file: string, flags: string): number;
+  export function readSync(file: number, buffer: Uint32Array): number;
+  export function closeSync(file: number): void;
+  export function readFileSync(file: URL): Uint8Array<ArrayBuffer>;
 }
+
+/** What Node has from 20.16 on. */
+declare const process: {
+  getBuiltinModule?: (name: "node:fs") => typeof import("node:fs");
+};

@@ -369,7 +369,7 @@ fn waiting_operations_are_stored_in_their_order() {
     for name in ["tmdb:1", "tmdb:2"] {
         let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)), |_| false);
         let (record, _) = done.expect("it exists").expect("it is new");
-        records.push(record.encode());
+        records.push(record);
     }
     let load = |records: &[Vec<u8>]| {
         let mut random = Random::new([2; 16]);
@@ -389,7 +389,7 @@ fn a_loaded_clock_is_above_what_waits() {
     let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
     let add = |name| Intent::Add(ProfileId::DEFAULT, title(name));
     let done = made.operate(now, add("tmdb:1"), |_| false).expect("it exists");
-    let operation = done.expect("it is new").0.encode();
+    let operation = done.expect("it is new").0;
     let mut image = Writer::new();
     // Version and tag; replica; no household, no flags; nothing acknowledged; no session, no clock, no
     // offset, nothing sent; one operation waits, without its version, tag and checksum.

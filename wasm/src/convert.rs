@@ -1,30 +1,26 @@
-//! Core values to JavaScript and back; errors as objects with a stable code.
+//! Core values as answers, and arguments as core values.
 
-use js_sys::{Array, Error, JsString, Reflect, Uint8Array};
+use crate::answer::Answer;
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Change, Changed, Part};
+use omega_sync_core::codec::DecodeError;
+use omega_sync_core::household::{Change, Changed, Part, VoidReason};
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::replica::view::ProgressItem;
 use omega_sync_core::replica::{Now, Rejected};
 use omega_sync_core::session::client::Output;
-use wasm_bindgen::JsValue;
+use omega_sync_core::session::metrics::Replay;
 
-/// An `Error` with a `code`.
-pub fn failure(code: &str, message: &str) -> JsValue {
-    let error = Error::new(message);
-    // Setting a property of an object made one line above can't fail.
-    let _ = Reflect::set(&error, &"code".into(), &code.into());
-    error.into()
-}
+/// The stable code of an error; `pkg/src/errors.ts` has the words.
+pub type Code = &'static str;
 
 /// Parses a content id.
-pub fn content(text: &str) -> Result<ContentId, JsValue> {
-    ContentId::new(text).map_err(|error| failure("invalid_content_id", &error.to_string()))
+pub fn content(text: &str) -> Result<ContentId, Code> {
+    ContentId::new(text).map_err(|_| "invalid_content_id")
 }
 
 /// Parses a profile id.
-pub fn profile(text: &str) -> Result<ProfileId, JsValue> {
-    ProfileId::new(text).map_err(|error| failure("invalid_profile", &error.to_string()))
+pub fn profile(text: &str) -> Result<ProfileId, Code> {
+    ProfileId::new(text).map_err(|_| "invalid_profile")
 }
 
 /// Both clocks; anything that is no time counts as zero.
@@ -32,43 +28,85 @@ pub fn now(unix_ms: f64, steady_ms: f64) -> Now {
     Now { unix: UnixMillis(unix_ms as u64), steady_ms: steady_ms as u64 }
 }
 
-/// Kind and value of each output, in turn: a flat array is the cheapest thing to read.
-pub fn outputs(outputs: Vec<Output>) -> Array {
-    let list = Array::new();
+/// Each record after its length, as [`crate::Replica::load`] takes them; what is cut off is left out.
+pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk()
+        && let Some((record, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+    {
+        records.push(record.to_vec());
+        bytes = rest;
+    }
+    records
+}
+
+/// Kind and value of each output.
+pub fn outputs(outputs: &[Output], answer: &mut Answer) {
     for output in outputs {
-        let (kind, value) = match output {
-            Output::Append(record) => (0, Uint8Array::from(&record[..]).into()),
-            Output::Replace(image) => (1, Uint8Array::from(&image[..]).into()),
-            Output::Send(frame) => (2, Uint8Array::from(&frame[..]).into()),
-            Output::Connect => (3, JsValue::NULL),
-            Output::Disconnect => (4, JsValue::NULL),
-            Output::Changed(parts) => (5, changed(&parts).into()),
-            Output::Status(status) => (6, status.name().into()),
-            Output::Wake(delay_ms) => (7, JsValue::from_f64(delay_ms as f64)),
-            Output::Rejected(count) => (8, JsValue::from_f64(count as f64)),
-        };
-        list.push(&JsValue::from_f64(f64::from(kind)));
-        list.push(&value);
+        match output {
+            Output::Append(record) => tagged(answer, 0, record),
+            Output::Replace(image) => tagged(answer, 1, image),
+            Output::Send(frame) => tagged(answer, 2, frame),
+            Output::Connect => answer.byte(3),
+            Output::Disconnect => answer.byte(4),
+            Output::Changed(parts) => changed(answer, 5, parts),
+            Output::Status(status) => {
+                answer.byte(6);
+                answer.byte(*status as u8);
+            }
+            Output::Wake(delay_ms) => {
+                answer.byte(7);
+                answer.number(*delay_ms as f64);
+            }
+            Output::Rejected(count) => {
+                answer.byte(8);
+                answer.number(*count as f64);
+            }
+            Output::Replayed(replay) => {
+                answer.byte(9);
+                replayed(answer, replay);
+            }
+        }
     }
-    list
 }
 
-fn changed(parts: &Changed) -> Array {
-    let list = Array::new();
+fn tagged(answer: &mut Answer, kind: u8, bytes: &[u8]) {
+    answer.byte(kind);
+    answer.bytes(bytes);
+}
+
+/// How many parts, then each list's kind and profile.
+fn changed(answer: &mut Answer, kind: u8, parts: &Changed) {
+    answer.byte(kind);
+    answer.number(parts.len() as f64);
     for part in parts {
-        let text = match part {
-            Part::Profiles => "profiles".to_owned(),
-            Part::Watchlist(profile) => format!("watchlist:{profile}"),
-            Part::Progress(profile) => format!("progress:{profile}"),
-            Part::Devices => "devices".to_owned(),
+        let (list, profile) = match *part {
+            Part::Profiles => (0, ProfileId::DEFAULT),
+            Part::Watchlist(profile) => (1, profile),
+            Part::Progress(profile) => (2, profile),
+            Part::Devices => (3, ProfileId::DEFAULT),
         };
-        list.push(&JsString::from(text));
+        answer.byte(list);
+        answer.profile(profile);
     }
-    list
 }
 
-/// Appends position, duration, state, percent, resume position and time.
-pub fn push_progress(list: &Array, item: &ProgressItem) {
+/// Waited, sent, accepted, coalesced, rejected, remaining; how many reasons; code and count of each.
+fn replayed(answer: &mut Answer, replay: &Replay) {
+    let Replay { waited, sent, accepted, coalesced, refused, remaining } = *replay;
+    for count in [waited, sent, accepted, coalesced, replay.rejected(), remaining] {
+        answer.number(count as f64);
+    }
+    let reasons = VoidReason::ALL.iter().zip(refused).filter(|(_, count)| *count > 0);
+    answer.number(reasons.clone().count() as f64);
+    for (reason, count) in reasons {
+        answer.text(reason.code());
+        answer.number(count as f64);
+    }
+}
+
+/// Position, duration, state, percent, resume position and time.
+pub fn progress(item: &ProgressItem, answer: &mut Answer) {
     let progress = item.progress;
     for number in [
         f64::from(progress.position_s),
@@ -78,29 +116,38 @@ pub fn push_progress(list: &Array, item: &ProgressItem) {
         f64::from(progress.resume_s()),
         item.updated.0 as f64,
     ] {
-        list.push(&JsValue::from_f64(number));
+        answer.number(number);
     }
 }
 
-/// Stamp, kind, profile, title or name, and reason of each, in turn.
-pub fn rejected(rejected: &[Rejected]) -> Array {
-    let list = Array::new();
-    for Rejected { operation, reason } in rejected {
-        let (kind, subject) = match &operation.change {
-            Change::Add(content, _) => ("watchlist_add", content.as_str()),
-            Change::Remove(content, _) => ("watchlist_remove", content.as_str()),
-            Change::Progress(content, Some(_)) => ("progress_set", content.as_str()),
-            Change::Progress(content, None) => ("progress_remove", content.as_str()),
-            Change::NameProfile(name) => ("profile_name", name.as_str()),
-            Change::DeleteProfile => ("profile_delete", ""),
-            Change::Device(device, Some(_)) => ("device_describe", device.as_str()),
-            Change::Device(device, None) => ("device_remove", device.as_str()),
-        };
-        let profile = operation.profile.to_string();
-        let stamp = operation.timestamp.0.to_string();
-        for text in [&stamp, kind, &profile, subject, reason.code()] {
-            list.push(&JsString::from(text));
-        }
-    }
-    list
+/// Kind, profile, title or name, and reason.
+pub fn rejected(Rejected { operation, reason }: &Rejected, answer: &mut Answer) {
+    let (kind, subject) = match &operation.change {
+        Change::Add(content, _) => ("watchlist_add", content.as_str()),
+        Change::Remove(content, _) => ("watchlist_remove", content.as_str()),
+        Change::Progress(content, Some(_)) => ("progress_set", content.as_str()),
+        Change::Progress(content, None) => ("progress_remove", content.as_str()),
+        Change::NameProfile(name) => ("profile_name", name.as_str()),
+        Change::DeleteProfile => ("profile_delete", ""),
+        Change::Device(device, Some(_)) => ("device_describe", device.as_str()),
+        Change::Device(device, None) => ("device_remove", device.as_str()),
+    };
+    answer.text(kind);
+    answer.profile(operation.profile);
+    answer.text(subject);
+    answer.text(reason.code());
+}
+
+/// What is wrong with bytes, and where.
+pub fn damage(error: DecodeError, answer: &mut Answer) {
+    let (what, place) = match error {
+        DecodeError::Truncated => ("cut off", ""),
+        DecodeError::Trailing => ("bytes after the end", ""),
+        DecodeError::Limit(limit) => ("over the limit", limit),
+        DecodeError::Invalid(value) => ("invalid", value),
+        DecodeError::Version(_) => ("of another version", ""),
+        DecodeError::Checksum => ("wrong checksum", ""),
+    };
+    answer.text(what);
+    answer.text(place);
 }

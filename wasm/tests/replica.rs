@@ -1,55 +1,141 @@
 //! The class as JavaScript sees it, in Node and in a browser: the same tests, picked by the runner.
 
-use js_sys::{Array, Reflect, Uint8Array};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use omega_sync_wasm::Replica;
-use wasm_bindgen::{JsCast, JsValue};
+use omega_sync_wasm::answer::{Address, REFUSED};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const NOW_MS: f64 = 1_800_000_000_000.0;
+const LIVE: u8 = 3;
 
-fn code(error: &JsValue) -> String {
-    Reflect::get(error, &"code".into()).ok().and_then(|code| code.as_string()).unwrap_or_default()
+/// An answer, copied out of memory before the next call, and read from its start.
+#[derive(Debug)]
+struct Answer(Vec<u8>);
+
+impl Answer {
+    /// Copies what JavaScript would read; the code when the call was refused.
+    fn copy(address: Address) -> Result<Self, String> {
+        // SAFETY: the last call returned the address, and answers are as long as they say.
+        let bytes = |from: usize, length: usize| unsafe {
+            std::slice::from_raw_parts(address.add(from), length).to_vec()
+        };
+        let length = |from| u32::from_le_bytes(bytes(from, 4).try_into().expect("four bytes"));
+        match length(0) {
+            REFUSED => Err(String::from_utf8(bytes(8, length(4) as usize)).expect("a code")),
+            length => Ok(Self(bytes(4, length as usize))),
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let rest = self.0.split_off(N);
+        std::mem::replace(&mut self.0, rest).try_into().expect("a value of that size")
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::from_le_bytes(self.take())
+    }
+
+    fn number(&mut self) -> f64 {
+        f64::from_le_bytes(self.take())
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let length = u32::from_le_bytes(self.take()) as usize;
+        let rest = self.0.split_off(length);
+        std::mem::replace(&mut self.0, rest)
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8(self.bytes()).expect("UTF-8")
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A text of an answer that can't be refused.
+fn household(replica: &mut Replica) -> String {
+    let mut about = Answer::copy(replica.about()).expect("always answered");
+    about.number();
+    about.number();
+    about.text();
+    about.text()
+}
+
+fn replica_id(replica: &mut Replica) -> String {
+    let mut about = Answer::copy(replica.about()).expect("always answered");
+    about.number();
+    about.number();
+    about.text()
+}
+
+fn has(replica: &mut Replica, content: &str) -> bool {
+    Answer::copy(replica.has("", content)).expect("valid").number() == 1.0
+}
+
+/// Each record after its length.
+fn packed(records: &[Vec<u8>]) -> Vec<u8> {
+    let one = |record: &Vec<u8>| [&(record.len() as u32).to_le_bytes(), &record[..]].concat();
+    records.iter().flat_map(one).collect()
 }
 
 /// A TV with its storage, and the frames it wants sent.
 struct Tv {
     replica: Replica,
-    records: Vec<Uint8Array>,
+    records: Vec<Vec<u8>>,
     frames: Vec<Vec<u8>>,
 }
 
 impl Tv {
-    fn load(records: Vec<Uint8Array>, seed: u8) -> Self {
-        let mut replica = Replica::load(records.clone(), &[seed; 16], "").expect("readable");
+    fn load(records: Vec<Vec<u8>>, seed: u32) -> Self {
+        let mut replica = Replica::new(seed, 0, 0, 0);
+        let damage = Answer::copy(replica.load(&packed(&records), "")).expect("readable");
+        assert!(damage.is_at_end());
         let first = replica.first_outputs();
         let mut tv = Self { replica, records, frames: Vec::new() };
-        tv.carry_out(&first);
+        tv.carry_out(first);
         tv
     }
 
-    fn carry_out(&mut self, outputs: &Array) {
-        for pair in outputs.to_vec().chunks(2) {
-            let bytes = || pair[1].clone().unchecked_into::<Uint8Array>();
-            match pair[0].as_f64() {
-                Some(0.0) => self.records.push(bytes()),
-                Some(1.0) => self.records = vec![bytes()],
-                Some(2.0) => self.frames.push(bytes().to_vec()),
-                Some(3.0) => {
-                    let outputs = self.replica.opened(String::new(), NOW_MS, 0.0);
-                    self.carry_out(&outputs);
+    fn carry_out(&mut self, address: Address) {
+        let mut outputs = Answer::copy(address).expect("valid");
+        while !outputs.is_at_end() {
+            match outputs.byte() {
+                0 => self.records.push(outputs.bytes()),
+                1 => self.records = vec![outputs.bytes()],
+                2 => self.frames.push(outputs.bytes()),
+                3 => {
+                    let opened = self.replica.opened(String::new(), NOW_MS, 0.0);
+                    self.carry_out(opened);
                 }
-                _ => {}
+                5 => {
+                    for _ in 0..outputs.number() as usize {
+                        assert!(outputs.byte() < 4);
+                        assert_eq!(outputs.text(), "");
+                    }
+                }
+                6 => assert!(outputs.byte() < 5),
+                7 | 8 => assert!(outputs.number() >= 0.0),
+                9 => {
+                    let counts = [(); 6].map(|()| outputs.number());
+                    assert_eq!(counts[0], counts[2..].iter().sum::<f64>(), "{counts:?}");
+                    for _ in 0..outputs.number() as usize {
+                        assert!(!outputs.text().is_empty() && outputs.number() > 0.0);
+                    }
+                }
+                4 => {}
+                other => panic!("output {other} has no meaning"),
             }
         }
     }
 
     fn meet(&mut self, room: &mut Room, connection: u64) {
         let outputs = self.replica.online(NOW_MS, 0.0);
-        self.carry_out(&outputs);
+        self.carry_out(outputs);
         let connection = ConnectionId(connection);
         while !self.frames.is_empty() {
             for bytes in std::mem::take(&mut self.frames) {
@@ -64,7 +150,7 @@ impl Tv {
                         && to == connection
                     {
                         let outputs = self.replica.frame(&frame, NOW_MS, 0.0);
-                        self.carry_out(&outputs);
+                        self.carry_out(outputs);
                     }
                 }
             }
@@ -75,16 +161,17 @@ impl Tv {
 #[wasm_bindgen_test]
 fn a_write_is_seen_at_once_and_after_a_reload() {
     let mut tv = Tv::load(Vec::new(), 1);
-    let outputs = tv.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0).expect("valid");
-    tv.carry_out(&outputs);
-    let outputs = tv.replica.progress_set("", "tmdb:550", 42, 8340, 0, NOW_MS, 0.0).expect("valid");
-    tv.carry_out(&outputs);
-    assert!(tv.replica.has("", "tmdb:550").expect("valid"));
-    let again = Tv::load(tv.records, 2);
-    assert!(again.replica.has("", "tmdb:550").expect("valid"));
-    let progress = again.replica.progress("", "tmdb:550").expect("valid").expect("there");
-    assert_eq!(progress.get(0).as_f64(), Some(42.0));
-    assert_eq!(progress.get(5).as_f64(), Some(NOW_MS));
+    let outputs = tv.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0);
+    tv.carry_out(outputs);
+    let outputs = tv.replica.progress_set("", "tmdb:550", 42, 8340, 0, NOW_MS, 0.0);
+    tv.carry_out(outputs);
+    assert!(has(&mut tv.replica, "tmdb:550"));
+    let mut again = Tv::load(tv.records, 2);
+    assert!(has(&mut again.replica, "tmdb:550"));
+    let mut progress = Answer::copy(again.replica.progress("", "tmdb:550")).expect("valid");
+    let cells: Vec<f64> = (0..6).map(|_| progress.number()).collect();
+    assert_eq!(cells, [42.0, 8340.0, 0.0, 0.0, 42.0, NOW_MS]);
+    assert!(progress.is_at_end());
     assert_eq!(again.replica.pending(), 2);
 }
 
@@ -93,31 +180,48 @@ fn two_tvs_meet_at_a_room() {
     let home = HouseholdId::new("home").expect("short text");
     let mut room = Room::create(home, EpochId(1));
     let (mut living, mut bedroom) = (Tv::load(Vec::new(), 1), Tv::load(Vec::new(), 2));
-    let outputs = living.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0).expect("valid");
-    living.carry_out(&outputs);
+    let outputs = living.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0);
+    living.carry_out(outputs);
     living.meet(&mut room, 1);
     bedroom.meet(&mut room, 2);
-    assert_eq!(living.replica.status(), "live");
+    assert_eq!(living.replica.status(), LIVE);
     assert_eq!(living.replica.pending(), 0);
-    assert!(bedroom.replica.has("", "tmdb:550").expect("valid"));
-    assert_eq!(bedroom.replica.household(), "home");
-    assert_ne!(living.replica.replica_id(), bedroom.replica.replica_id());
+    assert!(has(&mut bedroom.replica, "tmdb:550"));
+    assert_eq!(household(&mut bedroom.replica), "home");
+    assert_ne!(replica_id(&mut living.replica), replica_id(&mut bedroom.replica));
+}
+
+#[wasm_bindgen_test]
+fn a_profile_has_lists_of_its_own() {
+    let mut tv = Tv::load(Vec::new(), 1);
+    let id = Answer::copy(tv.replica.new_profile_id()).expect("always answered").text();
+    assert_eq!(id.len(), 16);
+    let named = Answer::copy(tv.replica.profile_name(&id, "Kids".into(), NOW_MS, 0.0));
+    assert!(named.is_ok());
+    assert!(Answer::copy(tv.replica.watchlist_add(&id, "tmdb:1", NOW_MS, 0.0)).is_ok());
+    assert!(!has(&mut tv.replica, "tmdb:1"));
+    let mut list = Answer::copy(tv.replica.watchlist(&id)).expect("valid");
+    assert_eq!((list.text().as_str(), list.number()), ("tmdb:1", NOW_MS));
+    let mut profiles = Answer::copy(tv.replica.profiles()).expect("always answered");
+    let row = |cells: &mut Answer| (cells.text(), cells.text());
+    assert_eq!(row(&mut profiles), (String::new(), String::new()));
+    assert_eq!(row(&mut profiles), (id, "Kids".into()));
 }
 
 #[wasm_bindgen_test]
 fn bad_input_is_an_error_with_a_code() {
     let mut tv = Tv::load(Vec::new(), 1).replica;
     let add = |tv: &mut Replica, profile: &str, content: &str| {
-        tv.watchlist_add(profile, content, NOW_MS, 0.0).map_err(|error| code(&error)).err()
+        Answer::copy(tv.watchlist_add(profile, content, NOW_MS, 0.0)).err()
     };
     assert_eq!(add(&mut tv, "", ""), Some("invalid_content_id".into()));
     assert_eq!(add(&mut tv, "", &"x".repeat(65)), Some("invalid_content_id".into()));
     assert_eq!(add(&mut tv, "kids", "tmdb:1"), Some("invalid_profile".into()));
     assert_eq!(add(&mut tv, "00000000000000ff", "tmdb:1"), Some("unknown_profile".into()));
-    let bad = tv.progress_set("", "tmdb:1", 1, 1, 4, NOW_MS, 0.0).map_err(|error| code(&error));
+    let bad = Answer::copy(tv.progress_set("", "tmdb:1", 1, 1, 4, NOW_MS, 0.0));
     assert_eq!(bad.err(), Some("invalid_progress".into()));
-    let short = Replica::load(Vec::new(), &[1; 3], "").map_err(|error| code(&error));
-    assert_eq!(short.err(), Some("invalid_seed".into()));
+    let long = Answer::copy(tv.load(&[], &"x".repeat(65)));
+    assert_eq!(long.err(), Some("invalid_household".into()));
     assert_eq!(tv.pending(), 0);
 }
 
@@ -125,13 +229,44 @@ fn bad_input_is_an_error_with_a_code() {
 fn damaged_records_are_reported_and_the_rest_is_kept() {
     let mut tv = Tv::load(Vec::new(), 1);
     for title in ["tmdb:1", "tmdb:2"] {
-        let outputs = tv.replica.watchlist_add("", title, NOW_MS, 0.0).expect("valid");
-        tv.carry_out(&outputs);
+        let outputs = tv.replica.watchlist_add("", title, NOW_MS, 0.0);
+        tv.carry_out(outputs);
     }
-    let last = tv.records.last().expect("a record");
-    last.set_index(3, last.get_index(3) ^ 0xff);
-    let again = Replica::load(tv.records, &[2; 16], "").expect("readable");
-    assert!(again.damage().is_some());
-    assert!(again.has("", "tmdb:1").expect("valid"));
-    assert!(!again.has("", "tmdb:2").expect("valid"));
+    tv.records.last_mut().expect("a record")[3] ^= 0xff;
+    let mut again = Replica::new(2, 0, 0, 0);
+    let mut damage = Answer::copy(again.load(&packed(&tv.records), "")).expect("readable");
+    assert_eq!((damage.text().as_str(), damage.text().as_str()), ("wrong checksum", ""));
+    assert!(has(&mut again, "tmdb:1"));
+    assert!(!has(&mut again, "tmdb:2"));
+}
+
+#[wasm_bindgen_test]
+fn a_device_says_what_it_is_and_is_removed() {
+    let mut tv = Tv::load(Vec::new(), 1);
+    let describe = |tv: &mut Tv, kind, bits| {
+        let (name, version) = ("Living room".into(), "1.2.0".into());
+        let address = tv.replica.device_describe(
+            "tv",
+            name,
+            kind,
+            "webOS 5".into(),
+            version,
+            bits,
+            NOW_MS,
+            0.0,
+        );
+        Answer::copy(address).err()
+    };
+    assert_eq!(describe(&mut tv, 5, 0), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0, 15), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0, u32::MAX - 11), None);
+    let mut devices = Answer::copy(tv.replica.devices()).expect("always answered");
+    assert_eq!((devices.text().as_str(), devices.text().as_str()), ("tv", "Living room"));
+    assert_eq!(devices.number(), 0.0);
+    assert_eq!((devices.text().as_str(), devices.text().as_str()), ("webOS 5", "1.2.0"));
+    assert_eq!(devices.number(), f64::from(u32::MAX - 11));
+    assert!(devices.is_at_end());
+    assert!(Answer::copy(tv.replica.device_remove("", NOW_MS, 0.0)).is_err());
+    assert!(Answer::copy(tv.replica.device_remove("tv", NOW_MS, 0.0)).is_ok());
+    assert!(Answer::copy(tv.replica.devices()).expect("always answered").is_at_end());
 }

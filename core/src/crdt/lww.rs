@@ -4,7 +4,7 @@
 //! writer with the higher [`Dot`] wins: later stamp, then higher replica id.
 
 use crate::causal::{Dot, VersionVector};
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// A value and the operation that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +28,11 @@ impl<V> LwwRegister<V> {
 
 /// A map of registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LwwMap<K, V>(BTreeMap<K, LwwRegister<V>>);
+pub struct LwwMap<K, V>(Map<K, LwwRegister<V>>);
 
 impl<K, V> Default for LwwMap<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 }
 
@@ -45,23 +45,24 @@ impl<K: Ord, V> LwwMap<K, V> {
         }
     }
 
-    /// Puts a register at `key` or takes it away, whatever is there.
-    pub(crate) fn replace(&mut self, key: K, register: Option<LwwRegister<V>>) {
-        match register {
-            Some(register) => drop(self.0.insert(key, register)),
-            None => drop(self.0.remove(&key)),
-        }
+    /// Puts registers at their keys or takes them away, whatever is there; each key comes once.
+    pub(crate) fn replace(&mut self, registers: Vec<(K, Option<LwwRegister<V>>)>) {
+        self.0.merge(registers);
     }
 
     /// Joins another map; `seen` and `other_seen` say what each side has seen. Of two values the later
     /// one wins. A value that the other side has seen and has none for was refused there.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
         self.0.retain(|key, mine| other.0.contains_key(key) || !other_seen.covers(mine.dot));
+        let mut taken = Vec::new();
         for (key, theirs) in other.0 {
-            if self.0.contains_key(&key) || !seen.covers(theirs.dot) {
-                self.set(key, theirs.dot, theirs.value);
+            let mine = self.0.get(&key).map(|register| register.dot);
+            let wins = mine.map_or(!seen.covers(theirs.dot), |mine| mine < theirs.dot);
+            if wins {
+                taken.push((key, Some(theirs)));
             }
         }
+        self.0.merge(taken);
     }
 
     /// The register at `key`.
@@ -82,5 +83,35 @@ impl<K: Ord, V> LwwMap<K, V> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::ReplicaId;
+
+    /// An earlier life of the server took it, a later one refused it.
+    #[test]
+    fn what_the_other_side_has_seen_and_has_not_is_gone() {
+        let dot = Dot { timestamp: Timestamp(5), replica: ReplicaId(1) };
+        let mut seen = VersionVector::default();
+        seen.raise(dot.replica, dot.timestamp);
+        let mut here = LwwMap::default();
+        assert!(here.set("film", dot, 10));
+        let empty = LwwMap::default();
+        for (mine, theirs, both) in
+            [(&here, &empty, &empty), (&empty, &here, &empty), (&here, &here, &here)]
+        {
+            let mut joined = mine.clone();
+            joined.join(theirs.clone(), &seen, &seen);
+            assert_eq!(joined, *both);
+        }
+        let mut joined = empty.clone();
+        joined.join(here.clone(), &VersionVector::default(), &seen);
+        assert_eq!(joined, here, "what is new here stays");
+        joined.replace(vec![("film", None)]);
+        assert_eq!(joined, empty);
     }
 }

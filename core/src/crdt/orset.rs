@@ -7,22 +7,22 @@
 //! Source: Bieniusa et al., "An optimized conflict-free replicated set", 2012 (the optimised OR-set).
 
 use crate::causal::{Dot, VersionVector};
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// An add-wins observed-remove set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrSet<K>(BTreeMap<K, Vec<Dot>>);
+pub struct OrSet<K>(Map<K, Vec<Dot>>);
 
 impl<K> Default for OrSet<K> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 }
 
 impl<K: Ord> OrSet<K> {
     /// Adds `key` by the operation `dot`, whose author had seen `observed`.
     pub fn add(&mut self, key: K, dot: Dot, observed: &[Dot]) {
-        let dots = self.0.entry(key).or_default();
+        let dots = self.0.or_default(key);
         dots.retain(|d| !observed.contains(d) && *d != dot);
         dots.push(dot);
         dots.sort_unstable();
@@ -42,33 +42,27 @@ impl<K: Ord> OrSet<K> {
         removed
     }
 
-    /// Puts the live adds of `key`, ascending, in place of those it has; none takes it away.
-    pub(crate) fn replace(&mut self, key: K, dots: Vec<Dot>) {
-        if dots.is_empty() {
-            self.0.remove(&key);
-        } else {
-            self.0.insert(key, dots);
-        }
+    /// Puts the live adds of keys, ascending, in place of those they have; none takes a key away. Each
+    /// key comes once.
+    pub(crate) fn replace(&mut self, lives: Vec<(K, Vec<Dot>)>) {
+        let change = |(key, dots): (K, Vec<Dot>)| (key, Some(dots).filter(|d| !d.is_empty()));
+        self.0.merge(lives.into_iter().map(change).collect());
     }
 
     /// Joins another set; `seen` and `other_seen` say what each side has seen.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
-        let mut joined = BTreeMap::new();
-        let mut theirs = other.0;
-        for (key, mine) in core::mem::take(&mut self.0) {
-            let their_dots = theirs.remove(&key).unwrap_or_default();
-            let dots = join_dots(&mine, &their_dots, seen, other_seen);
-            if !dots.is_empty() {
-                joined.insert(key, dots);
+        self.0.retain(|key, mine| {
+            *mine = join_dots(mine, other.dots(key), seen, other_seen);
+            !mine.is_empty()
+        });
+        let mut new = Vec::new();
+        for (key, theirs) in other.0 {
+            // Where nothing was left of both, there is nothing new in theirs.
+            if !self.0.contains_key(&key) {
+                new.push((key, join_dots(&[], &theirs, seen, other_seen)));
             }
         }
-        for (key, their_dots) in theirs {
-            let dots = join_dots(&[], &their_dots, seen, other_seen);
-            if !dots.is_empty() {
-                joined.insert(key, dots);
-            }
-        }
-        self.0 = joined;
+        self.replace(new);
     }
 
     /// The live adds of `key`, ascending; empty when it is not in the set.

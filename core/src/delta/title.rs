@@ -5,7 +5,7 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId};
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// Titles, and prefixes, that a context remembers; when one more comes it starts anew.
 pub const CONTEXT_ENTRIES_MAX: usize = 1_024;
@@ -16,7 +16,7 @@ const NUMBER_DIGITS_MAX: usize = 15;
 #[derive(Debug, Default)]
 pub(super) struct Titles {
     contents: Vec<ContentId>,
-    places: BTreeMap<ContentId, usize>,
+    places: Map<ContentId, usize>,
     prefixes: Vec<Box<str>>,
 }
 
@@ -126,6 +126,19 @@ pub(crate) fn join(prefix: &str, number: u64) -> Result<ContentId, DecodeError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_remembers_so_many_titles() {
+        let mut titles = Titles::default();
+        for number in 0..3 * CONTEXT_ENTRIES_MAX {
+            let content = ContentId::new(&format!("{number}:{number}")).expect("short text");
+            titles.remember(content.clone());
+            assert!(titles.contents.len() <= CONTEXT_ENTRIES_MAX);
+            assert!(titles.prefixes.len() <= CONTEXT_ENTRIES_MAX);
+            let place = titles.place(&content).expect("just remembered");
+            assert_eq!(titles.get(place), Some(&content));
+        }
+    }
 
     #[test]
     fn an_id_is_split_one_way_and_joined_again() {

@@ -20,7 +20,7 @@ use crate::codec::{DecodeError, Writer, checksum};
 use crate::crdt::lww::LwwRegister;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::rangecoder::{Bit, Coder};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{Map, Set};
 
 /// Bits of the check that both sides mean the same titles.
 const CHECK_BITS: u32 = 8;
@@ -29,14 +29,14 @@ const CHECK_BITS: u32 = 8;
 #[derive(Default)]
 pub(super) struct Difference {
     /// Replicas that the receiver may not know.
-    new_replicas: BTreeSet<ReplicaId>,
+    new_replicas: Set<ReplicaId>,
     /// Up to where the touched replicas were seen.
-    seen: BTreeMap<ReplicaId, Timestamp>,
-    deleted: BTreeSet<ProfileId>,
-    new_profiles: BTreeSet<ProfileId>,
-    shelves: BTreeMap<ProfileId, Shelf>,
-    new_devices: BTreeSet<DeviceId>,
-    devices: BTreeMap<DeviceId, LwwRegister<Option<DeviceRecord>>>,
+    seen: Map<ReplicaId, Timestamp>,
+    deleted: Set<ProfileId>,
+    new_profiles: Set<ProfileId>,
+    shelves: Map<ProfileId, Shelf>,
+    new_devices: Set<DeviceId>,
+    devices: Map<DeviceId, LwwRegister<Option<DeviceRecord>>>,
 }
 
 /// What was touched of one profile.
@@ -46,7 +46,7 @@ struct Shelf {
     /// Titles that the receiver may not have, in the order of [`Title`].
     new: Vec<Entry>,
     /// Titles that the receiver has.
-    known: BTreeMap<ContentId, Entry>,
+    known: Map<ContentId, Entry>,
 }
 
 /// What was touched of one title; the outer `None` is untouched.
@@ -67,7 +67,7 @@ impl Difference {
     /// The values that `state` has at the touched keys.
     pub(super) fn of(state: &Household, touched: impl Iterator<Item = (Key, Touch)>) -> Self {
         let mut this = Self::default();
-        let mut entries: BTreeMap<(ProfileId, ContentId), Entry> = BTreeMap::new();
+        let mut titles: Vec<(ProfileId, ContentId, Entry)> = Vec::new();
         for (key, touch) in touched {
             let is_new = touch == Touch::New;
             match key {
@@ -81,25 +81,27 @@ impl Difference {
                 Key::Deleted(id) => drop(this.deleted.insert(id)),
                 Key::Name(id) => {
                     let Some(profile) = state.profiles.get(&id) else { continue };
-                    this.shelves.entry(id).or_default().name = profile.name.clone();
+                    this.shelves.or_default(id).name = profile.name.clone();
                     if is_new && id != ProfileId::DEFAULT {
                         this.new_profiles.insert(id);
                     }
                 }
                 Key::Watchlist(id, content) => {
                     let Some(profile) = state.profiles.get(&id) else { continue };
-                    let dots = profile.watchlist.dots(&content).to_vec();
-                    let entry = entries.entry((id, content)).or_default();
-                    entry.watch = Some(dots);
-                    entry.is_known |= !is_new;
+                    let watch = Some(profile.watchlist.dots(&content).to_vec());
+                    titles.push((
+                        id,
+                        content,
+                        Entry { watch, is_known: !is_new, ..Entry::default() },
+                    ));
                 }
                 Key::Progress(id, content) => {
                     let Some(profile) = state.profiles.get(&id) else { continue };
-                    let register = profile.progress.get(&content).cloned();
-                    let entry = entries.entry((id, content)).or_default();
-                    entry.progress = Some(register);
-                    entry.same_duration = !is_new;
-                    entry.is_known |= !is_new;
+                    let progress = Some(profile.progress.get(&content).cloned());
+                    let same_duration = !is_new;
+                    let entry =
+                        Entry { progress, same_duration, is_known: !is_new, ..Entry::default() };
+                    titles.push((id, content, entry));
                 }
                 Key::Device(id) => {
                     let Some(register) = state.devices.get(&id) else { continue };
@@ -110,12 +112,16 @@ impl Difference {
                 }
             }
         }
-        for ((id, content), entry) in entries {
+        titles.sort_unstable_by(|(a, b, _), (c, d, _)| {
+            (a, Title::of(b.as_str())).cmp(&(c, Title::of(d.as_str())))
+        });
+        let mut titles = titles.into_iter().peekable();
+        while let Some((id, content, mut entry)) = titles.next() {
+            if let Some((.., other)) = titles.next_if(|(i, c, _)| *i == id && *c == content) {
+                entry.join(other);
+            }
             let Some(profile) = state.profiles.get(&id) else { continue };
-            this.shelves.entry(id).or_default().add(profile, content, entry);
-        }
-        for shelf in this.shelves.values_mut() {
-            shelf.new.sort_by(|a, b| a.title().cmp(&b.title()));
+            this.shelves.or_default(id).add(profile, content, entry);
         }
         this
     }
@@ -167,11 +173,11 @@ impl Difference {
         profile_ids(fields, &mut self.deleted, PROFILES_EVER_MAX, "PROFILES_EVER_MAX");
         profile_ids(fields, &mut self.new_profiles, PROFILES_MAX, "PROFILES_MAX");
         let mut profiles = self.new_profiles.clone();
-        profiles.extend(state.profiles.keys().filter(|id| !self.deleted.contains(id)));
+        profiles.extend(state.profiles.keys().copied().filter(|id| !self.deleted.contains(id)));
         let (mut named, mut touched) = (Bit::rare(1), Bit::rare(1));
         for id in profiles {
             let is_new = self.new_profiles.contains(&id);
-            let shelf = self.shelves.entry(id).or_default();
+            let shelf = self.shelves.or_default(id);
             if is_new || fields.coder.bit(&mut named, shelf.name.is_some()) {
                 shelf.code_name(fields);
             }
@@ -191,7 +197,7 @@ impl Difference {
     fn replicas(&mut self, fields: &mut Fields, state: &Household) {
         let new = self.new_replicas.iter().map(|id| id.0).collect();
         let new = ids(fields, new, REPLICAS_MAX, "REPLICAS_MAX");
-        let mut touched: BTreeSet<ReplicaId> = new.into_iter().map(ReplicaId).collect();
+        let mut touched: Set<ReplicaId> = new.into_iter().map(ReplicaId).collect();
         self.new_replicas.clone_from(&touched);
         let mut raised = Bit::default();
         let mut others = Vec::new();
@@ -203,16 +209,16 @@ impl Difference {
             }
         }
         for id in &touched {
-            self.seen.entry(*id).or_default();
+            self.seen.or_default(*id);
         }
         fields.set_replicas(&touched.into_iter().collect::<Vec<_>>(), &others);
     }
 
     /// Up to where the touched replicas were seen: mostly their latest stamp in this difference.
     fn code_seen(&mut self, fields: &mut Fields) {
-        let mut latest: BTreeMap<ReplicaId, Timestamp> = BTreeMap::new();
+        let mut latest: Map<ReplicaId, Timestamp> = Map::new();
         let mut note = |dot: Dot| {
-            let latest = latest.entry(dot.replica).or_default();
+            let latest = latest.or_default(dot.replica);
             *latest = dot.timestamp.max(*latest);
         };
         self.devices.values().for_each(|register| note(register.dot));
@@ -221,7 +227,7 @@ impl Difference {
             shelf.new.iter().chain(shelf.known.values()).flat_map(Entry::dots).for_each(&mut note);
         }
         let mut later = Bit::rare(1);
-        for (id, through) in &mut self.seen {
+        for (id, through) in self.seen.iter_mut() {
             let latest = latest.get(id).copied();
             if latest.is_none_or(|latest| fields.coder.bit(&mut later, latest != *through)) {
                 *through = fields.stamp(*through);
@@ -291,28 +297,36 @@ impl Difference {
             if state.deleted.contains(&id) {
                 return Err(DecodeError::Invalid("profile that was deleted"));
             }
-            let profile = state.profiles.entry(id).or_default();
+            let profile = state.profiles.or_default(id);
             if let Some(name) = shelf.name {
                 covered(name.dot)?;
                 profile.name = Some(name);
                 changed.insert(Part::Profiles);
             }
             let new = shelf.new.into_iter().filter_map(|mut e| Some((e.content.take()?, e)));
+            let (mut watchlist, mut progress) = (Vec::new(), Vec::new());
             for (content, entry) in new.chain(shelf.known) {
                 entry.dots().try_for_each(covered)?;
                 if let Some(dots) = entry.watch {
-                    profile.watchlist.replace(content.clone(), dots);
-                    changed.insert(Part::Watchlist(id));
+                    watchlist.push((content.clone(), dots));
                 }
                 if let Some(register) = entry.progress {
-                    profile.progress.replace(content, register);
-                    changed.insert(Part::Progress(id));
+                    progress.push((content, register));
                 }
             }
+            if !watchlist.is_empty() {
+                profile.watchlist.replace(watchlist);
+                changed.insert(Part::Watchlist(id));
+            }
+            if !progress.is_empty() {
+                profile.progress.replace(progress);
+                changed.insert(Part::Progress(id));
+            }
         }
-        for (id, register) in self.devices {
-            covered(register.dot)?;
-            state.devices.replace(id, Some(register));
+        self.devices.values().try_for_each(|register| covered(register.dot))?;
+        if !self.devices.is_empty() {
+            let registers = self.devices.into_iter().map(|(id, register)| (id, Some(register)));
+            state.devices.replace(registers.collect());
             changed.insert(Part::Devices);
         }
         state.check_limits()?;
@@ -321,7 +335,7 @@ impl Difference {
 }
 
 impl Shelf {
-    fn new_titles(&self) -> BTreeSet<&ContentId> {
+    fn new_titles(&self) -> Set<&ContentId> {
         self.new.iter().filter_map(|entry| entry.content.as_ref()).collect()
     }
 
@@ -380,7 +394,7 @@ impl Shelf {
         let new = self.new_titles();
         let gone: Vec<ContentId> = self.known.keys().cloned().collect();
         let titles = profile.into_iter().flat_map(Profile::titles).chain(&gone);
-        let known: BTreeSet<&ContentId> = titles.filter(|content| !new.contains(content)).collect();
+        let known: Set<&ContentId> = titles.filter(|content| !new.contains(content)).collect();
         let mut text = Writer::new();
         known.iter().for_each(|content| content.encode(&mut text));
         let check = u64::from(checksum(text.as_slice())) & ((1 << CHECK_BITS) - 1);
@@ -391,7 +405,7 @@ impl Shelf {
             let touched = self.known.contains_key(content);
             if fields.coder.chosen(left, known.len() - at, touched) {
                 left -= 1;
-                let entry = self.known.entry(content.clone()).or_default();
+                let entry = self.known.or_default(content.clone());
                 let register = profile.and_then(|profile| profile.progress.get(content));
                 let value = register.and_then(|register| register.value);
                 entry.code(fields, Some(value.map(|value| value.duration_s)));
@@ -404,8 +418,12 @@ impl Shelf {
 }
 
 impl Entry {
-    fn title(&self) -> Option<Title<'_>> {
-        self.content.as_ref().map(|content| Title::of(content.as_str()))
+    /// Takes over what `other` says of the same title.
+    fn join(&mut self, other: Self) {
+        self.watch = self.watch.take().or(other.watch);
+        self.progress = self.progress.take().or(other.progress);
+        self.same_duration |= other.same_duration;
+        self.is_known |= other.is_known;
     }
 
     fn dots(&self) -> impl Iterator<Item = Dot> {
@@ -444,7 +462,7 @@ impl Entry {
 
 fn profile_ids(
     fields: &mut Fields,
-    profiles: &mut BTreeSet<ProfileId>,
+    profiles: &mut Set<ProfileId>,
     max: usize,
     limit: &'static str,
 ) {

@@ -14,7 +14,7 @@ use crate::codec::DecodeError;
 use crate::crdt::lww::LwwRegister;
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId};
 use crate::rangecoder::{Bit, Coder, Number, length};
-use std::collections::BTreeMap;
+use crate::sorted::Map;
 
 /// Most digits of a title's number; more belong to the prefix.
 const DIGITS_MAX: usize = 15;
@@ -441,9 +441,9 @@ pub(super) struct Title<'a> {
 pub(super) fn usual_prefix<'a>(
     titles: impl Iterator<Item = &'a ContentId>,
 ) -> (Option<&'a str>, usize) {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: Map<&str, usize> = Map::new();
     for title in titles {
-        *counts.entry(Title::of(title.as_str()).prefix).or_default() += 1;
+        *counts.or_default(Title::of(title.as_str()).prefix) += 1;
     }
     let (mut best, mut second) = ((None, 0), 0);
     for (prefix, count) in counts {

@@ -22,6 +22,16 @@ impl Household {
     /// Appends the state, its version first.
     pub fn encode(&self, writer: &mut Writer) {
         writer.u8(STATE_VERSION);
+        if self.seen.is_empty() && self.deleted.is_empty() && self.profiles.len() == 1 {
+            // The difference between nothing and nothing, as a fresh device stores it.
+            return writer.bytes(&[]);
+        }
+        self.encode_whole(writer);
+    }
+
+    /// Apart, so that a fresh device's engine need not compile it before the first screen.
+    #[inline(never)]
+    fn encode_whole(&self, writer: &mut Writer) {
         let touched = self.keys().map(|key| (key, Touch::New));
         writer.bytes(&Difference::of(self, touched).into_bytes(self));
     }

@@ -42,6 +42,31 @@ pub enum Record {
     RejectedTaken,
 }
 
+/// The bytes of a record.
+pub type Stored = Vec<u8>;
+
+/// The record of an operation before it is known whether it leaves at once.
+pub(super) struct Made(Writer);
+
+impl Made {
+    pub(super) fn new(pending: &Pending) -> Self {
+        let mut writer = Writer::new();
+        writer.u8(RECORD_VERSION);
+        writer.u8(TAG_OPERATION);
+        pending.encode(&mut writer);
+        Self(writer)
+    }
+
+    pub(super) fn store(mut self, leaves: bool) -> Stored {
+        if leaves {
+            self.0.replace(TAG_AT, TAG_LEAVING);
+        }
+        seal(self.0)
+    }
+}
+
+/// Where a record's tag is.
+const TAG_AT: usize = 1;
 const TAG_IMAGE: u8 = 1;
 const TAG_OPERATION: u8 = 2;
 const TAG_SESSION: u8 = 3;
@@ -69,14 +94,8 @@ impl Record {
         let mut writer = Writer::new();
         writer.u8(RECORD_VERSION);
         match self {
-            Self::Operation(pending) => {
-                writer.u8(TAG_OPERATION);
-                pending.encode(&mut writer);
-            }
-            Self::Leaving(pending) => {
-                writer.u8(TAG_LEAVING);
-                pending.encode(&mut writer);
-            }
+            Self::Operation(pending) => return Made::new(pending).store(false),
+            Self::Leaving(pending) => return Made::new(pending).store(true),
             Self::Session(number) => {
                 writer.u8(TAG_SESSION);
                 writer.varint(*number);
@@ -168,6 +187,8 @@ impl Replica {
         Ok(Loaded { replica, damage })
     }
 
+    /// Apart, as a fresh device has nothing to replay and need not compile it.
+    #[inline(never)]
     fn replay(&mut self, first: bool, bytes: &[u8]) -> Result<(), DecodeError> {
         let (tag, mut reader) = unseal(bytes)?;
         if (tag == TAG_IMAGE) != first {

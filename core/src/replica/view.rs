@@ -6,7 +6,7 @@ use crate::clock::{Timestamp, UnixMillis};
 use crate::household::{Change, DeviceRecord, OBSERVED_MAX, Operation, Progress};
 use crate::id::{ContentId, DeviceId, ProfileId};
 use crate::outbox::List;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{Map, Set};
 
 /// A title on the watchlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Replica {
         let mut items = Vec::new();
         let shelf = self.confirmed.profile(profile).into_iter();
         let confirmed = shelf.flat_map(|p| p.watchlist().iter().map(|(content, _)| content));
-        let titles: BTreeSet<&ContentId> =
+        let titles: Set<&ContentId> =
             confirmed.chain(self.outbox.titles(profile, List::Watchlist)).collect();
         for content in titles {
             let added = self.dots(profile, content).iter().map(|dot| dot.timestamp).max();
@@ -121,7 +121,7 @@ impl Replica {
         }
         let shelf = self.confirmed.profile(profile).into_iter();
         let confirmed = shelf.flat_map(|p| p.progress().iter().map(|(content, _)| content));
-        let titles: BTreeSet<&ContentId> =
+        let titles: Set<&ContentId> =
             confirmed.chain(self.outbox.titles(profile, List::Progress)).collect();
         let mut items: Vec<ProgressItem> =
             titles.into_iter().filter_map(|content| self.newest(profile, content)).collect();
@@ -130,8 +130,8 @@ impl Replica {
     }
 
     /// The profiles and their names, the default one first.
-    pub fn profiles(&self) -> BTreeMap<ProfileId, String> {
-        let mut profiles: BTreeMap<ProfileId, String> =
+    pub fn profiles(&self) -> Map<ProfileId, String> {
+        let mut profiles: Map<ProfileId, String> =
             self.confirmed.profiles().map(|(id, p)| (id, p.name().to_owned())).collect();
         for pending in self.outbox.iter() {
             let Operation { timestamp, profile, change } = &pending.operation;
@@ -181,7 +181,7 @@ impl Replica {
             _ => None,
         });
         let confirmed = self.confirmed.devices().iter().map(|(device, _)| device);
-        let ids: BTreeSet<&DeviceId> = waiting.chain(confirmed).collect();
+        let ids: Set<&DeviceId> = waiting.chain(confirmed).collect();
         ids.into_iter().filter_map(|id| Some((id, self.device(id)?))).collect()
     }
 }

@@ -4,11 +4,13 @@
 
 mod connection;
 mod effect;
+mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::fault::Fault;
 use super::backoff::Backoff;
-use super::metrics::{Metrics, Replay, plain_bytes};
+use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::delta::{DELTA_OPERATIONS_MAX, Delta};
@@ -18,7 +20,7 @@ use crate::message::{
     Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica};
+use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 use connection::Connection;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
@@ -35,6 +37,8 @@ pub const WAIT_DOUBT_MS: u64 = 1_000;
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
 pub const LOG_BYTES_MIN: usize = 32 * 1024;
+/// Most calls have no more outputs.
+const USUAL_OUTPUTS: usize = 4;
 
 /// The connection, if any.
 #[derive(Debug)]
@@ -50,23 +54,6 @@ enum Link {
     Open(Box<Connection>),
 }
 
-/// Why a frame ends the connection.
-#[derive(Debug)]
-enum Fault {
-    /// It can't be read, or makes no sense now.
-    Malformed,
-    /// A frame is missing.
-    Resync,
-    /// The storage is a copy: go on under a new id.
-    Renew,
-}
-
-impl From<DecodeError> for Fault {
-    fn from(_: DecodeError) -> Self {
-        Self::Malformed
-    }
-}
-
 /// One device's replica and its connection.
 #[derive(Debug)]
 pub struct Client {
@@ -78,10 +65,9 @@ pub struct Client {
     close: Option<CloseCode>,
     log_bytes: usize,
     image_bytes: usize,
-    metrics: Metrics,
-    replay: Replay,
-    /// The last operation that waited at the reconnect.
-    replay_through: Timestamp,
+    tally: Tally,
+    /// Whether it asks for what changed, where it can.
+    differences: bool,
 }
 
 /// What loading gave.
@@ -105,9 +91,20 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
+        let mut opened = Self::read(records, household, seed)?;
+        opened.outputs = opened.client.first_outputs();
+        Ok(opened)
+    }
+
+    /// [`Client::load`], refusing the same, but [`Client::first_outputs`] has the outputs.
+    pub fn read(
+        records: &[Vec<u8>],
+        household: Option<HouseholdId>,
+        seed: [u8; 16],
+    ) -> Result<Opened, DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
-        let mut client = Self {
+        let client = Self {
             replica: loaded.replica,
             link: Link::Offline,
             random,
@@ -116,13 +113,22 @@ impl Client {
             close: None,
             log_bytes: 0,
             image_bytes: 0,
-            metrics: Metrics::default(),
-            replay: Replay::default(),
-            replay_through: Timestamp::ZERO,
+            tally: Tally::default(),
+            differences: true,
         };
+        Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
+    }
+
+    /// The image to store first.
+    pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
-        client.store_image(&mut outputs);
-        Ok(Opened { client, damage: loaded.damage, outputs })
+        self.store_image(&mut outputs);
+        outputs
+    }
+
+    /// Whether it asks for what changed since it was connected; if not, always for the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
@@ -130,7 +136,7 @@ impl Client {
     /// # Errors
     /// [`OperationError`]; nothing has changed then.
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         let link = &self.link;
         let leaves = |outbox: &Outbox| match link {
             // Alone it fits a frame; more may need several.
@@ -142,10 +148,10 @@ impl Client {
         };
         let before = self.replica.outbox().len();
         if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
-            self.metrics.operations += 1;
-            self.metrics.coalesced += (before + 1 - self.replica.outbox().len()) as u64;
+            let connected = matches!(self.link, Link::Open(_));
+            self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
-            self.append(record, &mut outputs);
+            self.store(record, &mut outputs);
             self.flush(&mut outputs);
         }
         Ok(outputs)
@@ -153,7 +159,7 @@ impl Client {
 
     /// Takes an input and says what to do.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         match input {
             Input::Online => {
                 self.backoff.reset();
@@ -203,7 +209,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.base_version(),
+            cursor: self.replica.base_version().filter(|_| self.differences),
             owes_offer: self.replica.owed().is_some(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -211,6 +217,7 @@ impl Client {
         self.link = Link::Greeting(until, now.unix);
     }
 
+    #[inline(never)] // compiled when the first frame comes, not at the start
     fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
         match &mut self.link {
             Link::Open(connection) => {
@@ -221,12 +228,23 @@ impl Client {
             // From a socket that is not wanted any more.
             _ => return,
         }
+        let greeting = matches!(self.link, Link::Greeting(..));
+        let waiting = self.tally.waiting(self.replica.outbox());
+        let refused = self.tally.replay(self.replica.outbox()).rejected();
         let fault = match ServerFrame::decode(bytes) {
             Ok(frame) => self.receive(now, frame, outputs).err(),
             Err(error) => Some(error.into()),
         };
+        if !greeting {
+            self.tally.answered(waiting, refused, self.replica.outbox());
+        }
         match fault {
             None => self.flush(outputs),
+            Some(Fault::Version) => {
+                self.disconnect(outputs);
+                self.close = Some(CloseCode::VersionUnsupported);
+                self.link = Link::Stopped;
+            }
             Some(fault) => {
                 if let Fault::Renew = fault {
                     self.replica.renew(&mut self.random);
@@ -249,9 +267,11 @@ impl Client {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
             let waited_ms = now.steady_ms.saturating_sub(left_ms);
             // In standby the steady clock may stand still, and the wall clock may be set: then nobody
-            // knows how old the answer is, and a new hello measures anew.
+            // knows how old the answer is, and a new hello measures anew. So it does when the answer is
+            // too old to tell the server's clock by.
             let by_wall_ms = now.unix.0.saturating_sub(left.0);
-            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+            let doubtful = by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left;
+            if doubtful || waited_ms > ANSWER_TIMEOUT_MS {
                 return Err(Fault::Resync);
             }
             return self.welcomed(now, waited_ms, welcome, outputs);
@@ -265,6 +285,10 @@ impl Client {
             ServerFrame::Offered => connection.offered = true,
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
+                if self.replica.base_version().is_some_and(|known| version < known) {
+                    // That database was put back without a new epoch: what is known here is more.
+                    return Err(Fault::Resync);
+                }
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
                 self.note_offered();
@@ -316,14 +340,10 @@ impl Client {
             return Err(Fault::Resync);
         }
         let before = self.replica.rejected().len();
-        let waited = self.replica.outbox().len();
+        let (outbox, acked) = (self.replica.outbox(), self.replica.acked().through);
+        let waiting = Greeting::new(outbox, acked, &welcome.voids);
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
-        let rejected = (self.replica.rejected().len().saturating_sub(before)) as u64;
-        let coalesced = (waited - self.replica.outbox().len()) as u64 - rejected;
-        self.replay = Replay { waited: waited as u64, rejected, coalesced, ..Replay::default() };
-        self.replay_through = self.replica.outbox().last();
-        self.metrics.coalesced += coalesced;
-        self.metrics.rejected += rejected;
+        self.tally.welcomed(&waiting, self.replica.outbox());
         self.store_image(outputs);
         let mut connection = Connection::new(now, welcome.server_time);
         connection.sent = self.replica.acked().through;
@@ -394,13 +414,9 @@ impl Client {
         let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
-        let of_replay = ack.voids.iter().filter(|(stamp, _)| *stamp <= self.replay_through);
-        self.replay.rejected += of_replay.count() as u64;
-        self.metrics.rejected += ack.voids.len() as u64;
-        let waited = self.replica.outbox().len();
+        self.tally.refuse(ack.voids.iter());
         let settled = self.replica.acknowledged(through, versions, &ack.voids);
         let (record, changed) = settled.or_else(|_| self.disbelieve(outputs))?;
-        self.metrics.acknowledged += (waited - self.replica.outbox().len()) as u64;
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -417,47 +433,40 @@ impl Client {
 
     /// Sends what never left, as far as the window allows.
     fn flush(&mut self, outputs: &mut Vec<Output>) {
-        loop {
-            let Link::Open(connection) = &mut self.link else {
-                return;
-            };
-            if connection.in_flight.len() >= IN_FLIGHT_MAX {
-                return;
+        while let Link::Open(connection) = &self.link
+            && connection.in_flight.len() < IN_FLIGHT_MAX
+            && self.send_delta(outputs)
+        {}
+    }
+
+    /// Sends one delta of what never left, if anything.
+    #[inline(never)]
+    fn send_delta(&mut self, outputs: &mut Vec<Output>) -> bool {
+        let Link::Open(connection) = &mut self.link else { return false };
+        let mut bytes = 0;
+        let mut operations = Vec::new();
+        for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX) {
+            bytes += operation.bytes_bound();
+            if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
+                break;
             }
-            let mut bytes = 0;
-            let mut operations = Vec::new();
-            for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX)
-            {
-                bytes += operation.bytes_bound();
-                if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
-                    break;
-                }
-                operations.push(operation.clone());
-            }
-            let Some(through) = operations.last().map(|last| last.timestamp) else {
-                return;
-            };
-            for operation in &operations {
-                self.metrics.sent += 1;
-                self.metrics.retried += u64::from(operation.timestamp <= connection.retry_through);
-                self.metrics.plain_bytes += plain_bytes(operation);
-                self.replay.sent += u64::from(operation.timestamp <= self.replay_through);
-            }
-            let delta = Delta { replica: self.replica.id(), through, operations };
-            let number = connection.next_delta.advance();
-            connection.in_flight.push_back(through);
-            connection.sent = through;
-            let replica = &self.replica;
-            let version = replica.base_version().filter(|_| connection.caught_up);
-            let live =
-                &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
-            let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
-            self.metrics.delta_bytes += frame.len() as u64;
-            if let Some(record) = self.replica.mark_sent(through) {
-                self.append(record, outputs);
-            }
-            outputs.push(Output::Send(frame));
+            operations.push(operation.clone());
         }
+        let Some(through) = operations.last().map(|last| last.timestamp) else { return false };
+        let delta = Delta { replica: self.replica.id(), through, operations };
+        let number = connection.next_delta.advance();
+        connection.in_flight.push_back(through);
+        connection.sent = through;
+        let replica = &self.replica;
+        let version = replica.base_version().filter(|_| connection.caught_up);
+        let live = &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
+        let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
+        self.tally.leave(&delta.operations, connection.retry_through, &frame);
+        if let Some(record) = self.replica.mark_sent(through) {
+            self.append(record, outputs);
+        }
+        outputs.push(Output::Send(frame));
+        true
     }
 
     fn closed(&mut self, now: Now, code: u16, outputs: &mut Vec<Output>) {
@@ -520,6 +529,9 @@ impl Client {
             self.status = status;
             outputs.push(Output::Status(status));
         }
+        let is_open = matches!(self.link, Link::Open(_));
+        let ended = self.tally.ended(is_open, status == Status::Live, self.replica.outbox());
+        outputs.extend(ended.map(Output::Replayed));
         let due = match &self.link {
             Link::Offline | Link::Stopped => return,
             Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => *at,
@@ -532,7 +544,10 @@ impl Client {
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {
-        let bytes = record.encode();
+        self.store(record.encode(), outputs);
+    }
+
+    fn store(&mut self, bytes: Stored, outputs: &mut Vec<Output>) {
         if self.log_bytes + bytes.len() > LOG_BYTES_MIN.max(4 * self.image_bytes) {
             return self.store_image(outputs);
         }
@@ -549,14 +564,12 @@ impl Client {
 
     /// What was counted since the client was loaded.
     pub fn metrics(&self) -> Metrics {
-        self.metrics
+        self.tally.metrics()
     }
 
     /// How what waited at the last reconnect fares.
     pub fn replay(&self) -> Replay {
-        let waiting = self.replica.outbox().iter().map(|pending| pending.operation.timestamp);
-        let remaining = waiting.take_while(|stamp| *stamp <= self.replay_through).count() as u64;
-        Replay { remaining, ..self.replay }
+        self.tally.replay(self.replica.outbox())
     }
 
     /// The replica, to read from.

@@ -2,16 +2,25 @@
 //!
 //! `wasm-build bind IN DIR` writes the JavaScript glue, its TypeScript types and the module that
 //! belongs to them into DIR. `wasm-build check FILE` refuses a module with an instruction beyond
-//! the first WebAssembly release (MVP), or with an import that its glue does not provide.
+//! the first WebAssembly release (MVP), with an import that its glue does not provide, or with a stack
+//! that could grow into other memory.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{ConstExpr, DataKind, Operator, Parser, Payload, Validator, WasmFeatures};
 
 const USAGE: &str = "usage: wasm-build bind IN.wasm DIR | wasm-build check FILE.wasm";
+
+/// The type of the function that the glue's caller hands the module's exports to.
+const HAND_OVER: &str = "
+/**
+ * Hands over the exports of the compiled module, before anything else is called.
+ */
+export function __wbg_set_wasm(exports: WebAssembly.Exports): void;
+";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,18 +42,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// The glue takes the module's bytes or URL from its caller: `import.meta`, by which it would find
-/// the module on its own, is a syntax error in a classic script.
+/// Written for bundlers, the glue leaves it to its caller to compile the module and to hand its exports
+/// over: nothing in it is a syntax error in a classic script, as `import.meta` would be.
 fn bind(input: &Path, folder: &Path) -> Result<()> {
     Bindgen::new()
         .input_path(input)
-        .web(true)?
-        .omit_default_module_path(true)
+        .bundler(true)?
         .typescript(true)
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate(folder)
-        .with_context(|| format!("no glue for {}", input.display()))
+        .with_context(|| format!("no glue for {}", input.display()))?;
+    declare_glue(input, folder)
+}
+
+/// What a bundler would load first imports the module as if it were a script: it goes. The types move
+/// to the glue itself, with the function that hands over the exports.
+fn declare_glue(input: &Path, folder: &Path) -> Result<()> {
+    let stem = input.file_stem().context("the input has no file name")?.to_string_lossy();
+    let file = |name: &str| folder.join(format!("{stem}{name}"));
+    std::fs::remove_file(file(".js"))?;
+    let types = std::fs::read_to_string(file(".d.ts"))?;
+    std::fs::remove_file(file(".d.ts"))?;
+    std::fs::write(file("_bg.d.ts"), types + HAND_OVER)?;
+    Ok(())
 }
 
 fn check_file(file: &Path) -> Result<()> {
@@ -61,17 +82,58 @@ fn check(bytes: &[u8], glue: &str) -> Result<()> {
     Validator::new_with_features(WasmFeatures::MVP)
         .validate_all(bytes)
         .context("not an MVP module, so it will not load on Chromium 63")?;
+    let mut stack_top = None;
     for payload in Parser::new(0).parse_all(bytes) {
-        if let Payload::ImportSection(imports) = payload? {
-            for import in imports.into_imports() {
-                let import = import?;
-                if import.module != glue {
-                    bail!("imports `{}` from `{}`, only {glue} exists", import.name, import.module);
+        match payload? {
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let (module, name) = import.map(|import| (import.module, import.name))?;
+                    if module != glue {
+                        bail!("imports `{name}` from `{module}`, only {glue} exists");
+                    }
                 }
             }
+            Payload::GlobalSection(globals) => {
+                for global in globals {
+                    let global = global?;
+                    if global.ty.mutable
+                        && stack_top.replace(constant(&global.init_expr)?).is_some()
+                    {
+                        bail!("more than one mutable global: which one is the stack pointer?");
+                    }
+                }
+            }
+            Payload::DataSection(segments) => {
+                for segment in segments {
+                    check_above_stack(segment?.kind, stack_top)?;
+                }
+            }
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// The stack grows down from its top. At the bottom of the memory it ends in a trap; above data it would
+/// silently overwrite that.
+fn check_above_stack(kind: DataKind, stack_top: Option<i32>) -> Result<()> {
+    let DataKind::Active { offset_expr, .. } = kind else {
+        return Ok(());
+    };
+    let start = constant(&offset_expr)?;
+    match stack_top {
+        Some(top) if start < top => {
+            bail!("data at {start} lies below the top of the stack at {top}")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn constant(expression: &ConstExpr) -> Result<i32> {
+    match expression.get_operators_reader().read()? {
+        Operator::I32Const { value } => Ok(value),
+        other => bail!("{other:?} where a 32-bit constant belongs"),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +175,22 @@ mod tests {
     fn sign_extension_is_refused() {
         let error = check(&function(&[0xc0]), "./glue.js").expect_err("i32.extend8_s is not MVP");
         assert!(format!("{error:#}").contains("not an MVP module"), "{error:#}");
+    }
+
+    /// A memory, a stack pointer that starts at 64, and one byte of data at an address (LEB128).
+    fn data_at(address: &[u8]) -> Vec<u8> {
+        let stack_pointer = [6, 7, 1, 0x7f, 1, 0x41, 0xc0, 0, 0x0b];
+        let mut data = vec![11, address.len() as u8 + 6, 1, 0, 0x41];
+        data.extend_from_slice(address);
+        data.extend_from_slice(&[0x0b, 1, 0xff]);
+        module(&[&[5, 3, 1, 0, 1], &stack_pointer, &data])
+    }
+
+    #[test]
+    fn the_stack_lies_below_the_data() {
+        check(&data_at(&[0xc0, 0]), "./glue.js").expect("data at 64 is out of its way");
+        let error = check(&data_at(&[63]), "./glue.js").expect_err("the stack grows into it");
+        assert!(format!("{error:#}").contains("data at 63"), "{error:#}");
     }
 
     #[test]

@@ -40,9 +40,10 @@ export class TraceClock {
     this.#replace(Date, "now", () => this.now_ms);
     this.#replace(performance, "now", () => this.steady_ms);
     for (const name of CHANGED) this.#replace(globalThis, name, () => 0);
-    const fill = (/** @type {Uint8Array} */ bytes) => {
+    const fill = (/** @type {Uint32Array} */ values) => {
+      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       bytes.set(this.#prepared.shift() ?? this.random(bytes.length));
-      return bytes;
+      return values;
     };
     this.#replace(crypto, "getRandomValues", fill);
   }

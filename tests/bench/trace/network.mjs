@@ -24,8 +24,10 @@ const SEND = 0;
 
 /** Needs scripts/room.mjs. @returns {Promise<RoomEndClass>} */
 export async function loadRoomEnd() {
-  const glue = await import(pathToFileURL(join(ROOM_END, `${MODULE}.js`)).href);
-  glue.initSync({ module: readFileSync(join(ROOM_END, `${MODULE}_bg.wasm`)) });
+  const glue = await import(pathToFileURL(join(ROOM_END, `${MODULE}_bg.js`)).href);
+  const bytes = readFileSync(join(ROOM_END, `${MODULE}_bg.wasm`));
+  const { instance } = await WebAssembly.instantiate(bytes, { [`./${MODULE}_bg.js`]: glue });
+  glue.__wbg_set_wasm(instance.exports);
   return glue.RoomEnd;
 }
 

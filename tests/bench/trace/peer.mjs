@@ -5,12 +5,14 @@ import { roomOutputs } from "./network.mjs";
 /** @typedef {typeof import("omega-sync/engine")} Engine */
 /** @typedef {import("./file.mjs").Operation} Operation */
 
-export const SEED_BYTES = 16;
+const SEED_WORDS = 4;
 const TOKEN = "a token that nobody checks";
+/** A title and its six numbers, as the engine's list of progress has them. */
+export const TITLE_SHAPE = "tnnnnnn";
 
 /** A peer's seed, the same in each run. @param {number} number */
 export function seedOf(number) {
-  return new Uint8Array(SEED_BYTES).fill(number + 1);
+  return new Uint32Array(SEED_WORDS).fill(number + 1);
 }
 
 export class Peer {
@@ -24,12 +26,12 @@ export class Peer {
 
   /**
    * @param {Engine} engine @param {number} start_ms the steady clock's zero
-   * @param {Uint8Array} seed @param {Uint8Array[]} [records]
+   * @param {Uint32Array} seed @param {Uint8Array[]} [records]
    */
   constructor(engine, start_ms, seed, records = []) {
     this.#engine = engine;
     this.#start_ms = start_ms;
-    this.#replica = engine.Replica.load(records, seed, "");
+    this.#replica = engine.loadReplica(records, "", seed).replica;
     this.#take(this.#replica.firstOutputs());
   }
 
@@ -65,21 +67,21 @@ export class Peer {
 
   /** What the home screen asks first. @returns {number} how many titles there are */
   firstQuery() {
-    return this.#replica.progressAll("").length;
+    return this.#engine.rows(this.#replica.progressAll(""), TITLE_SHAPE).length;
   }
 
   /** @returns {boolean} whether it has caught up */
   isLive() {
-    return this.#replica.status() === "live";
+    return this.#engine.syncState(this.#replica.status()) === "live";
   }
 
   free() {
     this.#replica.free();
   }
 
-  /** @param {readonly unknown[]} flat */
-  #take(flat) {
-    for (const output of this.#engine.readOutputs(flat)) {
+  /** @param {number} answer */
+  #take(answer) {
+    for (const output of this.#engine.readOutputs(answer)) {
       if (output.kind === "append") this.records.push(output.bytes);
       else if (output.kind === "replace") this.records = [output.bytes];
       else if (output.kind === "send") this.frames.push(output.bytes);

@@ -4,11 +4,11 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MemoryStorage, open } from "omega-sync";
-import { Replica, startEngine } from "omega-sync/engine";
+import { loadReplica, rows, startEngine } from "omega-sync/engine";
 import { TraceClock } from "./clock.mjs";
 import { playState } from "./file.mjs";
 import { Meter, Network } from "./network.mjs";
-import { devicesOf, viewOf } from "./view.mjs";
+import { description, viewOf } from "./view.mjs";
 
 /** @typedef {import("omega-sync").Client} Client */
 /** @typedef {import("./file.mjs").TraceEvent} TraceEvent */
@@ -65,7 +65,7 @@ export class Replay {
   /** Bytes that a new device of the household exchanges at the end. */
   fresh = new Meter();
   operations = 0;
-  device_events_skipped = 0;
+  deviceEvents = 0;
   /** What each device shows at the end, the fresh one last. @type {import("./view.mjs").View[]} */
   views = [];
   #trace;
@@ -86,6 +86,7 @@ export class Replay {
   /** @param {(done: number) => void} [progress] told from time to time */
   async run(progress) {
     await startEngine(wasmBytes);
+    await this.#takeFirstSeed();
     this.#clock.take();
     try {
       await this.#openAll();
@@ -105,6 +106,22 @@ export class Replay {
   /** The sum of a meter over the devices of the trace. @param {"update" | "ack" | "relay"} kind */
   sum(kind) {
     return this.tvs.reduce((sum, { meter }) => sum + meter[kind], 0);
+  }
+
+  /** In Node the seed of the first client comes from a file: not one of the trace's gets it. */
+  async #takeFirstSeed() {
+    const device = "nobody";
+    const socketClass = this.#network.socketClass(device, "");
+    const client = await open({
+      url: "https://sync.example",
+      device,
+      token: () => Promise.reject(new Error("never online")),
+      storage: new MemoryStorage(),
+      WebSocket: /** @type {import("omega-sync").WebSocketConstructor} */ (
+        /** @type {unknown} */ (socketClass)
+      ),
+    });
+    await client.close();
   }
 
   /**
@@ -187,11 +204,8 @@ export class Replay {
     const before = author.meter.copy();
     const relayed = others.map(({ meter }) => meter.relay);
     const written = write(author.client, event);
-    if (written === undefined) {
-      this.device_events_skipped += 1;
-      return;
-    }
     this.operations += 1;
+    if (event.k === "dev") this.deviceEvents += 1;
     const online = !this.#offline.has(event.d);
     await this.#settle(online ? [author] : []);
     await written;
@@ -242,10 +256,9 @@ export class Replay {
 /**
  * @param {Client} client
  * @param {import("./file.mjs").Operation | import("./file.mjs").Describe} event
- * @returns {Promise<void> | undefined} nothing where the package has no such call
  */
 function write(client, event) {
-  if (event.k === "dev") return devicesOf(client)?.describe(event);
+  if (event.k === "dev") return client.devices.describe(description(event));
   if (event.k === "add") return client.watchlist.add(event.c);
   if (event.k === "rem") return client.watchlist.remove(event.c);
   return client.progress.set(event.c, {
@@ -257,10 +270,10 @@ function write(client, event) {
 
 /** @param {Uint8Array} seed @returns {string} 16 hex digits */
 function replicaId(seed) {
-  const replica = Replica.load([], seed, "");
-  const id = replica.replicaId();
+  const { replica } = loadReplica([], "", new Uint32Array(seed.slice().buffer));
+  const [[, , id] = []] = rows(replica.about(), "nnttt");
   replica.free();
-  return id;
+  return String(id);
 }
 
 /**

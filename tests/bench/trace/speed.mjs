@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { isOperation } from "./file.mjs";
 
 import { roomOutputs } from "./network.mjs";
-import { Household, Peer, SEED_BYTES, seedOf } from "./peer.mjs";
+import { Household, Peer, seedOf, TITLE_SHAPE } from "./peer.mjs";
 
 /** @typedef {import("./peer.mjs").Engine} Engine */
 /** @typedef {import("./file.mjs").Operation} Operation */
@@ -204,8 +204,8 @@ class Bench {
     owner.free();
     const from = (/** @type {Engine} */ engine, /** @type {Uint8Array[]} */ records) => {
       const begin = performance.now();
-      const replica = engine.Replica.load(records, new Uint8Array(SEED_BYTES), "");
-      const titles = replica.progressAll("").length;
+      const { replica } = engine.loadReplica(records, "", seedOf(0));
+      const titles = engine.rows(replica.progressAll(""), TITLE_SHAPE).length;
       const took_ms = performance.now() - begin;
       replica.free();
       if (titles === 0) throw new Error("nothing to show");

@@ -32,7 +32,7 @@ async function startEngine() {
   const engine = await import("omega-sync/engine");
   const { readFile } = await import("node:fs/promises");
   await engine.startEngine(() => readFile(new URL(import.meta.resolve("omega-sync/wasm"))));
-  const replica = engine.Replica.load([], new Uint8Array(16), "");
+  const { replica } = engine.loadReplica([], "");
   engine.readOutputs(replica.watchlistAdd("", "tmdb:603", Date.now(), performance.now()));
 }
 
