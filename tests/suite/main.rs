@@ -5,6 +5,7 @@ mod found;
 mod growth;
 mod home;
 mod laws;
+mod lies;
 mod limits;
 mod nodes;
 mod resident;
