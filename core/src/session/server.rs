@@ -473,7 +473,7 @@ impl Room {
         commit.snapshot = Some(self.snapshot());
         outputs.push(RoomOutput::Persist(commit));
         outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-        self.send_state(outputs);
+        self.send_state(None, outputs);
         Ok(())
     }
 
