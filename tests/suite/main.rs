@@ -7,6 +7,7 @@ mod home;
 mod laws;
 mod limits;
 mod nodes;
+mod patience;
 mod resident;
 mod residuals;
 mod reviewed;

@@ -2,11 +2,13 @@
 //!
 //! Invariant: what a frame carries was made durable by an output before it.
 
+mod connection;
 mod effect;
 mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::connection::Connection;
 use self::fault::Fault;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
@@ -49,23 +51,6 @@ enum Link {
     /// The hello left; give up then. With the wall clock at which it left.
     Greeting(u64, UnixMillis),
     Open(Box<Connection>),
-}
-
-/// A connection after the welcome.
-#[derive(Debug)]
-struct Connection {
-    up: Context,
-    down: Context,
-    next_delta: FrameNumber,
-    next_stream: FrameNumber,
-    in_flight: VecDeque<Timestamp>,
-    /// Up to where operations left on this connection.
-    sent: Timestamp,
-    /// Up to where operations may have left on earlier ones.
-    retry_through: Timestamp,
-    caught_up: bool,
-    heard_ms: u64,
-    pinged_ms: Option<u64>,
 }
 
 /// One device's replica and its connection.
@@ -301,6 +286,7 @@ impl Client {
             ServerFrame::Offered => {
                 self.replica.offered();
                 self.store_image(outputs);
+                self.backoff.reset();
             }
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
@@ -389,7 +375,10 @@ impl Client {
 
     /// From the first snapshot or difference on, both ends know the same version.
     fn caught_up(&mut self, version: u64) {
-        self.backoff.reset();
+        // A server that will close at what it is sent gives no success before an answer to it.
+        if self.replica.outbox().is_empty() && !self.replica.owes_offer() {
+            self.backoff.reset();
+        }
         if let Link::Open(connection) = &mut self.link
             && !connection.caught_up
         {
@@ -407,6 +396,7 @@ impl Client {
         let versions = u64::from(ack.advances);
         self.tally.refuse(ack.voids.iter());
         let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
+        self.backoff.reset();
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -587,27 +577,5 @@ impl Client {
 fn push_changed(changed: Changed, outputs: &mut Vec<Output>) {
     if !changed.is_empty() {
         outputs.push(Output::Changed(changed));
-    }
-}
-
-impl Connection {
-    fn new(now: Now, server_time: UnixMillis) -> Self {
-        Self {
-            up: Context::starting(server_time),
-            down: Context::starting(server_time),
-            next_delta: FrameNumber::FIRST,
-            next_stream: FrameNumber::FIRST,
-            in_flight: VecDeque::new(),
-            sent: Timestamp::ZERO,
-            retry_through: Timestamp::ZERO,
-            caught_up: false,
-            heard_ms: now.steady_ms,
-            pinged_ms: None,
-        }
-    }
-
-    /// The next frame of the stream must have the next number.
-    fn expect(&mut self, number: FrameNumber) -> Result<(), Fault> {
-        if number == self.next_stream.advance() { Ok(()) } else { Err(Fault::Resync) }
     }
 }
