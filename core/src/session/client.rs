@@ -14,15 +14,14 @@ use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
+use crate::delta::{DELTA_OPERATIONS_MAX, Delta};
 use crate::household::{Changed, Intent, Operation};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
+    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
-use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
 pub const IN_FLIGHT_MAX: usize = 8;
