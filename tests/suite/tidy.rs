@@ -56,6 +56,7 @@ fn core_has_no_clock_no_entropy_and_no_io() {
 fn modules_of_the_core_look_only_down() {
     let order = [
         "codec",
+        "sorted",
         "id",
         "clock",
         "causal",
