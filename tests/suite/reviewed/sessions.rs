@@ -3,13 +3,15 @@
 use super::{AUTHOR, SHELF, one, stamp};
 use crate::home::{Home, Tv, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::codec::Writer;
+use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{
-    Change, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Operation,
+    Change, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Key, Operation, Touch,
 };
 use omega_sync_core::id::{DeviceId, EpochId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session, Taken};
+use omega_sync_core::message::{
+    ClientFrame, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session, Taken,
+};
 use omega_sync_core::session::client::{
     Client, IN_FLIGHT_MAX, Input, LOG_BYTES_MIN, Output, Status,
 };
@@ -188,5 +190,49 @@ fn a_log_with_a_hole_or_without_its_end_is_damage() {
     assert_eq!(load(3, &[1, 2, 3]), Ok(3));
     for (version, log) in [(3, &[1, 3][..]), (3, &[2, 3]), (3, &[1, 2]), (2, &[1, 2, 3])] {
         assert!(load(version, log).is_err(), "{log:?} up to {version}");
+    }
+}
+
+#[test]
+fn a_frame_may_be_as_long_as_its_limit() {
+    let Hello { replica, .. } = hello(AUTHOR, 1);
+    let delta = Delta { replica, ..one(added(1, "film")) };
+    let mut context = Context::starting(UnixMillis(0));
+    let mut frame = ClientFrame::delta(FrameNumber::FIRST, &delta, &mut context, &mut |_| None);
+    frame.resize(FRAME_BYTES_MAX, 0);
+    assert!(matches!(ClientFrame::decode(&frame), Ok(ClientFrame::Delta(..))));
+    frame.push(0);
+    assert_eq!(ClientFrame::decode(&frame), Err(DecodeError::Limit("FRAME_BYTES_MAX")));
+}
+
+/// The row of a replica that was acknowledged is gone: this is not the database that it knows.
+#[test]
+fn a_replica_that_the_server_forgot_takes_a_new_id() {
+    let mut room = Room::create(household(), EpochId(1));
+    let connection = ConnectionId(1);
+    let hello = Hello { epoch: Some(EpochId(1).mark()), acked: Some(1), ..hello(AUTHOR, 2) };
+    let now = stamp(0).millis();
+    let outputs = room.handle(now, RoomInput::Hello { connection, hello, may_write: true });
+    assert_eq!(outputs, [RoomOutput::Close(connection, CloseCode::StaleSession)]);
+}
+
+/// A difference that leaves out how far its authors were seen.
+#[test]
+fn a_difference_brings_nothing_that_was_not_seen() {
+    let device = DeviceId::new("kitchen").expect("short text");
+    let record = Change::Device(device.clone(), Some(DeviceRecord::default()));
+    let add = Change::Add(title("film"), Vec::new());
+    let keys = [Key::Watchlist(SHELF, title("film")), Key::Device(device)];
+    for (change, key) in [add, record].into_iter().zip(keys) {
+        let mut here = Household::default();
+        for (replica, through) in [(AUTHOR, stamp(1)), (ReplicaId(4), stamp(100))] {
+            here.merge(&Delta { replica, through, operations: Vec::new() });
+        }
+        let mut there = here.clone();
+        there.merge(&one(Operation { timestamp: stamp(5), profile: SHELF, change }));
+        let mut writer = Writer::new();
+        there.encode_difference(&mut writer, &[(key, Touch::New)].into_iter().collect());
+        let applied = here.apply_difference(&mut Reader::new(writer.as_slice()));
+        assert_eq!(applied, Err(DecodeError::Invalid("dot that was not seen")));
     }
 }
