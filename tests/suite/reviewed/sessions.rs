@@ -10,7 +10,7 @@ use omega_sync_core::household::{
 };
 use omega_sync_core::id::{DeviceId, EpochId, ReplicaId};
 use omega_sync_core::message::{
-    ClientFrame, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session, Taken,
+    ClientFrame, CloseCode, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session, Taken,
 };
 use omega_sync_core::session::client::{
     Client, IN_FLIGHT_MAX, Input, LOG_BYTES_MIN, Output, Status,
