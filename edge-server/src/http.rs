@@ -10,7 +10,7 @@ pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod routes;
 mod sync;
-mod value;
+pub(crate) mod value;
 
 use crate::auth::Authority;
 use crate::dev;

@@ -68,6 +68,15 @@ pub(crate) enum RoomMessage {
         /// Where its frames go.
         outbox: Outbox,
     },
+    /// A connection that speaks JSON wants to hear of every change.
+    Listen {
+        /// Which.
+        connection: ConnectionId,
+        /// Whose.
+        device: DeviceId,
+        /// Where its messages go.
+        outbox: Outbox,
+    },
     /// A connection sent a frame.
     Frame {
         /// Which.
@@ -134,6 +143,19 @@ impl Hub {
         let (device, may_write) = (principal.device.clone(), principal.scope.write);
         let join = RoomMessage::Join { connection, device, hello, may_write, outbox };
         let entry = self.tell(&principal.household, join)?;
+        Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
+    }
+
+    /// Hands a connection that speaks JSON to its household's room.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        principal: &Principal,
+        outbox: Outbox,
+    ) -> Result<Membership, CloseCode> {
+        let connection = self.connection();
+        let device = principal.device.clone();
+        let listen = RoomMessage::Listen { connection, device, outbox };
+        let entry = self.tell(&principal.household, listen)?;
         Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
     }
 

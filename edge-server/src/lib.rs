@@ -14,6 +14,7 @@ mod hub;
 pub mod limits;
 mod listen;
 mod metrics;
+mod news;
 mod outbox;
 mod presence;
 mod room;

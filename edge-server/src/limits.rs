@@ -28,6 +28,12 @@ pub const OUTBOX_FRAMES_MAX: usize = 1_024;
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Received bytes that one room has not handled yet; above it its sockets are not read.
 pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Connections that speak JSON in one household; above it one is closed with `overloaded`.
+pub const LISTENERS_MAX: usize = 64;
+/// Answers to a connection that speaks JSON that wait to be written; above it it is not read.
+pub const REPLIES_MAX: usize = 16;
+/// Bytes of the `id` of a JSON message.
+pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Inputs a room handles before it persists.
 pub const BATCH_INPUTS_MAX: usize = 256;
 /// Bytes a room may want to send before it persists; above it no further input joins the batch.

@@ -7,8 +7,9 @@
 //! busier a household is, the more updates share one fsync.
 
 use crate::hub::{Call, Done, Inside, RoomMessage, Seat};
-use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX};
+use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Span};
+use crate::news::news;
 use crate::outbox::Outbox;
 use crate::presence::Presence;
 use crate::store::StoreError;
@@ -28,9 +29,11 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
         Ok(mut room) => {
             room.set_differences(seat.limits().delta_sync.enabled);
-            let (outboxes, presence) = (HashMap::new(), Presence::default());
-            let mut task = RoomTask { seat: &seat, room, outboxes, presence };
+            let (outboxes, listeners) = (HashMap::new(), HashMap::new());
+            let presence = Presence::default();
+            let mut task = RoomTask { seat: &seat, room, outboxes, listeners, presence };
             let end = task.serve(&mut inbox).await;
+            task.outboxes.extend(task.listeners);
             (task.outboxes, end)
         }
         Err(code) => (HashMap::new(), Some(code)),
@@ -43,7 +46,9 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     inbox.close();
     while let Ok(message) = inbox.try_recv() {
         match message {
-            RoomMessage::Join { outbox, .. } => outbox.close(code),
+            RoomMessage::Join { outbox, .. } | RoomMessage::Listen { outbox, .. } => {
+                outbox.close(code);
+            }
             RoomMessage::Call(Call { refused, .. }) => drop(refused.send(code)),
             RoomMessage::Frame { .. } | RoomMessage::Leave(_) | RoomMessage::Stop => {}
         }
@@ -77,6 +82,8 @@ struct RoomTask<'a> {
     seat: &'a Seat,
     room: Room,
     outboxes: HashMap<ConnectionId, Outbox>,
+    /// Connections that speak JSON: they hear of every change, and write by calls.
+    listeners: HashMap<ConnectionId, Outbox>,
     presence: Presence,
 }
 
@@ -140,7 +147,10 @@ impl RoomTask<'_> {
                 };
                 self.take(message, &mut batch);
             }
-            if let Some(commit) = batch.commit.take()
+            let commit = batch.commit.take();
+            let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
+            let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
+            if let Some(commit) = commit
                 && let Err(error) = self.persist(commit).await
             {
                 tracing::warn!(household = %self.seat.household(), %error, "a room ends");
@@ -154,6 +164,7 @@ impl RoomTask<'_> {
                 return Some(code);
             }
             self.carry_out(batch.effects);
+            self.tell(&news);
             for at in batch.arrivals {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
             }
@@ -178,7 +189,7 @@ impl RoomTask<'_> {
 
     /// The next message; `None` when nobody was connected for a while.
     async fn next(&mut self, inbox: &mut Inbox) -> Option<RoomMessage> {
-        if self.outboxes.is_empty() {
+        if self.outboxes.is_empty() && self.listeners.is_empty() {
             timeout(self.seat.limits().room_idle, inbox.recv()).await.ok().flatten()
         } else {
             inbox.recv().await
@@ -200,8 +211,18 @@ impl RoomTask<'_> {
                 self.presence.hear(connection, now);
                 RoomInput::Frame { connection, bytes: bytes.into() }
             }
+            RoomMessage::Listen { connection, device, outbox } => {
+                if self.listeners.len() >= LISTENERS_MAX {
+                    outbox.close(CloseCode::Overloaded);
+                } else {
+                    self.listeners.insert(connection, outbox);
+                    self.presence.join(connection, device, now);
+                }
+                return;
+            }
             RoomMessage::Leave(connection) => {
                 self.outboxes.remove(&connection);
+                self.listeners.remove(&connection);
                 self.presence.leave(connection, now);
                 RoomInput::Closed(connection)
             }
@@ -218,6 +239,19 @@ impl RoomTask<'_> {
             }
         };
         batch.add(self.room.handle(now, input));
+    }
+
+    /// Tells the connections that speak JSON; who reads too slowly loses the socket.
+    fn tell(&mut self, news: &[String]) {
+        for text in news {
+            let full = self
+                .listeners
+                .extract_if(|_, outbox| outbox.push(text.clone().into_bytes()).is_err());
+            for (connection, outbox) in full {
+                self.presence.leave(connection, now());
+                outbox.close_now(CloseCode::Slow);
+            }
+        }
     }
 
     /// Sends and closes, in order; all that was to be persisted is.

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod http;
+mod json;
 mod matrix;
 mod rest;
 mod sessions;

@@ -1,15 +1,18 @@
-//! One WebSocket: upgrade, hello, then frames in both directions until one side ends it.
+//! One WebSocket: upgrade, hello, then frames in both directions until one side ends it. Who asks for
+//! no subprotocol speaks JSON (`json`).
 //!
 //! It knows tokens only to hand them to `auth`, and frames only as bytes; the first one is decoded
 //! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
 //! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
+
+mod json;
 
 use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
-use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
+use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
 use crate::metrics::{Count, Metrics};
 use crate::outbox::{OutboxReader, Outgoing, outbox};
@@ -61,7 +64,9 @@ pub(crate) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let upgrade = upgrade.map_err(|_| Error::UpgradeRequired)?.protocols([SUBPROTOCOL]);
-    if upgrade.selected_protocol().is_none() {
+    // Who asks for no protocol speaks JSON.
+    let json = !headers.contains_key(SEC_WEBSOCKET_PROTOCOL);
+    if !json && upgrade.selected_protocol().is_none() {
         return Err(Error::UpgradeRequired);
     }
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
@@ -78,13 +83,14 @@ pub(crate) async fn upgrade(
         check_device(principal, &named)?;
     }
     let claim = Claim { principal, asked, named };
+    let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_frame_size(READ_BYTES_MAX)
-        .max_message_size(READ_BYTES_MAX);
+        .max_frame_size(bytes_max)
+        .max_message_size(bytes_max);
     Ok(upgrade.on_upgrade(async move |socket| {
-        run(&edge, socket, claim).await;
+        run(&edge, socket, claim, json).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))
@@ -107,11 +113,14 @@ struct Claim {
     named: HeaderMap,
 }
 
-async fn run(edge: &Edge, socket: WebSocket, claim: Claim) {
+async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
     let (mut sink, mut stream) = socket.split();
     let end = match edge.sockets.clone().try_acquire_owned() {
         Ok(_place) => {
-            let end = session(edge, &mut sink, &mut stream, claim).await;
+            let end = match json {
+                true => json::session(edge, &mut sink, &mut stream, claim).await,
+                false => session(edge, &mut sink, &mut stream, claim).await,
+            };
             return close(edge, end, &mut sink, &mut stream).await;
         }
         Err(_) => End::from(Error::Overloaded),

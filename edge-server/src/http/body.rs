@@ -11,8 +11,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY}
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -78,7 +79,22 @@ pub(crate) async fn bytes<S: Send + Sync>(
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let body = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let body = deserialize(&mut reader)?;
+    reader.end().map_err(|_| Error::Malformed("the body is no JSON"))?;
+    Ok(body)
+}
+
+/// Reads JSON that is parsed already.
+pub(crate) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    deserialize(value)
+}
+
+fn deserialize<'de, D, T>(reader: D) -> Result<T, Error>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+    T: DeserializeOwned,
+{
+    serde_path_to_error::deserialize(reader).map_err(|error| {
         if !error.inner().is_data() {
             return Error::Malformed("the body is no JSON");
         }
@@ -97,9 +113,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
             _ => path.to_owned(),
         };
         Error::field(&field, detail)
-    })?;
-    reader.end().map_err(|_| Error::Malformed("the body is no JSON"))?;
-    Ok(body)
+    })
 }
 
 /// The parameters of a request, each of which must be taken.

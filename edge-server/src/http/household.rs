@@ -15,14 +15,16 @@ use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use omega_sync_core::causal::Dot;
-use omega_sync_core::clock::{DRIFT_MAX_MS, Timestamp};
-use omega_sync_core::household::{ENTRIES_MAX, Intent, Profile, Progress, VoidReason};
+use omega_sync_core::clock::Timestamp;
+use omega_sync_core::household::{ENTRIES_MAX, Household, Intent, Profile, Progress, VoidReason};
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::message::CloseCode;
 use omega_sync_core::session::server::{Refusal, Room, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Entries of a page when nobody says how many.
 pub const PAGE_ENTRIES: usize = 100;
@@ -46,7 +48,11 @@ pub(crate) struct WatchlistChange {
     operation: Operation,
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     content_id: ContentId,
     /// On whose list: the default profile's when it is missing or empty
     #[serde(default, deserialize_with = "profile_id")]
@@ -54,11 +60,11 @@ pub(crate) struct WatchlistChange {
     profile: ProfileId,
     /// When it was done, in Unix milliseconds; now when it is missing
     #[serde(default, deserialize_with = "millis")]
-    #[schemars(with = "u64", range(max = 140_737_488_355_328_u64))]
+    #[schemars(with = "Option<u64>", range(max = 140_737_488_355_328_u64))]
     timestamp: Option<u64>,
     /// When it was done, as an answer of this server said it
     #[serde(default, deserialize_with = "hlc")]
-    #[schemars(with = "String", regex(pattern = "^[0-9]{1,19}$"))]
+    #[schemars(with = "Option<String>", regex(pattern = "^[1-9][0-9]{0,17}$"))]
     hlc: Option<Timestamp>,
 }
 
@@ -83,7 +89,11 @@ pub(crate) struct WatchlistChanged {
 pub(crate) struct ProgressUpdate {
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     content_id: ContentId,
     /// Seconds from the start; fractions are dropped
     #[serde(deserialize_with = "seconds")]
@@ -101,11 +111,11 @@ pub(crate) struct ProgressUpdate {
     profile: ProfileId,
     /// When it was watched, in Unix milliseconds; now when it is missing
     #[serde(default, deserialize_with = "millis")]
-    #[schemars(with = "u64", range(max = 140_737_488_355_328_u64))]
+    #[schemars(with = "Option<u64>", range(max = 140_737_488_355_328_u64))]
     timestamp: Option<u64>,
     /// When it was watched, as an answer of this server said it
     #[serde(default, deserialize_with = "hlc")]
-    #[schemars(with = "String", regex(pattern = "^[0-9]{1,19}$"))]
+    #[schemars(with = "Option<String>", regex(pattern = "^[1-9][0-9]{0,17}$"))]
     hlc: Option<Timestamp>,
 }
 
@@ -134,7 +144,6 @@ pub(crate) struct Page<T> {
     items: Vec<T>,
     /// Where the next page begins: to be sent as `after`. Missing on the last page
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", default)]
     next: Option<String>,
 }
 
@@ -176,15 +185,7 @@ pub(crate) async fn change_watchlist(
     Extension(principal): Extension<Principal>,
     JsonBody(change): JsonBody<WatchlistChange>,
 ) -> Result<Json<WatchlistChanged>, Error> {
-    let WatchlistChange { operation, content_id, profile, .. } = change;
-    let intent = match operation {
-        Operation::Add => Intent::Add(profile, content_id.clone()),
-        Operation::Remove => Intent::Remove(profile, content_id.clone()),
-    };
-    let stamp = write(&edge, &principal, intent, when(change.timestamp, change.hlc)).await?;
-    let (timestamp, hlc) = (stamp.millis().0, stamp.0.to_string());
-    let content_id = content_id.as_str().into();
-    Ok(Json(WatchlistChanged { success: true, operation, content_id, timestamp, hlc }))
+    change.carry_out(&edge, &principal).await.map(Json)
 }
 
 /// `POST /api/v1/sync/progress`.
@@ -193,33 +194,93 @@ pub(crate) async fn note_progress(
     Extension(principal): Extension<Principal>,
     JsonBody(update): JsonBody<ProgressUpdate>,
 ) -> Result<Json<ProgressNoted>, Error> {
+    let ProgressUpdate { content_id, profile, timestamp, hlc, .. } = update;
     let progress = Progress {
         position_s: update.position_seconds,
         duration_s: update.duration_seconds,
         state: update.state.into(),
     };
-    let intent = Intent::Progress(update.profile, update.content_id.clone(), Some(progress));
-    let stamp = write(&edge, &principal, intent, when(update.timestamp, update.hlc)).await?;
-    Ok(Json(ProgressNoted {
+    let at = when(timestamp, hlc);
+    let known = move |_: Option<Progress>| progress;
+    note(&edge, &principal, profile, content_id, at, known).await.map(Json)
+}
+
+impl WatchlistChange {
+    /// Changes the watchlist.
+    pub(crate) async fn carry_out(
+        self,
+        edge: &Edge,
+        principal: &Principal,
+    ) -> Result<WatchlistChanged, Error> {
+        let Self { operation, content_id, profile, timestamp, hlc } = self;
+        let content = content_id.clone();
+        let intent = move |_: &Household| match operation {
+            Operation::Add => Intent::Add(profile, content),
+            Operation::Remove => Intent::Remove(profile, content),
+        };
+        let stamp = write(edge, principal, intent, when(timestamp, hlc)).await?;
+        let (timestamp, hlc) = (stamp.millis().0, stamp.0.to_string());
+        let content_id = content_id.as_str().into();
+        Ok(WatchlistChanged { success: true, operation, content_id, timestamp, hlc })
+    }
+}
+
+impl WatchlistChanged {
+    /// When, in both forms.
+    pub(crate) fn stamp(&self) -> (u64, &str) {
+        (self.timestamp, &self.hlc)
+    }
+}
+
+impl ProgressNoted {
+    /// When, in both forms.
+    pub(crate) fn stamp(&self) -> (u64, &str) {
+        (self.timestamp, &self.hlc)
+    }
+}
+
+/// Notes progress, given what is known of the title.
+pub(crate) async fn note(
+    edge: &Edge,
+    principal: &Principal,
+    profile: ProfileId,
+    content_id: ContentId,
+    at: Option<Timestamp>,
+    progress: impl FnOnce(Option<Progress>) -> Progress + Send + 'static,
+) -> Result<ProgressNoted, Error> {
+    let content = content_id.clone();
+    let (tell, told) = oneshot::channel();
+    let intent = move |household: &Household| {
+        let shelf = household.profile(profile);
+        let known = shelf.and_then(|shelf| shelf.progress().get(&content)?.value);
+        let progress = progress(known);
+        // Who asked may have gone.
+        let _ = tell.send(progress);
+        Intent::Progress(profile, content, Some(progress))
+    };
+    let stamp = write(edge, principal, intent, at).await?;
+    let progress = told.await.map_err(|_| Error::Internal)?;
+    Ok(ProgressNoted {
         success: true,
-        content_id: update.content_id.as_str().into(),
+        content_id: content_id.as_str().into(),
         position_seconds: progress.position_s,
         completion_percent: progress.completion_percent(),
         timestamp: stamp.millis().0,
         hlc: stamp.0.to_string(),
-    }))
+    })
 }
 
 /// Carries an intent out in the household's room; the answer comes when it is durable.
 async fn write(
     edge: &Edge,
     principal: &Principal,
-    intent: Intent,
+    intent: impl FnOnce(&Household) -> Intent + Send + 'static,
     at: Option<Timestamp>,
 ) -> Result<Timestamp, Error> {
     let device = principal.device.clone();
     let written = edge.hub.call(&principal.household, move |inside| {
         inside.presence.see(&device, inside.now);
+        let intent = intent(inside.room.household());
         match inside.room.write(inside.now, intent, at) {
             Ok(Written { timestamp, outputs }) => (outputs, Ok(timestamp)),
             Err(refusal) => (Vec::new(), Err(refusal)),
@@ -234,10 +295,7 @@ impl From<Refusal> for Error {
             Refusal::Void(reason) => Self::Refused(reason),
             Refusal::NotThere => Self::NotOnWatchlist,
             Refusal::Superseded => Self::Superseded,
-            Refusal::Ahead => {
-                let detail = format!("it is more than {DRIFT_MAX_MS} ms ahead of our clock");
-                Self::field("timestamp", detail)
-            }
+            Refusal::Ahead => Self::Room(CloseCode::Drift),
             Refusal::Invalid => Self::Internal,
         }
     }

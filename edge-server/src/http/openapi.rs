@@ -105,11 +105,16 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         "responses": responses,
     });
     let scope = match route.access {
-        Access::Own => Some("read"),
-        Access::Operator => Some("admin"),
-        Access::Scope(need) => Some(need.word()),
+        Access::Own => "read",
+        Access::Operator => "admin",
+        Access::Scope(need) => need.word(),
     };
-    operation["security"] = json!([{TOKEN: scope.into_iter().collect::<Vec<_>>()}]);
+    let token = json!({TOKEN: [scope]});
+    operation["security"] = match route.access {
+        Access::Scope(_) => json!([token]),
+        // From the server's own machine, or with the token in the body.
+        Access::Operator | Access::Own => json!([token, {}]),
+    };
     if let Some(content) = content(route.takes, generator) {
         operation["requestBody"] = json!({"required": true, "content": content});
     }

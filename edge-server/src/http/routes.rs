@@ -17,12 +17,23 @@ use axum::routing::{get, post};
 use omega_sync_core::message::EXCHANGE_BYTES_MAX;
 use serde_json::Value;
 
+/// Of a list.
+const REFUSED: &[Kind] = &[Kind::ProfileUnknown, Kind::ProfileDeleted];
 /// Of a change that the household does not take.
-const REFUSED: &[Kind] = &[Kind::ProfileUnknown, Kind::ProfileDeleted, Kind::HouseholdFull];
-const WATCHLIST_REFUSED: &[Kind] =
-    &[Kind::NotOnWatchlist, Kind::ProfileUnknown, Kind::ProfileDeleted, Kind::HouseholdFull];
-const PROGRESS_REFUSED: &[Kind] =
-    &[Kind::Superseded, Kind::ProfileUnknown, Kind::ProfileDeleted, Kind::HouseholdFull];
+const WATCHLIST_REFUSED: &[Kind] = &[
+    Kind::NotOnWatchlist,
+    Kind::ProfileUnknown,
+    Kind::ProfileDeleted,
+    Kind::HouseholdFull,
+    Kind::Drift,
+];
+const PROGRESS_REFUSED: &[Kind] = &[
+    Kind::Superseded,
+    Kind::ProfileUnknown,
+    Kind::ProfileDeleted,
+    Kind::HouseholdFull,
+    Kind::Drift,
+];
 const SYNC_REFUSED: &[Kind] =
     &[Kind::Malformed, Kind::VersionUnsupported, Kind::HouseholdMismatch, Kind::StaleSession];
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Latest time that a stamp can have, in Unix milliseconds (the year 6429).
 const MILLIS_MAX: u64 = 1 << 47;
 
+/// Digits of a full timestamp at most (the year 2453).
+const HLC_DIGITS_MAX: usize = 18;
+
 /// Reads a content id.
 pub(crate) fn content_id<'de, D: Deserializer<'de>>(from: D) -> Result<ContentId, D::Error> {
     let text = String::deserialize(from)?;
@@ -33,21 +36,24 @@ pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Erro
     }
 }
 
-/// Reads Unix milliseconds.
+/// Reads Unix milliseconds; null is none.
 pub(crate) fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    let number = u64::deserialize(from)?;
-    if number <= MILLIS_MAX {
-        Ok(Some(number))
-    } else {
-        Err(D::Error::custom(format!("{number} is more than {MILLIS_MAX}")))
+    match Option::<u64>::deserialize(from)? {
+        Some(number) if number > MILLIS_MAX => {
+            Err(D::Error::custom(format!("{number} is more than {MILLIS_MAX}")))
+        }
+        number => Ok(number),
     }
 }
 
-/// Reads a full timestamp.
+/// Reads a full timestamp; null is none.
 pub(crate) fn hlc<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = String::deserialize(from)?;
+    let Some(text) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let plain = text.len() <= HLC_DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(number) if number > 0 && number >> 16 <= MILLIS_MAX => Ok(Some(Timestamp(number))),
+        Ok(number) if plain && !text.starts_with('0') => Ok(Some(Timestamp(number))),
         _ => Err(D::Error::custom("it is no timestamp of this server")),
     }
 }
