@@ -248,9 +248,9 @@ fn a_household_full_of_replicas_takes_no_other_ones_operation() {
         }
         state
     };
+    home.enter(5, Hello { owes_offer: true, ..hello(ReplicaId(5), 1) });
     home.offer(2, &full(1_000));
     assert_eq!(home.room.household().seen().len(), REPLICAS_MAX);
-    home.enter(5, Hello { owes_offer: true, ..hello(ReplicaId(5), 1) });
     home.offer(5, &full(5_000));
     assert_eq!(home.room.household().seen().len(), REPLICAS_MAX, "nor a joined state beyond");
     let outputs = home.delta(1, &one(added(2, "film")));
