@@ -5,7 +5,7 @@ mod sessions;
 use crate::home::{Home, Tv, add, play, title};
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::codec::{DecodeError, checksum};
+use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{
     Change, DeviceRecord, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PlayState,
@@ -193,6 +193,10 @@ fn a_full_household_lets_a_title_be_added_again() {
     assert!(household.check(&again(Vec::new())).is_err(), "one entry more");
     let there = Dot { timestamp: stamp(0), replica: AUTHOR };
     assert_eq!(household.check(&again(vec![there])), Ok(()), "in place of one");
+    let mut writer = Writer::new();
+    household.encode(&mut writer);
+    let read = Household::decode(&mut Reader::new(writer.as_slice()));
+    assert_eq!(read.as_ref(), Ok(&household), "and a full one can be read");
 }
 
 #[test]
@@ -448,4 +452,13 @@ fn what_is_so_already_makes_no_operation() {
         assert!(replica.operate(now(), intent, |_| true).is_ok_and(|done| done.is_none()));
     }
     assert_eq!(replica.outbox().len(), 1);
+}
+
+#[test]
+fn a_varint_has_edges_at_seven_bits_each() {
+    for value in (0..64).flat_map(|bits| [(1u64 << bits) - 1, 1 << bits]).chain([u64::MAX]) {
+        let mut writer = Writer::new();
+        writer.varint(value);
+        assert_eq!(Reader::new(writer.as_slice()).varint(), Ok(value));
+    }
 }

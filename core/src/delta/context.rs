@@ -517,3 +517,17 @@ fn kind(change: &Change) -> u8 {
         Change::Device(..) => KIND_DEVICE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_remembers_so_many_authors() {
+        let mut context = Context::default();
+        for id in 0..2 * CONTEXT_ENTRIES_MAX as u64 {
+            context.write_author(&mut Writer::new(), ReplicaId(id));
+            assert!(context.authors.len() <= CONTEXT_ENTRIES_MAX);
+        }
+    }
+}
