@@ -174,6 +174,8 @@ impl World {
                 }
             }
             Effect::Tell(RoomOutput::Close(ConnectionId(place), code)) => {
+                let behind = CloseCode::StorageUnavailable;
+                assert_ne!(code, behind, "a room knows less than the device of {place}");
                 let link = &mut self.links[place as usize];
                 link.server_open = false;
                 link.close_code = Some(code.code());

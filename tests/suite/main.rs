@@ -8,6 +8,7 @@ mod laws;
 mod lies;
 mod limits;
 mod nodes;
+mod patience;
 mod resident;
 mod residuals;
 mod restores;

@@ -8,6 +8,7 @@ mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::connection::Connection;
 use self::fault::Fault;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
@@ -21,7 +22,6 @@ use crate::message::{
 };
 use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
-use connection::Connection;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
 pub const IN_FLIGHT_MAX: usize = 8;
@@ -393,12 +393,16 @@ impl Client {
             && core::mem::take(&mut connection.offered)
         {
             self.replica.offered();
+            self.backoff.reset();
         }
     }
 
     /// From the first snapshot or difference on, both ends know the same version.
     fn caught_up(&mut self, version: u64) {
-        self.backoff.reset();
+        // A server that will close at what it is sent gives no success before an answer to it.
+        if self.replica.outbox().is_empty() {
+            self.backoff.reset();
+        }
         if let Link::Open(connection) = &mut self.link
             && !connection.caught_up
         {
@@ -417,6 +421,7 @@ impl Client {
         self.tally.refuse(ack.voids.iter());
         let settled = self.replica.acknowledged(through, versions, &ack.voids);
         let (record, changed) = settled.or_else(|_| self.disbelieve(outputs))?;
+        self.backoff.reset();
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())

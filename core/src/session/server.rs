@@ -500,7 +500,7 @@ impl Room {
         let mut commit = self.commit(&raised);
         commit.snapshot = Some(self.snapshot());
         outputs.push(RoomOutput::Persist(commit));
-        self.send_state(outputs);
+        self.send_state(None, outputs);
         Ok(())
     }
 

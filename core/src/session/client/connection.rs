@@ -1,6 +1,6 @@
 //! What a client keeps of a connection after the welcome.
 
-use super::Fault;
+use super::fault::Fault;
 use crate::clock::{Timestamp, UnixMillis};
 use crate::delta::Context;
 use crate::message::FrameNumber;
