@@ -189,7 +189,7 @@ impl Outbox {
     ) -> Changed {
         let mut changed = Changed::new();
         let Self { entries, sent_through, .. } = core::mem::take(self);
-        let credible = |stamp| crate::clock::check_drift(correction.server, stamp).is_ok();
+        let is_credible = |stamp| crate::clock::check_drift(correction.server, stamp).is_ok();
         let mut last = named;
         for mut pending in entries.into_values() {
             let old = pending.operation.timestamp;
@@ -198,13 +198,14 @@ impl Outbox {
                 self.mark_sent(old);
                 continue;
             }
-            if old <= sent_through && old > last && credible(old) {
+            let credible = is_credible(old);
+            if old <= sent_through && old > last && credible {
                 last = old;
                 self.push(author, pending);
                 self.mark_sent(old);
                 continue;
             }
-            if credible(sent_through) {
+            if is_credible(sent_through) {
                 // What left last may be refused and gone; its name is not free.
                 self.mark_sent(sent_through);
                 last = last.max(sent_through);
@@ -222,7 +223,7 @@ impl Outbox {
             pending.operation.timestamp = last;
             self.push(author, pending);
         }
-        self.mark_sent(if credible(sent_through) { sent_through.max(named) } else { named });
+        self.mark_sent(if is_credible(sent_through) { sent_through.max(named) } else { named });
         changed
     }
 
