@@ -187,6 +187,8 @@ test("a leader that was frozen and wakes writes nothing over its successor", {
   const { browser, first, second, phone } = await twoPages(context);
   await first.evaluate("reopen()");
   assert.equal(await first.evaluate("add('before')"), "stored");
+  // At rest: a debugger stops a page even within a transaction, which would hold up the other page.
+  await first.evaluate("client.flushed()");
   const debug = await browser.newCDPSession(first);
   await debug.send("Debugger.enable");
   // Stops the page in the middle of its work: the engine has the write, the storage does not.
