@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { installEngines, TESTED } from "../tests/engines/engines.mjs";
 import { build, wasmTools } from "./build.mjs";
 import { ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
+import { planted } from "./planted.mjs";
 import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
@@ -16,6 +17,7 @@ const SUITE_MS_MAX = 20 * 60_000;
 /** @type {Suite[]} */
 const SUITES = [
   { name: "rust", what: "units, properties, simulation, stores, the real server", run: rust },
+  { name: "planted", what: "every known bug of the core would be caught", run: knownBugs },
   { name: "wasm-build", what: "the build refuses what an old engine cannot load", run: wasmBuild },
   { name: "wasm-node", what: "the wasm package in Node", run: () => wasm(NODE) },
   { name: "wasm-browser", what: "the same tests in Chromium", run: () => wasm(BROWSER) },
@@ -57,6 +59,10 @@ function rust() {
   const { cargo, env } = nativeToolchain();
   const args = ["test", "--locked", "--workspace", "--exclude", "omega-sync-wasm"];
   return suite(cargo, args, env);
+}
+
+async function knownBugs() {
+  if ((await planted([])) !== 0) throw new Complaint("a planted fault is not caught: see above");
 }
 
 function wasmBuild() {

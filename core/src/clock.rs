@@ -124,6 +124,14 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_far_beyond_leaves_stamps_for_ever() {
+        let mut clock = Clock::default();
+        let stamp = clock.tick(UnixMillis(u64::MAX));
+        assert_eq!(stamp.millis(), UnixMillis(WALL_MAX_MS));
+        assert_eq!(UnixMillis(5).shifted(-6), UnixMillis(0), "nor does one before 1970");
+    }
+
+    #[test]
     fn the_drift_bound_has_an_edge() {
         let wall = UnixMillis(1_000_000);
         let edge = Timestamp::new(UnixMillis(wall.0 + DRIFT_MAX_MS), u16::MAX);

@@ -188,6 +188,7 @@ mod tests {
         assert!(DeviceId::new("tv\nliving").is_err());
         assert_eq!(ProfileId::new(""), Ok(ProfileId::DEFAULT));
         assert!(ProfileId::new("+000000000000001").is_err());
+        assert!(ProfileId::new("0000000000000000").is_err(), "the default one has no other name");
         let profile = ProfileId(0xfeed);
         assert_eq!(ProfileId::new(&profile.to_string()), Ok(profile));
     }

@@ -5,6 +5,10 @@
 //! and the connection starts anew. The first frame of each side has the protocol version in place of
 //! the number. Layout: `docs/protocol.md`.
 
+mod exchange;
+
+pub use exchange::{EXCHANGE_BYTES_MAX, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
+
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};

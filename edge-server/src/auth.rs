@@ -25,6 +25,8 @@ pub const ISSUER: &str = "omega-sync";
 pub const AUDIENCE: &str = "omega-edge";
 /// What a token allows that does not say it.
 pub const SCOPE: &str = "read write control";
+/// All that a token can allow.
+pub const SCOPES: &str = "read write control admin";
 /// Shortest secret in bytes: the output length of SHA-256 (RFC 7518, section 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
 /// Longest secret in bytes.
@@ -156,13 +158,16 @@ pub struct Scope {
     pub write: bool,
     /// Command other devices.
     pub control: bool,
+    /// See how the server does.
+    pub admin: bool,
 }
 
 impl Scope {
     /// Reads words between spaces (RFC 8693, section 4.2); those of other services are ignored.
     fn parse(text: &str) -> Self {
         let has = |word| text.split(' ').any(|other| other == word);
-        Self { read: has("read"), write: has("write"), control: has("control") }
+        let [read, write, control, admin] = ["read", "write", "control", "admin"].map(has);
+        Self { read, write, control, admin }
     }
 }
 
@@ -282,6 +287,13 @@ impl Authority {
     }
 }
 
+/// The token in an `Authorization` header; empty when it is of another scheme.
+pub(crate) fn bearer(header: &[u8]) -> &str {
+    let text = std::str::from_utf8(header).unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
+}
+
 fn check_header(header: &Header) -> Result<(), AuthError> {
     // We understand no critical extension, so any is a reason to refuse (RFC 7515, section 4.1.11).
     let known_type = header.typ.as_deref().is_none_or(|typ| {
@@ -317,4 +329,4 @@ fn refusal(kind: &ErrorKind) -> AuthError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

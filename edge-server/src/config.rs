@@ -1,6 +1,6 @@
 //! Flags and environment, each with its unit and default, checked before anything starts.
 
-use crate::auth::{AUDIENCE, ISSUER, SCOPE};
+use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::error::StartError;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
@@ -77,7 +77,7 @@ pub struct TokenArgs {
     /// Device the token is for (`did`)
     #[arg(long, value_name = "ID", value_parser = device)]
     pub device: DeviceId,
-    /// What it allows: words of "read write control"
+    /// What it allows: words of "read write control admin"
     #[arg(long, value_name = "WORDS", default_value = SCOPE, value_parser = scope)]
     pub scope: String,
     /// How long it lives, such as 90s, 15m, 1h or 30d
@@ -97,10 +97,10 @@ fn device(text: &str) -> Result<DeviceId, String> {
 }
 
 fn scope(text: &str) -> Result<String, String> {
-    let known: Vec<&str> = SCOPE.split(' ').collect();
+    let known: Vec<&str> = SCOPES.split(' ').collect();
     let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
     if words.peek().is_none() || words.any(|word| !known.contains(&word)) {
-        return Err(format!("use one or more of the words \"{SCOPE}\""));
+        return Err(format!("use one or more of the words \"{SCOPES}\""));
     }
     Ok(text.into())
 }
@@ -247,7 +247,7 @@ mod tests {
         assert!(no_time.contains("15m"), "{no_time}");
         assert!(usage(&token(&["--expires-in", "0s"])).contains("from 1s to 366d"));
         assert!(usage(&token(&["--expires-in", "367d"])).contains("from 1s to 366d"));
-        assert!(usage(&token(&["--scope", "admin"])).contains("read write control"));
+        assert!(usage(&token(&["--scope", "owner"])).contains(SCOPES));
         assert!(usage(&token(&["--scope", ""])).contains("scope"));
         let long = "x".repeat(65);
         let id = usage(&["omega-edge", "token", "--household", &long]);

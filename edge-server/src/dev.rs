@@ -6,33 +6,27 @@
 
 use crate::auth::SCOPE;
 use crate::error::Error;
-use crate::http::{Edge, answer};
+use crate::http::Edge;
+use crate::http::body::{Parameters, json};
 use crate::listen::Peer;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, HOST, ORIGIN, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use omega_sync_core::id::{DeviceId, HouseholdId};
-use serde::Deserialize;
-use serde_json::json;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a development token lives; short, so that fetching another is part of every demo.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
 
-#[derive(Deserialize)]
-pub(crate) struct Wanted {
-    household: Option<String>,
-    device: Option<String>,
-}
-
 /// `GET /dev/token?household=H&device=D`.
 pub(crate) async fn token(
     State(edge): State<Arc<Edge>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    Query(wanted): Query<Wanted>,
+    mut parameters: Parameters,
 ) -> Result<Response, Error> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !peer.address.ip().to_canonical().is_loopback() || !is_loopback_host(host) {
@@ -42,11 +36,14 @@ pub(crate) async fn token(
     if origin.is_some_and(|origin| !origin.to_str().is_ok_and(is_loopback_origin)) {
         return Err(Error::Origin("development tokens are for pages of this machine only"));
     }
-    let wrong = |error: omega_sync_core::id::IdError| Error::Parameter(error.to_string());
-    let household = HouseholdId::new(&wanted.household.unwrap_or_default()).map_err(wrong)?;
-    let device = DeviceId::new(&wanted.device.unwrap_or_default()).map_err(wrong)?;
+    let household = parameters.take("household", HouseholdId::new);
+    let device = parameters.take("device", DeviceId::new);
+    parameters.finish()?;
+    let missing = |name| Error::field(name, "it is missing");
+    let household = household.ok_or_else(|| missing("household"))?;
+    let device = device.ok_or_else(|| missing("device"))?;
     let token = edge.authority.issue(&household, &device, SCOPE, TOKEN_LIFE)?;
-    let mut response = answer(StatusCode::OK, "application/json", &json!({ "token": token }));
+    let mut response = json(&serde_json::json!({ "token": token }));
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("origin"));

@@ -4,8 +4,119 @@
 use crate::auth::{AuthError, SecretError};
 use crate::store::StoreError;
 use omega_sync_core::codec::DecodeError;
+use omega_sync_core::household::VoidReason;
 use omega_sync_core::message::{CloseCode, SUBPROTOCOL};
+use schemars::JsonSchema;
+use serde::Serialize;
 use thiserror::Error;
+
+macro_rules! kinds {
+    ($($name:ident = $status:literal $code:literal $meaning:literal,)*) => {
+        /// The kinds of errors that an HTTP answer tells apart.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The stable name.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What it means, in one line.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Malformed = 400 "malformed" "the request can't be read",
+    VersionUnsupported = 400 "version_unsupported" "the server does not speak this version",
+    Unauthorized = 401 "unauthorized" "the token is missing, wrong or expired",
+    Forbidden = 403 "forbidden" "the token's scope does not allow this",
+    DeviceMismatch = 403 "device_mismatch" "the token is for another device",
+    HouseholdMismatch = 403 "household_mismatch" "the token is for another household",
+    OriginRefused = 403 "origin_refused" "not from this page or machine",
+    NotFound = 404 "not_found" "there is nothing at this path",
+    NotOnWatchlist = 404 "not_on_watchlist" "the title is not on the watchlist",
+    ProfileUnknown = 404 "profile_unknown" "the profile was never created",
+    ProfileDeleted = 404 "profile_deleted" "the profile was deleted, for good",
+    MethodNotAllowed = 405 "method_not_allowed" "the path has no such method",
+    Timeout = 408 "timeout" "the request took too long",
+    HouseholdFull = 409 "household_full" "a limit of the household is reached",
+    Superseded = 409 "superseded" "a later update of the title is there",
+    StaleSession = 409 "stale_session" "the storage is a copy or was rolled back",
+    Replaced = 409 "replaced" "a newer connection of this replica",
+    Resync = 409 "resync" "a frame was lost or repeated",
+    Drift = 409 "drift" "a stamp is too far ahead of the server's clock",
+    TooLarge = 413 "too_large" "the body is too large",
+    MediaTypeUnsupported = 415 "media_type_unsupported" "the body is of another type",
+    Invalid = 422 "invalid" "a field or parameter is missing or wrong",
+    UpgradeRequired = 426 "upgrade_required" "this path speaks WebSocket",
+    HeadersTooLarge = 431 "headers_too_large" "the headers are too large",
+    Internal = 500 "internal" "the server has failed",
+    Restart = 503 "restart" "the server stops or starts anew",
+    Overloaded = 503 "overloaded" "a limit of the server is reached",
+    StorageUnavailable = 503 "storage_unavailable" "the storage does not work at the moment",
+}
+
+impl Kind {
+    /// The kind that an answer from elsewhere stands for.
+    pub(crate) fn of_status(status: u16) -> Self {
+        let same = |kind: &&Self| kind.status() == status;
+        let fallback = if status < 500 { Self::Malformed } else { Self::Internal };
+        Self::ALL.iter().find(same).copied().unwrap_or(fallback)
+    }
+
+    /// After how many seconds another try may help, if one may.
+    pub(crate) fn retry_after_s(self) -> Option<u32> {
+        match self {
+            Self::Restart => Some(1),
+            Self::Overloaded | Self::StorageUnavailable => Some(5),
+            _ => None,
+        }
+    }
+}
+
+impl From<CloseCode> for Kind {
+    fn from(code: CloseCode) -> Self {
+        match code {
+            CloseCode::Restart => Self::Restart,
+            CloseCode::Slow | CloseCode::Overloaded => Self::Overloaded,
+            CloseCode::Resync => Self::Resync,
+            CloseCode::Drift => Self::Drift,
+            CloseCode::StorageUnavailable => Self::StorageUnavailable,
+            CloseCode::Idle => Self::Timeout,
+            CloseCode::Replaced => Self::Replaced,
+            CloseCode::Malformed => Self::Malformed,
+            CloseCode::Unauthorized => Self::Unauthorized,
+            CloseCode::StaleSession => Self::StaleSession,
+            CloseCode::VersionUnsupported => Self::VersionUnsupported,
+            CloseCode::HouseholdMismatch => Self::HouseholdMismatch,
+            CloseCode::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// A field of a body, or a parameter, that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FieldError {
+    /// Its name; with dots where it is inside another. Empty for the body as a whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
 
 /// The failure of one request or socket.
 #[derive(Debug, Error)]
@@ -16,18 +127,24 @@ pub enum Error {
     /// The token does not allow this.
     #[error("the token's scope does not include `{0}`")]
     Scope(&'static str),
+    /// The request names another device than its token.
+    #[error("the token is for another device than X-Device-ID says")]
+    DeviceMismatch,
     /// The token is for another household than the device's storage.
     #[error("the token is for another household than the storage on the device")]
     HouseholdMismatch,
     /// A frame can't be read.
     #[error("a frame can't be read: {0}")]
     Frame(#[from] DecodeError),
-    /// The first frame was no hello, or a frame was text.
+    /// The first frame was no hello, a frame was text, or a body is no JSON.
     #[error("{0}")]
     Malformed(&'static str),
     /// Nothing came for too long.
     #[error("nothing was heard for too long")]
     Idle,
+    /// A request was not dealt with in time.
+    #[error("the request took too long: send it again")]
+    Timeout,
     /// The server is at its limit.
     #[error("the server is at its limit: try again later")]
     Overloaded,
@@ -37,52 +154,120 @@ pub enum Error {
     /// A WebSocket was expected.
     #[error("this is a WebSocket: ask for an upgrade with the subprotocol {SUBPROTOCOL}")]
     UpgradeRequired,
-    /// A parameter of a request is missing or wrong.
-    #[error("{0}")]
-    Parameter(String),
+    /// Fields or parameters are missing or wrong.
+    #[error("{}", list(.0))]
+    Invalid(Vec<FieldError>),
+    /// The body is of another type.
+    #[error("the body must be {0}: say so in Content-Type")]
+    MediaType(&'static str),
+    /// The body is too large.
+    #[error("the body may have {0} bytes")]
+    TooLarge(usize),
     /// A request came from where it may not come from.
     #[error("{0}")]
     Origin(&'static str),
     /// There is nothing at this path.
     #[error("there is nothing here")]
     NotFound,
+    /// A title that was to be removed is not there.
+    #[error("the title is not on this watchlist")]
+    NotOnWatchlist,
+    /// Something later is there.
+    #[error("a later update of this title is there: read it, or send this without a time")]
+    Superseded,
+    /// The household does not take the change.
+    #[error("{}", refused(*.0))]
+    Refused(VoidReason),
+    /// The household's room refused the request, or ended.
+    #[error("{}", Kind::from(*.0).meaning())]
+    Room(CloseCode),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something that can't happen did.
+    #[error("the server has failed: tell its operator the request id")]
+    Internal,
+}
+
+fn list(errors: &[FieldError]) -> String {
+    let line = |error: &FieldError| match error.field.as_str() {
+        "" => error.detail.clone(),
+        field => format!("{field}: {}", error.detail),
+    };
+    errors.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn refused(reason: VoidReason) -> &'static str {
+    match reason {
+        VoidReason::ProfileDeleted => "this profile was deleted: use another",
+        VoidReason::ProfileUnknown => "this profile does not exist: create it on a device first",
+        VoidReason::HouseholdFull => "the household is full: remove something first",
+        VoidReason::DefaultProfile => "the default profile can't be deleted",
+        VoidReason::Forbidden => "the token does not allow writing",
+    }
 }
 
 impl Error {
-    /// HTTP status and stable name.
-    pub fn status(&self) -> (u16, &'static str) {
+    /// A field or parameter that is missing or wrong.
+    pub(crate) fn field(field: &str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.into(), detail: detail.into() }])
+    }
+
+    /// What kind of error an HTTP answer says it is.
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Auth(_) => (401, "unauthorized"),
-            Self::Scope(_) => (403, "forbidden"),
-            Self::HouseholdMismatch => (403, "household_mismatch"),
-            Self::Frame(_) | Self::Malformed(_) => (400, "malformed"),
-            Self::Idle => (408, "idle"),
-            Self::Overloaded => (503, "overloaded"),
-            Self::Stopping => (503, "restart"),
-            Self::UpgradeRequired => (426, "upgrade_required"),
-            Self::Parameter(_) => (400, "parameter_invalid"),
-            Self::Origin(_) => (403, "origin_refused"),
-            Self::NotFound => (404, "not_found"),
-            Self::Store(error) => (503, error.code()),
+            Self::Auth(_) => Kind::Unauthorized,
+            Self::Scope(_) => Kind::Forbidden,
+            Self::DeviceMismatch => Kind::DeviceMismatch,
+            Self::HouseholdMismatch => Kind::HouseholdMismatch,
+            Self::Frame(error) => CloseCode::from(*error).into(),
+            Self::Malformed(_) => Kind::Malformed,
+            Self::Idle | Self::Timeout => Kind::Timeout,
+            Self::Overloaded => Kind::Overloaded,
+            Self::Stopping => Kind::Restart,
+            Self::UpgradeRequired => Kind::UpgradeRequired,
+            Self::Invalid(_) => Kind::Invalid,
+            Self::MediaType(_) => Kind::MediaTypeUnsupported,
+            Self::TooLarge(_) => Kind::TooLarge,
+            Self::Origin(_) => Kind::OriginRefused,
+            Self::NotFound => Kind::NotFound,
+            Self::NotOnWatchlist => Kind::NotOnWatchlist,
+            Self::Superseded => Kind::Superseded,
+            Self::Refused(reason) => match reason {
+                VoidReason::ProfileDeleted => Kind::ProfileDeleted,
+                VoidReason::ProfileUnknown => Kind::ProfileUnknown,
+                VoidReason::HouseholdFull => Kind::HouseholdFull,
+                VoidReason::DefaultProfile => Kind::Invalid,
+                VoidReason::Forbidden => Kind::Forbidden,
+            },
+            Self::Room(code) => (*code).into(),
+            Self::Store(error) => error.close_code().into(),
+            Self::Internal => Kind::Internal,
         }
     }
 
     /// What a socket is closed with.
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Self::Auth(_) | Self::Scope(_) | Self::Origin(_) => CloseCode::Unauthorized,
+            Self::Auth(_) | Self::Scope(_) | Self::Origin(_) | Self::DeviceMismatch => {
+                CloseCode::Unauthorized
+            }
             Self::HouseholdMismatch => CloseCode::HouseholdMismatch,
             Self::Frame(error) => CloseCode::from(*error),
-            Self::Idle => CloseCode::Idle,
+            Self::Idle | Self::Timeout => CloseCode::Idle,
             Self::Overloaded => CloseCode::Overloaded,
-            Self::Stopping => CloseCode::Restart,
+            Self::Stopping | Self::Internal => CloseCode::Restart,
+            Self::TooLarge(_) => CloseCode::TooLarge,
+            Self::Room(code) => *code,
             Self::Store(error) => error.close_code(),
-            Self::Malformed(_) | Self::UpgradeRequired | Self::Parameter(_) | Self::NotFound => {
-                CloseCode::Malformed
-            }
+            Self::Malformed(_)
+            | Self::UpgradeRequired
+            | Self::Invalid(_)
+            | Self::MediaType(_)
+            | Self::NotFound
+            | Self::NotOnWatchlist
+            | Self::Superseded
+            | Self::Refused(_) => CloseCode::Malformed,
         }
     }
 }

@@ -4,34 +4,77 @@
 //! either serves it or closes it with a code. Both rest on one rule: a room is joined, and leaves
 //! the map, under the same lock.
 
+use crate::auth::Principal;
 use crate::limits::{INBOX_BYTES_MAX, Limits};
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::presence::Presence;
 use crate::room;
 use crate::store::Store;
 use axum::body::Bytes;
-use omega_sync_core::id::HouseholdId;
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::id::{DeviceId, HouseholdId};
 use omega_sync_core::message::{CloseCode, Hello};
-use omega_sync_core::session::server::ConnectionId;
+use omega_sync_core::session::server::{ConnectionId, Room, RoomOutput};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
 const FRAME_BYTES_MIN: usize = 128;
 
+/// What a request sees of a household.
+pub(crate) struct Inside<'a> {
+    /// The household.
+    pub(crate) room: &'a mut Room,
+    /// Which devices are connected.
+    pub(crate) presence: &'a mut Presence,
+    /// The server's clock.
+    pub(crate) now: UnixMillis,
+}
+
+/// What came of a request in the room.
+pub(crate) struct Done {
+    /// To be carried out.
+    pub(crate) outputs: Vec<RoomOutput>,
+    /// Answers; to be called when all that the room has persisted is durable.
+    pub(crate) answer: Box<dyn FnOnce() + Send>,
+}
+
+/// A request to a room, which answers it or says why it does not.
+pub(crate) struct Call {
+    /// What is to be done.
+    pub(crate) work: Box<dyn FnOnce(Inside) -> Done + Send>,
+    /// Told when it is not answered.
+    pub(crate) refused: oneshot::Sender<CloseCode>,
+}
+
 /// What a room is told. The queue has no length limit of its own: a connection says one `Join` and
-/// one `Leave`, and each frame holds a share of the room's inbox, which is bounded in bytes.
+/// one `Leave`, each frame holds a share of the room's inbox, which is bounded in bytes, and a TCP
+/// connection has one `Call` at a time.
 pub(crate) enum RoomMessage {
     /// A connection said hello.
     Join {
         /// Which.
         connection: ConnectionId,
+        /// Whose connection.
+        device: DeviceId,
         /// What it said.
         hello: Hello,
         /// Whether its token allows writing.
         may_write: bool,
         /// Where its frames go.
+        outbox: Outbox,
+    },
+    /// A connection that speaks JSON wants to hear of every change.
+    Listen {
+        /// Which.
+        connection: ConnectionId,
+        /// Whose.
+        device: DeviceId,
+        /// Where its messages go.
         outbox: Outbox,
     },
     /// A connection sent a frame.
@@ -40,11 +83,15 @@ pub(crate) enum RoomMessage {
         connection: ConnectionId,
         /// What it sent.
         bytes: Bytes,
+        /// When it came.
+        at: Instant,
         /// Its share of the inbox, given back when the frame is dealt with.
         share: OwnedSemaphorePermit,
     },
     /// A connection is gone.
     Leave(ConnectionId),
+    /// A request asks for something.
+    Call(Call),
     /// The server stops.
     Stop,
 }
@@ -66,6 +113,7 @@ struct Rooms {
 pub(crate) struct Hub {
     store: Arc<dyn Store>,
     limits: Limits,
+    metrics: Arc<Metrics>,
     rooms: Mutex<Rooms>,
     live: watch::Sender<usize>,
     numbers: AtomicU64,
@@ -73,10 +121,11 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// No rooms yet.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             store,
             limits,
+            metrics,
             rooms: Mutex::default(),
             live: watch::Sender::new(0),
             numbers: AtomicU64::new(1),
@@ -86,12 +135,61 @@ impl Hub {
     /// Hands a connection to its household's room, which is started if there is none.
     pub(crate) fn join(
         self: &Arc<Self>,
-        household: &HouseholdId,
+        principal: &Principal,
         hello: Hello,
-        may_write: bool,
         outbox: Outbox,
     ) -> Result<Membership, CloseCode> {
-        let connection = ConnectionId(self.number());
+        let connection = self.connection();
+        let (device, may_write) = (principal.device.clone(), principal.scope.write);
+        let join = RoomMessage::Join { connection, device, hello, may_write, outbox };
+        let entry = self.tell(&principal.household, join)?;
+        Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
+    }
+
+    /// Hands a connection that speaks JSON to its household's room.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        principal: &Principal,
+        outbox: Outbox,
+    ) -> Result<Membership, CloseCode> {
+        let connection = self.connection();
+        let device = principal.device.clone();
+        let listen = RoomMessage::Listen { connection, device, outbox };
+        let entry = self.tell(&principal.household, listen)?;
+        Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
+    }
+
+    /// Does something in a household's room, which is started if there is none, and answers when
+    /// what it did is durable. The work is done even if nobody waits for it.
+    pub(crate) async fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        household: &HouseholdId,
+        work: impl FnOnce(Inside) -> (Vec<RoomOutput>, T) + Send + 'static,
+    ) -> Result<T, CloseCode> {
+        let (answer, answered) = oneshot::channel();
+        let (refused, refusal) = oneshot::channel();
+        let work = Box::new(move |inside: Inside| {
+            let (outputs, value) = work(inside);
+            // Who asked may have gone.
+            Done { outputs, answer: Box::new(move || drop(answer.send(value))) }
+        });
+        self.tell(household, RoomMessage::Call(Call { work, refused }))?;
+        match answered.await {
+            Ok(value) => Ok(value),
+            Err(_) => Err(refusal.await.unwrap_or(CloseCode::Restart)),
+        }
+    }
+
+    /// A name for a connection that nobody else has.
+    pub(crate) fn connection(&self) -> ConnectionId {
+        ConnectionId(self.number())
+    }
+
+    fn tell(
+        self: &Arc<Self>,
+        household: &HouseholdId,
+        message: RoomMessage,
+    ) -> Result<Entry, CloseCode> {
         let mut rooms = self.rooms();
         if rooms.stopping {
             return Err(CloseCode::Restart);
@@ -108,10 +206,10 @@ impl Hub {
                 entry
             }
         };
-        let join = RoomMessage::Join { connection, hello, may_write, outbox };
-        // A room that fails in this moment drops the outbox, which closes the socket.
-        let _ = entry.inbox.send(join);
-        Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
+        // A room that fails in this moment drops the message, and with it the outbox, which closes
+        // the socket, or the answer.
+        let _ = entry.inbox.send(message);
+        Ok(entry)
     }
 
     fn start(self: &Arc<Self>, household: &HouseholdId) -> Entry {
@@ -168,6 +266,10 @@ impl Seat {
         &self.hub.limits
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.hub.metrics
+    }
+
     /// Leaves if nobody has joined meanwhile; true when it has left.
     pub(crate) fn retire(&self, inbox: &mpsc::UnboundedReceiver<RoomMessage>) -> bool {
         let rooms = self.hub.rooms();
@@ -216,7 +318,8 @@ impl Membership {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let shares = self.shares.clone();
         let share = shares.acquire_many_owned(size).await.map_err(|_| RoomGone)?;
-        let frame = RoomMessage::Frame { connection: self.connection, bytes, share };
+        let (connection, at) = (self.connection, Instant::now());
+        let frame = RoomMessage::Frame { connection, bytes, at, share };
         self.inbox.send(frame).map_err(|_| RoomGone)
     }
 }

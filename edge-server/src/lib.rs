@@ -6,23 +6,29 @@
 
 pub mod auth;
 pub mod config;
+pub mod delta_sync;
 mod dev;
 pub mod error;
 mod http;
 mod hub;
 pub mod limits;
 mod listen;
+mod metrics;
+mod news;
 mod outbox;
+mod presence;
 mod room;
 pub mod store;
 mod ws;
 
 use crate::auth::{Authority, Secret};
 use crate::config::{JwtArgs, ServeArgs, TokenArgs};
+use crate::delta_sync::DeltaSync;
 use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
+use crate::metrics::Metrics;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
@@ -67,11 +73,14 @@ impl Server {
         let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(opened?);
         let (stop, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::default());
         let edge = Arc::new(Edge {
-            hub: Hub::new(store.clone(), limits.clone()),
+            hub: Hub::new(store.clone(), limits.clone(), metrics.clone()),
+            metrics,
             store,
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits,
             stopping: stopping.clone(),
         });
@@ -110,11 +119,15 @@ impl Server {
 /// It could not start, or not close the store.
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let asked = asked_to_end()?;
-    let server = Server::start(args, Limits::default()).await?;
+    let delta_sync = DeltaSync::read(|name| std::env::var(name).ok())?;
+    let server = Server::start(args, Limits { delta_sync, ..Limits::default() }).await?;
     // Nobody may be there to read it.
     let _ = writeln!(std::io::stdout(), "omega-edge listens on http://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
+    }
+    if !delta_sync.enabled {
+        tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");
     }
     asked.await;
     tracing::info!("stopping");

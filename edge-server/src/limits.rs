@@ -1,6 +1,7 @@
 //! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one
 //! closes a socket or refuses a request with a code; none is reached silently.
 
+use crate::delta_sync::DeltaSync;
 use std::time::Duration;
 
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
@@ -27,6 +28,12 @@ pub const OUTBOX_FRAMES_MAX: usize = 1_024;
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Received bytes that one room has not handled yet; above it its sockets are not read.
 pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Connections that speak JSON in one household; above it one is closed with `overloaded`.
+pub const LISTENERS_MAX: usize = 64;
+/// Answers to a connection that speaks JSON that wait to be written; above it it is not read.
+pub const REPLIES_MAX: usize = 16;
+/// Bytes of the `id` of a JSON message.
+pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Inputs a room handles before it persists.
 pub const BATCH_INPUTS_MAX: usize = 256;
 /// Bytes a room may want to send before it persists; above it no further input joins the batch.
@@ -37,12 +44,24 @@ pub const ROOM_IDLE: Duration = Duration::from_secs(60);
 pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's headers.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Time for a request to come in and be dealt with, up to the head of its answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a JSON body.
+pub const JSON_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a one-shot session whose token is in its hello and not in the headers: what a page that
+/// closes may send.
+pub const BEACON_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all one-shot sessions that are being read or dealt with; above it one is answered with
+/// `overloaded`.
+pub const EXCHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a request id that a client may choose.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The bounds that a test lowers to reach their edge; everyone else takes the default.
+/// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// [`SOCKETS_MAX`].
@@ -61,6 +80,12 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// [`ROOM_IDLE`].
     pub room_idle: Duration,
+    /// How devices catch up.
+    pub delta_sync: DeltaSync,
+    /// [`REQUEST_TIMEOUT`].
+    pub request_timeout: Duration,
+    /// [`EXCHANGES_BYTES_MAX`].
+    pub exchanges_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -74,6 +99,9 @@ impl Default for Limits {
             outbox_frames_max: OUTBOX_FRAMES_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             room_idle: ROOM_IDLE,
+            delta_sync: DeltaSync::default(),
+            request_timeout: REQUEST_TIMEOUT,
+            exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }
     }
 }

@@ -6,16 +6,20 @@
 //! before what it tells of is durable. While a commit is on its way the next inputs gather, so the
 //! busier a household is, the more updates share one fsync.
 
-use crate::hub::{RoomMessage, Seat};
-use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX};
+use crate::hub::{Call, Done, Inside, RoomMessage, Seat};
+use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
+use crate::metrics::{Count, Span};
+use crate::news::news;
 use crate::outbox::Outbox;
+use crate::presence::Presence;
+use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::message::CloseCode;
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
 type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
@@ -23,9 +27,13 @@ type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
 /// Runs a room until it is idle, the server stops, or it fails.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
-        Ok(room) => {
-            let mut task = RoomTask { seat: &seat, room, outboxes: HashMap::new() };
+        Ok(mut room) => {
+            room.set_differences(seat.limits().delta_sync.enabled);
+            let (outboxes, listeners) = (HashMap::new(), HashMap::new());
+            let presence = Presence::default();
+            let mut task = RoomTask { seat: &seat, room, outboxes, listeners, presence };
             let end = task.serve(&mut inbox).await;
+            task.outboxes.extend(task.listeners);
             (task.outboxes, end)
         }
         Err(code) => (HashMap::new(), Some(code)),
@@ -37,8 +45,12 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     seat.leave();
     inbox.close();
     while let Ok(message) = inbox.try_recv() {
-        if let RoomMessage::Join { outbox, .. } = message {
-            outbox.close(code);
+        match message {
+            RoomMessage::Join { outbox, .. } | RoomMessage::Listen { outbox, .. } => {
+                outbox.close(code);
+            }
+            RoomMessage::Call(Call { refused, .. }) => drop(refused.send(code)),
+            RoomMessage::Frame { .. } | RoomMessage::Leave(_) | RoomMessage::Stop => {}
         }
     }
     outboxes.into_values().for_each(|outbox| outbox.close(code));
@@ -47,7 +59,10 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
 /// Loads the household, or creates one in memory; the core's first commit creates it in the store.
 async fn load(seat: &Seat) -> Result<Room, CloseCode> {
     let household = seat.household();
+    let asked = Instant::now();
     let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
+    seat.metrics().observe(Span::Load, asked.elapsed());
+    seat.metrics().add(Count::Loads, 1);
     match stored {
         Some(stored) => Room::load(household.clone(), &stored).map_err(|error| {
             tracing::error!(%household, %error, "the stored household can't be read");
@@ -67,12 +82,16 @@ struct RoomTask<'a> {
     seat: &'a Seat,
     room: Room,
     outboxes: HashMap<ConnectionId, Outbox>,
+    /// Connections that speak JSON: they hear of every change, and write by calls.
+    listeners: HashMap<ConnectionId, Outbox>,
+    presence: Presence,
 }
 
 /// What to do once the batch's commit is durable.
 enum Effect {
     Send(ConnectionId, Vec<u8>),
     Close(ConnectionId, CloseCode),
+    Answer(Box<dyn FnOnce() + Send>, oneshot::Sender<CloseCode>),
 }
 
 /// What came of a batch of inputs.
@@ -82,7 +101,29 @@ struct Batch {
     effects: Vec<Effect>,
     output_bytes: usize,
     shares: Vec<OwnedSemaphorePermit>,
+    /// When its frames came.
+    arrivals: Vec<Instant>,
     stop: bool,
+}
+
+impl Batch {
+    fn add(&mut self, outputs: Vec<RoomOutput>) {
+        for output in outputs {
+            match output {
+                RoomOutput::Persist(next) => match &mut self.commit {
+                    Some(commit) => commit.merge(next),
+                    None => self.commit = Some(next),
+                },
+                RoomOutput::Send(connection, frame) => {
+                    self.output_bytes += frame.len();
+                    self.effects.push(Effect::Send(connection, frame));
+                }
+                RoomOutput::Close(connection, code) => {
+                    self.effects.push(Effect::Close(connection, code));
+                }
+            }
+        }
+    }
 }
 
 impl RoomTask<'_> {
@@ -106,22 +147,49 @@ impl RoomTask<'_> {
                 };
                 self.take(message, &mut batch);
             }
-            if let Some(commit) = batch.commit.take()
-                && let Err(error) = self.seat.store().commit(self.seat.household(), commit).await
+            let commit = batch.commit.take();
+            let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
+            let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
+            if let Some(commit) = commit
+                && let Err(error) = self.persist(commit).await
             {
                 tracing::warn!(household = %self.seat.household(), %error, "a room ends");
-                return Some(error.close_code());
+                let code = error.close_code();
+                for effect in batch.effects {
+                    if let Effect::Answer(_, refused) = effect {
+                        // Who asked may have gone.
+                        let _ = refused.send(code);
+                    }
+                }
+                return Some(code);
             }
             self.carry_out(batch.effects);
+            self.tell(&news);
+            for at in batch.arrivals {
+                self.seat.metrics().observe(Span::Answer, at.elapsed());
+            }
             if batch.stop {
                 return Some(CloseCode::Restart);
             }
         }
     }
 
+    async fn persist(&self, commit: Commit) -> Result<(), StoreError> {
+        let (asked, metrics) = (Instant::now(), self.seat.metrics());
+        let committed = self.seat.store().commit(self.seat.household(), commit).await;
+        match &committed {
+            Ok(()) => {
+                metrics.observe(Span::Commit, asked.elapsed());
+                metrics.add(Count::Commits, 1);
+            }
+            Err(_) => metrics.add(Count::CommitsFailed, 1),
+        }
+        committed
+    }
+
     /// The next message; `None` when nobody was connected for a while.
     async fn next(&mut self, inbox: &mut Inbox) -> Option<RoomMessage> {
-        if self.outboxes.is_empty() {
+        if self.outboxes.is_empty() && self.listeners.is_empty() {
             timeout(self.seat.limits().room_idle, inbox.recv()).await.ok().flatten()
         } else {
             inbox.recv().await
@@ -129,37 +197,59 @@ impl RoomTask<'_> {
     }
 
     fn take(&mut self, message: RoomMessage, batch: &mut Batch) {
+        let now = now();
+        self.seat.metrics().add(Count::Inputs, 1);
         let input = match message {
-            RoomMessage::Join { connection, hello, may_write, outbox } => {
+            RoomMessage::Join { connection, device, hello, may_write, outbox } => {
                 self.outboxes.insert(connection, outbox);
+                self.presence.join(connection, device, now);
                 RoomInput::Hello { connection, hello, may_write }
             }
-            RoomMessage::Frame { connection, bytes, share } => {
+            RoomMessage::Frame { connection, bytes, at, share } => {
                 batch.shares.push(share);
+                batch.arrivals.push(at);
+                self.presence.hear(connection, now);
                 RoomInput::Frame { connection, bytes: bytes.into() }
+            }
+            RoomMessage::Listen { connection, device, outbox } => {
+                if self.listeners.len() >= LISTENERS_MAX {
+                    outbox.close(CloseCode::Overloaded);
+                } else {
+                    self.listeners.insert(connection, outbox);
+                    self.presence.join(connection, device, now);
+                }
+                return;
             }
             RoomMessage::Leave(connection) => {
                 self.outboxes.remove(&connection);
+                self.listeners.remove(&connection);
+                self.presence.leave(connection, now);
                 RoomInput::Closed(connection)
+            }
+            RoomMessage::Call(Call { work, refused }) => {
+                let Self { room, presence, .. } = self;
+                let Done { outputs, answer } = work(Inside { room, presence, now });
+                batch.add(outputs);
+                batch.effects.push(Effect::Answer(answer, refused));
+                return;
             }
             RoomMessage::Stop => {
                 batch.stop = true;
                 return;
             }
         };
-        for output in self.room.handle(now(), input) {
-            match output {
-                RoomOutput::Persist(next) => match &mut batch.commit {
-                    Some(commit) => commit.merge(next),
-                    None => batch.commit = Some(next),
-                },
-                RoomOutput::Send(connection, frame) => {
-                    batch.output_bytes += frame.len();
-                    batch.effects.push(Effect::Send(connection, frame));
-                }
-                RoomOutput::Close(connection, code) => {
-                    batch.effects.push(Effect::Close(connection, code));
-                }
+        batch.add(self.room.handle(now, input));
+    }
+
+    /// Tells the connections that speak JSON; who reads too slowly loses the socket.
+    fn tell(&mut self, news: &[String]) {
+        for text in news {
+            let full = self
+                .listeners
+                .extract_if(|_, outbox| outbox.push(text.clone().into_bytes()).is_err());
+            for (connection, outbox) in full {
+                self.presence.leave(connection, now());
+                outbox.close_now(CloseCode::Slow);
             }
         }
     }
@@ -173,15 +263,18 @@ impl RoomTask<'_> {
                     if let Some(Err(_)) = full
                         && let Some(outbox) = self.outboxes.remove(&connection)
                     {
+                        self.presence.leave(connection, now());
                         outbox.close_now(CloseCode::Slow);
                         self.room.handle(now(), RoomInput::Closed(connection));
                     }
                 }
                 Effect::Close(connection, code) => {
                     if let Some(outbox) = self.outboxes.remove(&connection) {
+                        self.presence.leave(connection, now());
                         outbox.close(code);
                     }
                 }
+                Effect::Answer(answer, _) => answer(),
             }
         }
     }

@@ -3,8 +3,8 @@
 //! The contract, which each implementation is tested against:
 //! 1. A commit whose answer is `Ok` survives a crash of the process and of the machine.
 //! 2. A commit is all or nothing, and happens only if the household is of the commit's epoch and at
-//!    the version that the commit expects; else the answer is [`StoreError::Conflict`] and nothing
-//!    has changed. The first commit of a household, which expects version 0, creates it.
+//!    the revision that the commit follows; else the answer is [`StoreError::Conflict`] and nothing
+//!    has changed. The first commit of a household, which follows revision 0, creates it.
 //! 3. A failed commit of one household does not undo an acknowledged one of any household.
 //! 4. A load sees every commit whose answer came before it was asked for, and never part of one.
 //! 5. A store that fails answers with an error for as long as it fails, and works again after.

@@ -1,6 +1,10 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
+mod exchange;
 mod http;
+mod json;
+mod matrix;
+mod rest;
 mod sessions;
 
 use crate::Server;
@@ -9,9 +13,11 @@ use crate::config::{JwtArgs, ServeArgs};
 use crate::limits::Limits;
 use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
-use omega_sync_core::clock::{Timestamp, UnixMillis};
+use omega_sync_core::clock::{Clock, Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Change, Operation};
+use omega_sync_core::household::{
+    Capabilities, Change, DeviceRecord, DeviceType, Operation, Resolution,
+};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome,
@@ -88,7 +94,7 @@ impl Home {
         let stream = TcpStream::connect(address).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         let (up, down) = (Context::default(), Context::default());
-        Ok(Socket { socket, up, down, next: FrameNumber::FIRST })
+        Ok(Socket { socket, up, down, next: FrameNumber::FIRST, clock: Clock::default() })
     }
 
     /// Connects a replica and reads its welcome and catch-up.
@@ -118,11 +124,83 @@ impl Home {
     }
 }
 
+/// An HTTP answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of a problem, of which all that every problem has was checked.
+    fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        let code = problem["code"].as_str().unwrap();
+        assert_eq!(problem["type"], format!("urn:omega-sync:problem:{code}"), "{self:?}");
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        assert_eq!(problem["request_id"], self.header("x-request-id").unwrap(), "{self:?}");
+        assert!(!problem["title"].as_str().unwrap().is_empty(), "{self:?}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{self:?}");
+        code.into()
+    }
+
+    /// The names of the fields that are wrong.
+    fn fields(&self) -> Vec<String> {
+        assert_eq!(self.problem(), "invalid");
+        let problem = self.json();
+        let errors = problem["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["field"].as_str().unwrap().into()).collect()
+    }
+}
+
+impl Home {
+    async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        let (head, body) = self.http(&format!("{request}\r\n{body}")).await;
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| line.split_once(": ").unwrap());
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.into())).collect();
+        Answer { status, headers, body }
+    }
+
+    /// A request of the household `home`'s TV, with all it may do.
+    async fn rest(&self, line: &str, body: serde_json::Value) -> Answer {
+        let bearer = format!("Bearer {}", token("home", "read write"));
+        let authorization = ("authorization", bearer.as_str());
+        match body {
+            serde_json::Value::Null => self.ask(line, &[authorization], "").await,
+            body => {
+                let json = ("content-type", "application/json; charset=utf-8");
+                self.ask(line, &[authorization, json], &body.to_string()).await
+            }
+        }
+    }
+}
+
 struct Socket {
     socket: WebSocketStream<TcpStream>,
     up: Context,
     down: Context,
     next: FrameNumber,
+    clock: Clock,
 }
 
 impl Socket {
@@ -143,9 +221,13 @@ impl Socket {
     }
 
     async fn add(&mut self, replica: u64, title: &str) {
-        let timestamp = Timestamp::new(now(), 0);
         let change = Change::Add(ContentId::new(title).unwrap(), Vec::new());
-        let operations = vec![Operation { timestamp, profile: ProfileId::DEFAULT, change }];
+        self.operate(replica, ProfileId::DEFAULT, change).await;
+    }
+
+    async fn operate(&mut self, replica: u64, profile: ProfileId, change: Change) {
+        let timestamp = self.clock.tick(now());
+        let operations = vec![Operation { timestamp, profile, change }];
         let delta = Delta { replica: ReplicaId(replica), through: timestamp, operations };
         let number = self.next.advance();
         let frame = ClientFrame::delta(number, &delta, &mut self.up, &mut |_| None);
@@ -197,9 +279,13 @@ fn hello(replica: u64, token: &str) -> Hello {
 }
 
 fn token(household: &str, scope: &str) -> String {
+    token_of(household, "tv", scope)
+}
+
+fn token_of(household: &str, device: &str, scope: &str) -> String {
     let authority = Authority::new(&Secret::new(SECRET).unwrap(), ISSUER, AUDIENCE);
     let household = HouseholdId::new(household).unwrap();
-    let device = DeviceId::new("tv").unwrap();
+    let device = DeviceId::new(device).unwrap();
     authority.issue(&household, &device, scope, Duration::from_secs(60)).unwrap()
 }
 

@@ -1,15 +1,20 @@
-//! One WebSocket: upgrade, hello, then frames in both directions until one side ends it.
+//! One WebSocket: upgrade, hello, then frames in both directions until one side ends it. Who asks for
+//! no subprotocol speaks JSON (`json`).
 //!
 //! It knows tokens only to hand them to `auth`, and frames only as bytes; the first one is decoded
 //! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
 //! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
 
-use crate::auth::Principal;
+mod json;
+
+use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
+use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
-use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
+use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
+use crate::metrics::{Count, Metrics};
 use crate::outbox::{OutboxReader, Outgoing, outbox};
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -22,7 +27,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
@@ -59,25 +64,33 @@ pub(crate) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let upgrade = upgrade.map_err(|_| Error::UpgradeRequired)?.protocols([SUBPROTOCOL]);
-    if upgrade.selected_protocol().is_none() {
+    // Who asks for no protocol speaks JSON.
+    let json = !headers.contains_key(SEC_WEBSOCKET_PROTOCOL);
+    if !json && upgrade.selected_protocol().is_none() {
         return Err(Error::UpgradeRequired);
     }
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
     // when the socket is open.
     let asked = asked_token(&headers);
-    let bearer = headers.get(AUTHORIZATION).map(|value| {
-        let text = value.to_str().unwrap_or_default();
-        let (scheme, token) = text.split_once(' ').unwrap_or_default();
-        edge.authority.verify(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
-    });
+    let bearer =
+        headers.get(AUTHORIZATION).map(|value| edge.authority.verify(bearer(value.as_bytes())));
     let principal = bearer.transpose()?;
+    let mut named = HeaderMap::new();
+    for device in headers.get_all(DEVICE_ID) {
+        named.append(DEVICE_ID, device.clone());
+    }
+    if let Some(principal) = &principal {
+        check_device(principal, &named)?;
+    }
+    let claim = Claim { principal, asked, named };
+    let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_frame_size(READ_BYTES_MAX)
-        .max_message_size(READ_BYTES_MAX);
+        .max_frame_size(bytes_max)
+        .max_message_size(bytes_max);
     Ok(upgrade.on_upgrade(async move |socket| {
-        run(&edge, socket, principal, asked).await;
+        run(&edge, socket, claim, json).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))
@@ -90,28 +103,35 @@ fn asked_token(headers: &HeaderMap) -> Option<String> {
     entries.find_map(|entry| entry.trim().strip_prefix(TOKEN_SUBPROTOCOL)).map(str::to_owned)
 }
 
-async fn run(edge: &Edge, socket: WebSocket, principal: Option<Principal>, asked: Option<String>) {
+/// What a request for a socket says of who sends it.
+struct Claim {
+    /// By the token in its `Authorization` header.
+    principal: Option<Principal>,
+    /// The token among the subprotocols.
+    asked: Option<String>,
+    /// The devices that the token must be for.
+    named: HeaderMap,
+}
+
+async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
     let (mut sink, mut stream) = socket.split();
     let end = match edge.sockets.clone().try_acquire_owned() {
         Ok(_place) => {
-            let end = session(edge, &mut sink, &mut stream, principal, asked).await;
-            return close(end, &mut sink, &mut stream).await;
+            let end = match json {
+                true => json::session(edge, &mut sink, &mut stream, claim).await,
+                false => session(edge, &mut sink, &mut stream, claim).await,
+            };
+            return close(edge, end, &mut sink, &mut stream).await;
         }
         Err(_) => End::from(Error::Overloaded),
     };
-    close(end, &mut sink, &mut stream).await;
+    close(edge, end, &mut sink, &mut stream).await;
 }
 
-async fn session(
-    edge: &Edge,
-    sink: &mut Sink,
-    stream: &mut Stream,
-    principal: Option<Principal>,
-    asked: Option<String>,
-) -> End {
+async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim) -> End {
     let mut stopping = edge.stopping.clone();
     let opened = tokio::select! {
-        opened = timeout(edge.limits.hello_timeout, open(edge, stream, principal, asked)) => {
+        opened = timeout(edge.limits.hello_timeout, open(edge, stream, claim)) => {
             opened.unwrap_or(Err(Error::Idle.into()))
         }
         () = stopped(&mut stopping) => Err(Error::Stopping.into()),
@@ -121,8 +141,7 @@ async fn session(
         Err(end) => return end,
     };
     let (sender, mut outbox) = outbox(&edge.limits);
-    let may_write = principal.scope.write;
-    let membership = match edge.hub.join(&principal.household, hello, may_write, sender) {
+    let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
         Err(code) => return End::Close(code),
     };
@@ -132,8 +151,8 @@ async fn session(
     let end = tokio::select! {
         biased;
         code = urgent => End::Close(code),
-        end = read(stream, &membership, edge.limits.idle_timeout) => end,
-        end = write(sink, &mut outbox, edge.limits.ping_every) => end,
+        end = read(edge, stream, &membership) => end,
+        end = write(edge, sink, &mut outbox) => end,
         () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
     };
     tracing::debug!(household = %principal.household, device = %principal.device, ?end, "left");
@@ -142,22 +161,18 @@ async fn session(
 
 /// Waits for the hello and finds out who says it. A token in the request's headers counts before the
 /// hello's.
-async fn open(
-    edge: &Edge,
-    stream: &mut Stream,
-    principal: Option<Principal>,
-    asked: Option<String>,
-) -> Result<(Principal, Hello), End> {
+async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Principal, Hello), End> {
     let frame = next_frame(stream).await?;
     let mut hello = match ClientFrame::decode(&frame).map_err(Error::from)? {
         ClientFrame::Hello(hello) => hello,
         _ => return Err(Error::Malformed("the first frame must be a hello").into()),
     };
-    let token = asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
-    let principal = match principal {
+    let token = claim.asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
+    let principal = match claim.principal {
         Some(principal) => principal,
         None => edge.authority.verify(&token).map_err(Error::from)?,
     };
+    check_device(&principal, &claim.named).map_err(End::from)?;
     if !principal.scope.read {
         return Err(Error::Scope("read").into());
     }
@@ -168,9 +183,10 @@ async fn open(
 }
 
 /// Hands every frame to the room; reads no further while the room's inbox is full.
-async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Duration) -> End {
+async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership) -> End {
     loop {
-        let message = match timeout_at(Instant::now() + idle_timeout, next_message(stream)).await {
+        let end = Instant::now() + edge.limits.idle_timeout;
+        let message = match timeout_at(end, next_message(stream)).await {
             Ok(Ok(message)) => message,
             Ok(Err(end)) => return end,
             Err(_) => return Error::Idle.into(),
@@ -180,6 +196,8 @@ async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Durati
             Ok(None) => continue,
             Err(error) => return error.into(),
         };
+        edge.metrics.add(Count::FramesReceived, 1);
+        edge.metrics.add(Count::BytesReceived, frame.len());
         if membership.deliver(frame).await.is_err() {
             // The outbox says with which code.
             return std::future::pending().await;
@@ -188,8 +206,8 @@ async fn read(stream: &mut Stream, membership: &Membership, idle_timeout: Durati
 }
 
 /// Writes frames as they come, as many at once as there are, and pings.
-async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration) -> End {
-    let mut pings = interval(ping_every);
+async fn write(edge: &Edge, sink: &mut Sink, outbox: &mut OutboxReader) -> End {
+    let mut pings = interval(edge.limits.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.tick().await;
     loop {
@@ -198,7 +216,7 @@ async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration)
             _ = pings.tick() => None,
         };
         let written = match first {
-            Some(first) => write_all(sink, outbox, first).await,
+            Some(first) => write_all(&edge.metrics, sink, outbox, first).await,
             None => sink.send(Message::Ping(Bytes::new())).await.map(|()| None),
         };
         match written {
@@ -212,6 +230,7 @@ async fn write(sink: &mut Sink, outbox: &mut OutboxReader, ping_every: Duration)
 /// Writes a frame and those that wait behind it, then flushes; returns the code to close with, if
 /// that came up.
 async fn write_all(
+    metrics: &Metrics,
     sink: &mut Sink,
     outbox: &mut OutboxReader,
     first: Outgoing,
@@ -223,6 +242,7 @@ async fn write_all(
         match outgoing {
             Outgoing::Frame(frame) => {
                 size += frame.len();
+                metrics.add(Count::FramesSent, 1);
                 sink.feed(Message::Binary(frame)).await?;
             }
             Outgoing::Close(close) => {
@@ -234,6 +254,7 @@ async fn write_all(
     }
     sink.flush().await?;
     outbox.written(size);
+    metrics.add(Count::BytesSent, size);
     Ok(code)
 }
 
@@ -276,7 +297,7 @@ fn broken(error: &axum::Error) -> End {
 
 /// Says goodbye and gives the peer a moment to hear it: a socket dropped with unread bytes is
 /// reset, and a reset can overtake the close frame.
-async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
+async fn close(edge: &Edge, end: End, sink: &mut Sink, stream: &mut Stream) {
     let (code, readable) = match end {
         End::Close(code) => (code, true),
         End::CloseUnread(code) => (code, false),
@@ -286,6 +307,7 @@ async fn close(end: End, sink: &mut Sink, stream: &mut Stream) {
             return;
         }
     };
+    edge.metrics.closed(code);
     let frame = CloseFrame { code: code.code(), reason: code.reason().into() };
     let goodbye = async {
         sink.send(Message::Close(Some(frame))).await?;

@@ -12,7 +12,7 @@
  * a log that has grown long by one image.
  */
 
-import type { Output, Replica, SyncState } from "./engine.js";
+import type { Output, ReplayReport, Replica, SyncState } from "./engine.js";
 import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { watchLifecycle } from "./lifecycle.js";
@@ -40,6 +40,7 @@ export interface DriverEvents {
   changed(keys: string[]): void;
   rejected(): void;
   status(): void;
+  replayed(report: ReplayReport): void;
   failed(error: OmegaError): void;
 }
 
@@ -52,7 +53,7 @@ interface Barrier {
   reject: (error: OmegaError) => void;
 }
 
-type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" }> | Barrier;
+type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }> | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
 export class Driver {
@@ -197,14 +198,17 @@ export class Driver {
   private apply(outputs: Output[]): void {
     const changed = new Set<string>();
     let rejected = false;
+    let report: ReplayReport | undefined;
     for (const output of outputs) {
       if (output.kind === "changed") for (const key of output.keys) changed.add(key);
       else if (output.kind === "rejected") rejected = true;
+      else if (output.kind === "replayed") report = output.report;
       else if (output.kind !== "status") this.queue.push(output);
     }
     if (changed.size > 0) this.events.changed(Array.from(changed));
     if (rejected) this.events.rejected();
     this.events.status();
+    if (report !== undefined) this.events.replayed(report);
   }
 
   private pump(): void {

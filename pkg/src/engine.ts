@@ -24,7 +24,29 @@ export type Output =
   | { kind: "changed"; keys: string[] }
   | { kind: "status"; state: SyncState }
   | { kind: "wake"; afterMs: number }
-  | { kind: "rejected"; count: number };
+  | { kind: "rejected"; count: number }
+  | { kind: "replayed"; report: ReplayReport };
+
+/**
+ * How the writes fare that a client had for the server when it reconnected: `waited` is the sum of
+ * `accepted`, `coalesced`, `rejected` and `remaining`.
+ */
+export interface ReplayReport {
+  /** How many waited, those included that a later one superseded while the client was away. */
+  waited: number;
+  /** Of these, sent on this connection; the server can have had others from the one before. */
+  sent: number;
+  /** Of these, taken by the server. */
+  accepted: number;
+  /** Of these, superseded by a later one and never sent: of ten positions of a title the last counts. */
+  coalesced: number;
+  /** Of these, refused for good; what they were is in the rejected list. */
+  rejected: number;
+  /** Of these, not answered yet, because the connection ended; they are sent again. */
+  remaining: number;
+  /** How many were refused for each reason, for instance `{ profile_deleted: 2 }`. */
+  reasons: Record<string, number>;
+}
 
 /** Where the connection stands. */
 export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
@@ -214,9 +236,19 @@ function readOutput(): Output {
       return { kind: "wake", afterMs: readNumber() };
     case 8:
       return { kind: "rejected", count: readNumber() };
+    case 9:
+      return { kind: "replayed", report: readReport() };
     default:
       throw mismatch(`output ${kind}`);
   }
+}
+
+function readReport(): ReplayReport {
+  const [waited, sent, accepted] = [readNumber(), readNumber(), readNumber()];
+  const [coalesced, rejected, remaining] = [readNumber(), readNumber(), readNumber()];
+  const reasons: Record<string, number> = {};
+  for (let left = readNumber(); left > 0; left -= 1) reasons[readText()] = readNumber();
+  return { waited, sent, accepted, coalesced, rejected, remaining, reasons };
 }
 
 /** What each call of a list's kind and profile means to the app. */

@@ -7,6 +7,8 @@
 export type ErrorCode =
   /** `url` is not an http(s) or ws(s) address. */
   | "invalid_url"
+  /** A setting passed to `open` is of the wrong kind or out of range. */
+  | "invalid_option"
   /** The WebAssembly file could not be read or compiled. */
   | "wasm_failed"
   /** No WebSocket in this environment and none was passed. */
@@ -23,6 +25,8 @@ export type ErrorCode =
   | "default_profile"
   /** A position, duration or state is out of range. */
   | "invalid_progress"
+  /** A device id, or what a device says of itself, is out of range. */
+  | "invalid_device"
   /** The household id passed to `open` is not one. */
   | "invalid_household"
   /** Too many changes wait for the server; nothing was changed by this call. */
@@ -69,6 +73,10 @@ const REFUSALS: readonly (readonly [ErrorCode, string])[] = [
   ["default_profile", "the default profile can't be deleted: remove its titles instead"],
   ["unknown_profile", "this profile does not exist: create it first, or use one from the list"],
   ["invalid_progress", "the state must be playing, paused, stopped or finished"],
+  [
+    "invalid_device",
+    "a device's id must be 1 to 64 bytes, its name, platform and version at most 64",
+  ],
   ["invalid_household", "a household id must be 1 to 64 bytes of text without control characters"],
   ["outbox_full", "too many changes wait for the server: connect before making more"],
   ["storage_newer", "stored by a newer version of omega-sync: update the app"],

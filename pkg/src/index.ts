@@ -1,5 +1,5 @@
 /**
- * Omega Sync: the watchlist and playback progress of a household, the same on every TV.
+ * Omega Sync: the watchlist, playback progress and devices of a household, the same on every TV.
  *
  * {@link open} loads this device's copy, which can be read and written at once and without any
  * network; the rest happens behind it. Every write returns a promise that resolves when the write
@@ -9,14 +9,29 @@
  */
 
 import { Driver } from "./client.js";
-import type { Entropy, SyncState, WasmSource } from "./engine.js";
+import { checkDeltaSync, type DeltaSyncOptions } from "./delta-sync.js";
+import { Devices } from "./devices.js";
+import type { Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { socketUrl, type WebSocketConstructor } from "./socket.js";
 import { type AsideEntry, MemoryStorage, openStorage, type Storage } from "./storage.js";
 
-export type { SyncState, WasmSource } from "./engine.js";
+export type { DeltaSyncOptions } from "./delta-sync.js";
+export type {
+  AudioCodec,
+  Capabilities,
+  Device,
+  DeviceDescription,
+  Devices,
+  DeviceType,
+  HdrFormat,
+  Resolution,
+  VideoCodec,
+} from "./devices.js";
+export type { ReplayReport, SyncState, WasmSource } from "./engine.js";
 export { type ErrorCode, OmegaError } from "./errors.js";
 export type {
   PlayState,
@@ -28,6 +43,7 @@ export type {
   Watchlist,
   WatchlistItem,
 } from "./household.js";
+export type { Metrics } from "./metrics.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export { type AsideEntry, MemoryStorage, type Storage, type StorageChange } from "./storage.js";
 
@@ -51,12 +67,14 @@ export interface OpenOptions {
   wasm?: WasmSource;
   /** A WebSocket class where the platform has none (Node 20: `ws`). */
   WebSocket?: WebSocketConstructor;
+  /** How to catch up; see {@link DeltaSyncOptions}. */
+  deltaSync?: DeltaSyncOptions;
 }
 
 /** A list that changed. */
 export interface Change {
-  what: "watchlist" | "progress" | "profiles";
-  /** The profile whose list it is; the empty id for the default one and for `profiles`. */
+  what: "watchlist" | "progress" | "profiles" | "devices";
+  /** The profile whose list it is; empty for the default one and for what is of no profile. */
   profile: string;
 }
 
@@ -81,10 +99,13 @@ export interface Status {
 
 /** A write that the server refused for good, with its reason. */
 export interface Rejected {
-  /** `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_…`. */
+  /**
+   * `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_name`,
+   * `profile_delete`, `device_describe` or `device_remove`.
+   */
   kind: string;
   profile: string;
-  /** The content id, or the profile's name. */
+  /** The content id, the profile's name, or the device's id. */
   subject: string;
   /** Stable name of the reason, for instance `profile_deleted` or `forbidden`. */
   reason: string;
@@ -95,6 +116,8 @@ export interface ClientEvents {
   change: Change;
   status: Status;
   rejected: Rejected[];
+  /** Once for each connection: when all that waited for it is answered, or it ended before. */
+  replay: ReplayReport;
   error: OmegaError;
 }
 
@@ -106,6 +129,8 @@ export interface Client {
   readonly progress: ProgressMap;
   /** The household's profiles. */
   readonly profiles: Profiles;
+  /** The household's devices, and what this one says of itself. */
+  readonly devices: Devices;
   /** Writes that the server has not acknowledged yet. */
   readonly pending: number;
   /** The lists of another profile. */
@@ -117,6 +142,8 @@ export interface Client {
   ): () => void;
   /** How things stand now. */
   status(): Status;
+  /** What was counted since {@link open}: writes, bytes, and how the last reconnect went. */
+  metrics(): Metrics;
   /** Goes offline until {@link Client.resume}; reads and writes go on. */
   pause(): void;
   /** Goes online again, at once. */
@@ -140,7 +167,7 @@ const EARLY_ERRORS_MAX = 8;
  * Opens this device's copy. Resolves when it can be read and written, before any network.
  *
  * Rejects with an {@link OmegaError}: `storage_newer`, `invalid_household`, `invalid_url`,
- * `websocket_missing` or `wasm_failed`.
+ * `invalid_option`, `websocket_missing` or `wasm_failed`.
  */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
@@ -153,6 +180,7 @@ export async function openWith(
   entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
+  const { enabled } = checkDeltaSync(options.deltaSync);
   const WebSocket = options.WebSocket ?? platformWebSocket();
   await startEngine(() => options.wasm ?? defaultWasm(), entropy);
   const { storage, records, warning } = await loadStorage(options);
@@ -164,9 +192,10 @@ export async function openWith(
     throw fromEngine(thrown);
   }
   const { replica, damage } = loaded;
+  replica.catchUpByDifferences(enabled);
   const client = new SyncClient(
     { replica, storage, url, WebSocket, token: options.token, damage },
-    options.profile ?? "",
+    options,
   );
   if (warning !== undefined) client.report(warning);
   if (damage !== undefined) client.report(damageError(damage));
@@ -178,28 +207,36 @@ class SyncClient implements Client {
   readonly watchlist: Watchlist;
   readonly progress: ProgressMap;
   readonly profiles: Profiles;
+  readonly devices: Devices;
   private readonly driver: Driver;
   private readonly listeners: { [E in keyof ClientEvents]: Set<(d: ClientEvents[E]) => void> } = {
     change: new Set(),
     status: new Set(),
     rejected: new Set(),
+    replay: new Set(),
     error: new Set(),
   };
   private earlyErrors: OmegaError[] = [];
   private lastStatus = "";
   private facts = { ...NO_FACTS };
+  private lastReplay: ReplayReport | undefined;
 
-  constructor(parts: ConstructorParameters<typeof Driver>[0], profile: string) {
+  constructor(parts: ConstructorParameters<typeof Driver>[0], options: OpenOptions) {
     this.driver = new Driver(parts, {
       changed: (keys) => {
         for (const key of keys) this.emit("change", changeOf(key));
       },
       rejected: () => this.emit("rejected", this.rejected()),
       status: () => this.emitStatus(),
+      replayed: (report) => {
+        this.lastReplay = report;
+        this.emit("replay", report);
+      },
       failed: (error) => this.report(error),
     });
     this.profiles = new Profiles(this.driver);
-    const { watchlist, progress } = this.forProfile(profile);
+    this.devices = new Devices(this.driver, options.device);
+    const { watchlist, progress } = this.forProfile(options.profile ?? "");
     this.watchlist = watchlist;
     this.progress = progress;
   }
@@ -240,6 +277,10 @@ class SyncClient implements Client {
     const closeReason = this.driver.closeReason() ?? facts.closeReason;
     const storage = this.driver.storage.kind;
     return { ...facts, state: this.driver.state(), storage, closeReason };
+  }
+
+  metrics(): Metrics {
+    return metricsOf(this.driver, this.lastReplay);
   }
 
   pause(): void {
@@ -358,5 +399,5 @@ function platformWebSocket(): WebSocketConstructor {
 function changeOf(key: string): Change {
   const [what = "", profile = ""] = key.split(":");
   if (what === "watchlist" || what === "progress") return { what, profile };
-  return { what: "profiles", profile: "" };
+  return { what: what === "devices" ? what : "profiles", profile: "" };
 }

@@ -75,6 +75,7 @@ impl Home {
     pub fn new(room: Room) -> Self {
         let stored = Stored {
             epoch: room.epoch(),
+            revision: room.revision(),
             version: room.version(),
             snapshot: Vec::new(),
             snapshot_version: 0,
@@ -86,7 +87,8 @@ impl Home {
     }
 
     fn commit(&mut self, commit: Commit) {
-        assert_eq!((commit.epoch, commit.expected), (self.stored.epoch, self.stored.version));
+        assert_eq!((commit.epoch, commit.follows), (self.stored.epoch, self.stored.revision));
+        self.stored.revision = commit.revision;
         self.stored.version = commit.version;
         self.stored.log.extend(commit.entries);
         for (replica, row) in commit.replicas {
@@ -109,8 +111,12 @@ impl Home {
             }
             _ => RoomInput::Frame { connection, bytes: bytes.to_vec() },
         };
-        let outputs = self.room.handle(self.now, input);
-        for output in outputs {
+        self.handle(input);
+    }
+
+    /// Something happens to the room; what it wants done is done.
+    pub fn handle(&mut self, input: RoomInput) {
+        for output in self.room.handle(self.now, input) {
             match output {
                 RoomOutput::Persist(commit) => self.commit(commit),
                 RoomOutput::Send(HONEST, frame) => {

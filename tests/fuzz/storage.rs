@@ -89,6 +89,7 @@ fn stored(data: &[u8]) -> Option<Stored> {
     let snapshot = parts.next()?.to_vec();
     let mut stored = Stored {
         epoch: EpochId(1),
+        revision: 1,
         version,
         snapshot,
         snapshot_version,
@@ -110,7 +111,12 @@ fn stored(data: &[u8]) -> Option<Stored> {
 /// A household as a store has it: whoever comes then is brought to the present.
 pub fn room(data: &[u8]) {
     let Some(stored) = stored(data) else { return };
-    let Ok(room) = Room::load(household(), &stored) else { return };
+    let mut behind = Room::create(household(), stored.epoch);
+    let followed = behind.follow(&stored).is_ok();
+    let loaded = Room::load(household(), &stored);
+    assert_eq!(followed, loaded.is_ok(), "a room follows from nothing to what can be loaded");
+    let Ok(room) = loaded else { return };
+    assert_eq!(behind.household(), room.household());
     let mut home = Home::new(room);
     for back in 0..4 {
         let Some(version) = stored.version.checked_sub(back) else { break };
@@ -125,8 +131,9 @@ pub fn room(data: &[u8]) {
             owes_offer: false,
         };
         let connection = ConnectionId(10 + back);
-        home.room.handle(home.now, RoomInput::Hello { connection, hello, may_write: true });
+        home.handle(RoomInput::Hello { connection, hello, may_write: true });
     }
+    home.stored.revision = home.room.revision();
     home.settle();
     home.settle();
     let replica = home.device.client.replica();

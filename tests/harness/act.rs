@@ -1,5 +1,6 @@
 //! What viewers do, and what they see at once.
 
+use crate::device::Device;
 use crate::ledger::ActionId;
 use crate::link::Kind;
 use crate::oracle::{Action, DEFAULT, What};
@@ -120,7 +121,7 @@ impl World {
 
     /// The action with everything that the device could have shown its viewer.
     fn action(&self, index: usize, what: What, profile: u64, number: u32) -> Action {
-        let ledger = &self.devices[index].ledger;
+        let Device { ledger, damaged, .. } = &self.devices[index];
         let entries = &ledger.entries;
         let (mut own, mut floor) = (Vec::new(), 0);
         match what {
@@ -134,7 +135,12 @@ impl World {
             }
             What::Play | What::Clear => {
                 // What waits may get another stamp; its order is checked by the order of actions.
-                let last = self.oracle.plays(&ledger.known, (0, &[]), profile, number);
+                let mut known = ledger.known.clone();
+                if *damaged {
+                    // Under a new id a device does not know any more what the server took of the old.
+                    known.extra.clear();
+                }
+                let last = self.oracle.plays(&known, (0, &[]), profile, number);
                 floor = last.map_or(0, |(stamp, _)| stamp);
             }
             What::Name | What::Delete => {}

@@ -1,22 +1,15 @@
-//! Carries out what the client and the room want done, one output at a time, and delivers frames.
+//! Carries out what the client wants done, one output at a time, and delivers it frames.
 
 use crate::device::Job;
 use crate::faults::Fault;
-use crate::ledger::{ActionId, Ledger};
+use crate::ledger::ActionId;
 use crate::link::{Frame, Kind, Link};
-use crate::server::Effect;
 use crate::world::World;
-use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::id::{EpochId, ReplicaId};
-use omega_sync_core::message::{ClientFrame, CloseCode};
 use omega_sync_core::session::client::{Client, Input, Output, Status};
-use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use std::rc::Rc;
 
 /// What a browser says when a socket ends without a word.
 const NO_CODE: u16 = 1006;
-/// Inputs that share a commit at most.
-const BATCH_MAX: u64 = 5;
 
 impl World {
     /// Switches a device on.
@@ -114,6 +107,11 @@ impl World {
                     device.changed.extend(parts.iter().copied());
                     continue;
                 }
+                Output::Replayed(replay) => {
+                    let fates = replay.accepted + replay.coalesced + replay.rejected();
+                    assert_eq!(replay.waited, fates + replay.remaining, "{replay:?}");
+                    continue;
+                }
                 Output::Status(_) | Output::Rejected(_) => continue,
                 _ => Kind::Rest,
             };
@@ -162,7 +160,7 @@ impl World {
                 device.disk.flush();
                 self.hang_up(index);
             }
-            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) => {}
+            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) | Output::Replayed(_) => {}
         }
     }
 
@@ -177,15 +175,18 @@ impl World {
             self.note(Fault::ReadOnly, || format!("tv {index}'s token allows no writing"));
         }
         self.tally.connections += 1;
+        let nodes = self.server.nodes.len();
+        let node = if nodes > 1 { self.dice.place(nodes) } else { 0 };
         self.links.push(Link {
             device: index,
+            node,
             device_open: true,
             server_open: true,
             may_write: !read_only,
             ..Link::default()
         });
         let place = self.links.len() - 1;
-        self.say(|| format!("tv {index} opens connection {place}"));
+        self.say(|| format!("tv {index} opens connection {place} to node {node}"));
         self.alive.push(place);
         let links = &self.links;
         self.alive.retain(|&place| !links[place].is_over());
@@ -212,176 +213,6 @@ impl World {
     pub fn wake(&mut self, index: usize) {
         self.devices[index].wake_at_ms = None;
         self.input(index, Input::Woke);
-    }
-
-    /// A frame of a device, or the end of its connection, arrives at the server.
-    pub fn deliver_up(&mut self, place: usize) {
-        let batch = if self.hits(Fault::Batch) { 1 + self.dice.below(BATCH_MAX) } else { 0 };
-        // A server that joins commits takes nothing new before the last one is durable.
-        while batch > 0 && !self.server.queue.is_empty() {
-            self.carry_out_server();
-        }
-        if !self.links[place].has_up(self.time_ms) {
-            return;
-        }
-        let mut outputs = self.take_up(place);
-        let mut joined = 1;
-        for _ in 0..batch {
-            let ready = |place: &usize| self.links[*place].has_up(self.time_ms);
-            let Some(place) = self.alive.iter().copied().find(ready) else {
-                break;
-            };
-            outputs.extend(self.take_up(place));
-            joined += 1;
-        }
-        if joined > 1 {
-            self.note(Fault::Batch, || format!("{joined} inputs share a commit"));
-        }
-        self.server.queue(outputs, batch > 0);
-    }
-
-    fn take_up(&mut self, place: usize) -> Vec<RoomOutput> {
-        let connection = ConnectionId(place as u64);
-        let link = &mut self.links[place];
-        let Some(frame) = link.up.frames.pop_front() else {
-            link.server_open = false;
-            return self.room_takes(RoomInput::Closed(connection), None, place);
-        };
-        if link.greeted {
-            let ledger = frame.ledger.map(|ledger| (ledger, frame.kind));
-            let input = RoomInput::Frame { connection, bytes: frame.bytes };
-            return self.room_takes(input, ledger, place);
-        }
-        match ClientFrame::decode(&frame.bytes) {
-            Ok(ClientFrame::Hello(hello)) => {
-                link.greeted = true;
-                let may_write = link.may_write;
-                self.room_takes(RoomInput::Hello { connection, hello, may_write }, None, place)
-            }
-            _ => {
-                link.server_open = false;
-                link.close_code = Some(CloseCode::Malformed.code());
-                Vec::new()
-            }
-        }
-    }
-
-    fn room_takes(
-        &mut self,
-        input: RoomInput,
-        frame: Option<(Rc<Ledger>, Kind)>,
-        place: usize,
-    ) -> Vec<RoomOutput> {
-        self.tally.calls += 1;
-        self.open_room();
-        let room = self.server.room.as_mut().expect("just opened");
-        let before = room.version();
-        let outputs = room.handle(UnixMillis(self.time_ms), input);
-        // A frame that was not answered was not taken.
-        let answered = outputs
-            .iter()
-            .any(|output| matches!(output, RoomOutput::Send(id, _) if id.0 == place as u64));
-        self.server_took(before, frame.filter(|_| answered), place);
-        outputs
-    }
-
-    fn open_room(&mut self) {
-        if self.server.room.is_some() {
-            return;
-        }
-        let loaded = self.server.store.load(&self.household);
-        let room = loaded.unwrap_or_else(|| {
-            self.oracle.begin();
-            let epoch = EpochId(self.oracle.lives.len() as u64);
-            Room::create(self.household.clone(), epoch)
-        });
-        self.server.room = Some(room);
-        self.oracle.forget_undurable();
-        self.check_server();
-    }
-
-    /// What the server took of a frame, told by what it counts.
-    fn server_took(&mut self, before: u64, frame: Option<(Rc<Ledger>, Kind)>, place: usize) {
-        let may_write = self.links[place].may_write;
-        let room = self.server.room.as_ref().expect("it was called");
-        let version = room.version();
-        if let Some((ledger, kind)) = frame {
-            self.tally.frames += 1;
-            let through = room.household().seen().of(ReplicaId(ledger.replica)).0;
-            if kind == Kind::Offer {
-                if may_write {
-                    self.oracle.join(&ledger.known, version);
-                }
-            } else if version > before {
-                self.oracle.take(&ledger, through, may_write, self.time_ms);
-            } else {
-                assert_eq!(through, self.oracle.taken(ledger.replica), "taken without a version");
-            }
-            if version > before {
-                let index = self.links[place].device;
-                self.say(|| {
-                    format!("the server takes version {version} from tv {index}: {kind:?}")
-                });
-                self.check_taken(&ledger, kind, before);
-            }
-        }
-        let room = self.server.room.as_ref().expect("it was called");
-        assert_eq!(room.version(), self.oracle.life().version, "the server's version");
-    }
-
-    /// Carries out one output of the server.
-    pub fn carry_out_server(&mut self) {
-        let Some(effect) = self.server.queue.pop_front() else {
-            return;
-        };
-        match effect {
-            Effect::Persist(commit) => {
-                if self.hits(Fault::CommitFails) {
-                    self.note(Fault::CommitFails, || "the disk refuses a commit".into());
-                    self.server_ends(Some(CloseCode::StorageUnavailable));
-                    return;
-                }
-                for (version, entry) in &commit.entries {
-                    self.fingerprint.note(*version, entry);
-                }
-                let version = commit.version;
-                assert!(self.server.store.commit(commit), "only one process writes");
-                self.oracle.durable(version);
-                if self.hits(Fault::CommitThenKill) {
-                    self.note(Fault::CommitThenKill, || "killed after a commit".into());
-                    self.server_ends(None);
-                }
-            }
-            Effect::Tell(RoomOutput::Send(ConnectionId(place), bytes)) => {
-                self.fingerprint.note(place | 1 << 32, &bytes);
-                let link = &mut self.links[place as usize];
-                if link.server_open && link.device_open && !link.broken && !link.ended {
-                    let ready_ms = self.time_ms;
-                    let frame = Frame { bytes, kind: Kind::Rest, ledger: None, ready_ms };
-                    let faults = &mut self.tally.faults;
-                    link.down.push(frame, &self.rates, faults, &mut self.dice);
-                }
-            }
-            Effect::Tell(RoomOutput::Close(ConnectionId(place), code)) => {
-                let link = &mut self.links[place as usize];
-                link.server_open = false;
-                link.close_code = Some(code.code());
-                self.say(|| format!("the server closes connection {place}: {}", code.reason()));
-            }
-            Effect::Tell(RoomOutput::Persist(_)) => {}
-        }
-    }
-
-    /// The server's process ends, with a word for its connections or without.
-    pub fn server_ends(&mut self, code: Option<CloseCode>) {
-        self.server.kill();
-        for &place in &self.alive {
-            let link = &mut self.links[place];
-            if link.server_open {
-                link.server_open = false;
-                link.close_code = code.map(CloseCode::code);
-            }
-        }
     }
 
     /// A frame, or the end of the connection, arrives at a device.

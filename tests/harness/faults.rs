@@ -86,6 +86,18 @@ faults! {
     Rollback "rollback" 10 Storage;
     /// A device starts from a copy of another one's storage.
     Clone "clone" 10 Storage;
+    /// A node of the server loses its way to the database for a while.
+    StoreCut "store_cut" 20 Plain;
+    /// A wake-up between two nodes is lost.
+    BusLoss "bus_loss" 1_500 Plain;
+    /// A wake-up between two nodes takes its time: up to ten seconds, those behind it too.
+    BusDelay "bus_delay" 1_500 Plain;
+    /// A wake-up between two nodes comes twice.
+    BusDuplicate "bus_duplicate" 500 Plain;
+    /// A wake-up between two nodes overtakes the one before.
+    BusOvertake "bus_overtake" 500 Plain;
+    /// A device's network comes and goes faster than the device carries out what it wants.
+    Flap "flap" 15 Plain;
 }
 
 impl Fault {
@@ -104,6 +116,10 @@ impl Fault {
                 | Self::CommitThenKill
                 | Self::Batch
                 | Self::ReadOnly
+                | Self::BusLoss
+                | Self::BusDelay
+                | Self::BusDuplicate
+                | Self::BusOvertake
         )
     }
 }

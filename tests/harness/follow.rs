@@ -1,7 +1,7 @@
 //! Keeps a device's ledger true to the device, from outside, and checks each of its steps.
 
 use crate::ledger::{ActionId, Entry, Known, Ledger};
-use crate::oracle::{Oracle, What};
+use crate::oracle::{Oracle, What, life_of};
 use crate::shown::number;
 use omega_sync_core::household::{Change, Operation};
 use omega_sync_core::replica::Replica;
@@ -86,7 +86,7 @@ impl Oracle {
                     continue;
                 }
                 let renamed = before != stamp && before != u64::MAX && !renewed;
-                let taken = renamed && self.op_of(ledger.replica, before, action).is_some();
+                let taken = renamed && self.has_arrived(ledger.replica, before, action);
                 let weak = self.actions[action as usize].weak;
                 assert!(
                     !taken || weak,
@@ -114,11 +114,7 @@ impl Oracle {
     ) {
         let Entry { stamp, action } = old[place];
         let op = self.op_of(ledger.replica, stamp, action);
-        let durable = |op: u32| {
-            self.lives
-                .iter()
-                .any(|life| life.version_of(op).is_some_and(|version| version <= life.durable))
-        };
+        let durable = |op: u32| self.lives.iter().any(|life| life.version_of(op).is_some());
         if renewed && let Some(op) = op.filter(|&op| durable(op)) {
             // Answered before: it must not be sent under the new id.
             ledger.known.extra.push(op);
@@ -156,12 +152,13 @@ impl Oracle {
         // A remove of what never left takes itself away too.
         let undone = known.what == What::Remove && old[..place].iter().any(about);
         assert!(later || undone, "action {action} was lost: {known:?}");
-        assert!(op.is_none() || known.weak, "action {action} may have left and was superseded");
+        let left = self.has_arrived(ledger.replica, stamp, action);
+        assert!(!left || known.weak, "action {action} may have left and was superseded");
     }
 
     fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica, may_write: bool) {
         let owes = replica.owes_offer();
-        let cursor = replica.cursor().map(|at| (at.epoch.0 as usize - 1, at.version));
+        let cursor = replica.cursor().map(|at| (life_of(at.epoch), at.version));
         let moved = cursor.is_some_and(|at| at != (held.known.life, held.known.version));
         if held.owes == owes && !moved && (owes || held.known.extra.is_empty()) {
             return;
@@ -173,7 +170,7 @@ impl Oracle {
         let Some((life, version)) = cursor else {
             return;
         };
-        let durable = life + 1 < self.lives.len() || version <= self.life().durable;
+        let durable = life + 1 < self.lives.len() || version <= self.life().version;
         assert!(durable, "a device knows version {version}, which is not durable");
         if life == ledger.known.life {
             assert!(version >= ledger.known.version, "a cursor went back to {version}");
@@ -187,7 +184,7 @@ impl Oracle {
         }
         let lives = &self.lives;
         // Between the answer of a new life and its first state the cursor is still of the old one.
-        let synced = replica.epoch().map_or(life, |epoch| epoch.0 as usize - 1);
+        let synced = replica.epoch().map_or(life, life_of);
         ledger.known.extra.retain(|&op| match lives[life].version_of(op) {
             Some(at) => at > version,
             None => {
@@ -227,7 +224,7 @@ impl Oracle {
         assert!(same, "what waited on the disk is not what was loaded");
         assert_eq!(replica.id().0, ledger.replica, "the id on the disk");
         assert_eq!(replica.rejected().len(), ledger.refused, "refused operations on the disk");
-        let cursor = replica.cursor().map(|at| (at.epoch.0 as usize - 1, at.version));
+        let cursor = replica.cursor().map(|at| (life_of(at.epoch), at.version));
         let known = (ledger.known.life, ledger.known.version);
         assert!(cursor.is_none_or(|at| at == known), "the cursor on the disk");
     }

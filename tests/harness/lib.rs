@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod link;
 pub mod oracle;
 pub mod run;
+pub mod serve;
 pub mod server;
 pub mod shown;
 pub mod stamps;

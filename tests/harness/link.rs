@@ -85,6 +85,8 @@ impl Pipe {
 pub struct Link {
     /// Whose.
     pub device: usize,
+    /// To which node.
+    pub node: usize,
     /// From the device.
     pub up: Pipe,
     /// From the server.

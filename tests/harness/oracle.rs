@@ -13,7 +13,8 @@
 
 use crate::ledger::{ActionId, Known, Ledger, OpId};
 use crate::stamps::Clocks;
-use std::collections::{BTreeMap, HashMap};
+use omega_sync_core::id::EpochId;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Profiles that exist at one time, by `docs/protocol.md`.
 const PROFILES: usize = 32;
@@ -23,6 +24,19 @@ const PROFILES_EVER: usize = 512;
 pub const DEFAULT: u64 = 0;
 /// Not in this life.
 const NEVER: u32 = u32::MAX;
+/// More lives than a database ever has here.
+const LIVES_MAX: u64 = 1_000;
+
+/// The epoch under which a node begins a life of the database. Two nodes that begin the first one at
+/// the same time give it different epochs, and only one of them is stored.
+pub fn epoch_of(life: usize, node: usize) -> EpochId {
+    EpochId(node as u64 * LIVES_MAX + life as u64 + 1)
+}
+
+/// The life of an epoch.
+pub fn life_of(epoch: EpochId) -> usize {
+    (epoch.0 % LIVES_MAX) as usize - 1
+}
 
 /// What kind of thing a viewer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +118,8 @@ pub struct Life {
     entered: Vec<u32>,
     /// The operations in order.
     order: Vec<(u64, OpId)>,
-    /// The version in the server's memory.
-    pub version: u64,
     /// The version on the server's disk.
-    pub durable: u64,
+    pub version: u64,
     /// Per replica, the last stamp taken.
     taken: HashMap<u64, u64>,
 }
@@ -139,6 +151,9 @@ pub struct Oracle {
     /// The database's lives; the last one is now.
     pub lives: Vec<Life>,
     names: HashMap<(u64, u64), OpId>,
+    arrived: HashSet<(u64, u64, ActionId)>,
+    /// Each replica's newest session, by its connection.
+    sessions: HashMap<u64, usize>,
     /// Titles by profile and number.
     pub titles: BTreeMap<(u64, u32), Title>,
     /// Profiles.
@@ -195,25 +210,22 @@ impl Oracle {
         self.life().taken.get(&replica).copied().unwrap_or(0)
     }
 
-    /// The server's disk holds everything up to this version.
-    pub fn durable(&mut self, version: u64) {
-        let life = self.life_mut();
-        assert!(version >= life.durable, "the durable version went back");
-        life.durable = version;
+    /// The server stored that a replica began a session on a connection.
+    pub fn session(&mut self, replica: u64, place: usize) {
+        self.sessions.insert(replica, place);
     }
 
-    /// The server's process was killed: what was only in its memory never was.
-    pub fn forget_undurable(&mut self) {
-        let ops = &self.ops;
-        let life = self.lives.last_mut().expect("the server was started");
-        life.cut(life.durable, ops);
+    /// Only the newest session of a replica may write, on whatever node.
+    ///
+    /// # Panics
+    /// When this connection is not the one of the newest session.
+    pub fn check_session(&self, replica: u64, place: usize) {
+        assert_eq!(self.sessions.get(&replica), Some(&place), "the newest session of {replica:x}");
     }
 
     /// A backup of the present life, for a later [`Oracle::restore`].
     pub fn back_up(&self) -> Life {
-        let mut life = self.life().clone();
-        life.cut(life.durable, &self.ops);
-        life
+        self.life().clone()
     }
 
     /// The database was put back.
@@ -245,7 +257,19 @@ impl Oracle {
         self.titles.entry(key).or_default().blurred = true;
     }
 
-    /// The server took a delta of a device up to a stamp and with it began the next version.
+    /// A delta of a device arrived; a node will have taken it up to a stamp, if that becomes durable.
+    pub fn arrive(&mut self, ledger: &Ledger, through: u64) {
+        let entries = ledger.entries.iter().take_while(|entry| entry.stamp <= through);
+        let names = entries.map(|entry| (ledger.replica, entry.stamp, entry.action));
+        self.arrived.extend(names);
+    }
+
+    /// Whether an action arrived under a name: somebody may know it by that.
+    pub fn has_arrived(&self, replica: u64, stamp: u64, action: ActionId) -> bool {
+        self.arrived.contains(&(replica, stamp, action))
+    }
+
+    /// The server stored a delta of a device up to a stamp, as the next version.
     ///
     /// # Panics
     /// When what it took is not what waited, was taken before, or has a stamp it must not have.
@@ -260,8 +284,8 @@ impl Oracle {
         self.life_mut().version = version;
         for entry in entries {
             let refused = self.refusal(entry.action, may_write);
-            let known = self.op(ledger.replica, entry.stamp).is_some();
             let op = self.name(ledger.replica, entry.stamp, entry.action);
+            let known = self.lives.iter().any(|life| life.version_of(op).is_some());
             let before = core::mem::replace(&mut self.ops[op as usize].refused, refused);
             if known && before.is_some() != refused.is_some() && self.lives.len() > 1 {
                 // An earlier life judged otherwise, and may be remembered.
@@ -429,25 +453,5 @@ impl Life {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
-    }
-
-    fn cut(&mut self, version: u64, ops: &[Op]) {
-        let mut shorter = false;
-        while let Some(&(entered, op)) = self.order.last()
-            && entered > version
-        {
-            self.order.pop();
-            self.entered[op as usize] = NEVER;
-            shorter = true;
-        }
-        self.version = version;
-        if shorter {
-            self.taken.clear();
-            for &(_, op) in &self.order {
-                let Op { replica, stamp, .. } = ops[op as usize];
-                let taken = self.taken.entry(replica).or_default();
-                *taken = stamp.max(*taken);
-            }
-        }
     }
 }

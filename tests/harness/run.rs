@@ -16,6 +16,8 @@ pub struct Setup {
     pub seed: u64,
     /// How many TVs.
     pub devices: usize,
+    /// How many nodes of the server.
+    pub nodes: usize,
     /// What goes wrong.
     pub rates: Rates,
     /// The steps that are taken, by their numbers.
@@ -42,12 +44,13 @@ pub struct Lived {
 }
 
 impl Setup {
-    /// A seed's own household: 1 to 5 TVs, a day or several, its own mixture of faults.
+    /// A seed's own household: 1 to 5 TVs, 1 to 3 nodes, a day or several, its own mixture of faults.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, u64::MAX - 3);
         let devices = [2, 2, 3, 3, 3, 4, 5, 1][dice.place(8)];
         let steps = [400, 1_500, 1_500, 3_000, 3_000, 9_000][dice.place(6)];
-        Self { seed, devices, rates: Rates::of(seed), steps: (0..steps).collect() }
+        let nodes = [1, 1, 2, 2, 2, 3][dice.place(6)];
+        Self { seed, devices, nodes, rates: Rates::of(seed), steps: (0..steps).collect() }
     }
 
     /// The same with other rates.
@@ -59,7 +62,7 @@ impl Setup {
     pub fn live(&self, tell: bool) -> Lived {
         let world = Cell::new(None);
         let failure = quietly(|| {
-            let mut born = World::new(self.seed, self.devices, self.rates, tell);
+            let mut born = World::new(self.seed, (self.devices, self.nodes), self.rates, tell);
             let steps = self.steps.iter().copied();
             let lived = panic::catch_unwind(AssertUnwindSafe(|| born.live(steps)));
             world.set(Some(born));
@@ -129,11 +132,12 @@ impl Setup {
             .collect();
         let story = lived.story.join("\n  ");
         format!(
-            "seed {} fails: {failure}\n  {} of {} steps are left, {} TVs, faults: {}\n  {story}",
+            "seed {} fails: {failure}\n  {} of {} steps are left, {} TVs, {} nodes, faults: {}\n  {story}",
             self.seed,
             least.steps.len(),
             self.steps.len(),
             self.devices,
+            self.nodes,
             faults.join(", "),
         )
     }

@@ -2,8 +2,8 @@
 
 use crate::device::Disk;
 use crate::faults::Fault;
+use crate::oracle::epoch_of;
 use crate::world::World;
-use omega_sync_core::id::EpochId;
 use omega_sync_core::session::client::Input;
 
 /// How often, in 10,000 steps, somebody copies a disk or the database for later.
@@ -68,9 +68,11 @@ impl World {
             }
             Fault::Standby => self.sleep(index),
             Fault::ServerKill => {
-                self.note(fault, || "the server is killed".into());
-                self.server_ends(None);
+                let node = self.some_node();
+                self.note(fault, || format!("node {node} is killed"));
+                self.server_ends(node, None);
             }
+            Fault::StoreCut => self.cut_store(),
             Fault::Restore => self.restore(),
             Fault::Wipe => {
                 self.note(fault, || format!("tv {index}'s storage is emptied"));
@@ -86,6 +88,7 @@ impl World {
                 self.replace_disk(index, kept);
             }
             Fault::Clone => self.clone_disk(index),
+            Fault::Flap if awake && !self.devices[index].offline => self.flap(index),
             _ => {}
         }
     }
@@ -107,11 +110,39 @@ impl World {
         self.note(fault, || format!("connection {place} breaks"));
     }
 
+    fn some_node(&mut self) -> usize {
+        let nodes = self.server.nodes.len();
+        if nodes > 1 { self.dice.place(nodes) } else { 0 }
+    }
+
+    /// A node loses its way to the database for a while.
+    fn cut_store(&mut self) {
+        let node = self.some_node();
+        let away_ms = [2_000, 60_000, 600_000][self.dice.place(3)];
+        let away_ms = 1 + self.dice.below(away_ms);
+        self.note(Fault::StoreCut, || {
+            format!("node {node} can't reach the database for {away_ms} ms")
+        });
+        self.server.nodes[node].cut_until_ms = self.time_ms + away_ms;
+    }
+
     /// Plugs the network cable of a device in or out.
     pub fn set_online(&mut self, index: usize, online: bool) {
         self.say(|| format!("tv {index} is online: {online}"));
         self.devices[index].offline = !online;
         self.input(index, if online { Input::Online } else { Input::Offline });
+    }
+
+    /// The platform says again and again that the network is back: outputs of an earlier connection
+    /// are carried out on a later one.
+    fn flap(&mut self, index: usize) {
+        self.note(Fault::Flap, || format!("tv {index}'s network comes and goes"));
+        for _ in 0..2 + self.dice.below(4) {
+            self.input(index, Input::Online);
+            for _ in 0..self.dice.below(4) {
+                self.carry_out(index);
+            }
+        }
     }
 
     /// A device loses power.
@@ -184,12 +215,11 @@ impl World {
             return;
         }
         self.note(Fault::Restore, || "the database is put back to its copy".into());
-        self.server_ends(None);
+        (0..self.server.nodes.len()).for_each(|node| self.server_ends(node, None));
         let backup = self.server.backup.as_ref().expect("just looked");
-        let epoch = EpochId(self.oracle.lives.len() as u64 + 1);
+        let epoch = epoch_of(self.oracle.lives.len(), 0);
         self.server.store.restore(backup, epoch);
         let life = backup.life.clone();
-        self.oracle.forget_undurable();
         self.oracle.restore(life);
     }
 

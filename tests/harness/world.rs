@@ -10,7 +10,7 @@ use crate::dice::{Dice, Fingerprint};
 use crate::faults::{Counts, Fault, Rates};
 use crate::link::Link;
 use crate::oracle::Oracle;
-use crate::server::Server;
+use crate::server::{Node, Server};
 use crate::stamps::WallClock;
 use omega_sync_core::id::HouseholdId;
 use omega_sync_core::session::client::Status;
@@ -21,6 +21,8 @@ const SETTLE_STEPS_MAX: u64 = 200_000;
 const START_MS: u64 = 1_800_000_000_000;
 /// How often, in 10,000 steps, a viewer does something.
 const ACT_RATE: u16 = 1_200;
+/// More lots than all devices and connections have.
+const NODE_LOTS: usize = 1_000;
 /// How often, in 10,000 steps, everybody goes to bed or to work.
 const PAUSE_RATE: u16 = 60;
 
@@ -40,6 +42,14 @@ pub struct Tally {
     pub screens: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Commits refused because another node's came first.
+    pub refused: u64,
+    /// How often a room took in what other nodes had committed.
+    pub followed: u64,
+    /// How often it had to go by the whole state.
+    pub jumps: u64,
+    /// Connections closed because their replica came to another node.
+    pub moved: u64,
     /// Faults.
     pub faults: Counts,
 }
@@ -85,18 +95,20 @@ pub struct World {
 #[derive(Debug, Clone, Copy)]
 enum Next {
     Device(usize),
-    Server,
+    Server(usize),
+    Called(usize),
+    Read(usize),
     Up(usize),
     Down(usize),
     Wake(usize),
 }
 
 impl World {
-    /// A household of `devices` TVs that are switched on.
+    /// A household of so many TVs, which are switched on, and so many nodes.
     ///
     /// # Panics
     /// Never: the household id is a constant.
-    pub fn new(seed: u64, devices: usize, rates: Rates, tell: bool) -> Self {
+    pub fn new(seed: u64, (devices, nodes): (usize, usize), rates: Rates, tell: bool) -> Self {
         let mut world = Self {
             time_ms: START_MS,
             devices: Vec::new(),
@@ -116,6 +128,7 @@ impl World {
             seed,
             step: 0,
         };
+        world.server.nodes.resize_with(nodes, Node::default);
         for index in 0..devices {
             let wrong = rates.rate(Fault::ClockJump) > 0 || rates.rate(Fault::Standby) > 0;
             let skew_ms = if wrong { world.skew() } else { 0 };
@@ -126,10 +139,10 @@ impl World {
         world
     }
 
-    /// How wrong a wall clock may be.
+    /// How wrong a wall clock may be; once just beyond what a server takes.
     pub fn skew(&mut self) -> i64 {
         const DAY: i64 = 86_400_000;
-        let skews = [0, 0, 0, -40, 900, 90_000, -3_000_000, 3 * DAY, -9 * DAY];
+        let skews = [0, 0, 330_000, -40, 900, 90_000, -3_000_000, 3 * DAY, -9 * DAY];
         skews[self.dice.place(skews.len())]
     }
 
@@ -197,10 +210,19 @@ impl World {
                 chosen = Some((lot, next));
             }
         };
-        if !self.server.queue.is_empty() {
-            offer(0, Next::Server);
-        }
         let time_ms = self.time_ms;
+        for (index, node) in self.server.nodes.iter().enumerate() {
+            let lot = NODE_LOTS * index;
+            if !node.queue.is_empty() {
+                offer(lot, Next::Server(index));
+            }
+            if node.is_called(time_ms) {
+                offer(lot + 1, Next::Called(index));
+            }
+            if node.has_read() {
+                offer(lot + 2, Next::Read(index));
+            }
+        }
         for (index, device) in self.devices.iter().enumerate() {
             if !device.is_awake(time_ms) {
                 continue;
@@ -229,7 +251,9 @@ impl World {
     fn happen(&mut self, next: Next) {
         match next {
             Next::Device(index) => self.carry_out(index),
-            Next::Server => self.carry_out_server(),
+            Next::Server(node) => self.carry_out_server(node),
+            Next::Called(node) => self.call(node),
+            Next::Read(node) => self.follow_store(node),
             Next::Up(place) => self.deliver_up(place),
             Next::Down(index) => self.deliver_down(index),
             Next::Wake(index) => self.wake(index),
@@ -244,6 +268,12 @@ impl World {
             let left = |at: u64| at.saturating_sub(device.now(self.time_ms).steady_ms);
             if let Some(at) = device.wake_at_ms.filter(|_| device.is_awake(self.time_ms)) {
                 until_ms = until_ms.min(self.time_ms + left(at));
+            }
+        }
+        for node in &self.server.nodes {
+            let woken = node.bus.front().map(|wake| wake.ready_ms);
+            for at in woken.into_iter().chain(node.poll_at_ms) {
+                until_ms = until_ms.min(at.max(self.time_ms + 1));
             }
         }
         for &place in &self.alive {
@@ -265,6 +295,9 @@ impl World {
         self.per_step.clear();
         self.dice = Dice::new(self.seed, u64::MAX - 2);
         self.say(|| "everything works again".into());
+        for node in &mut self.server.nodes {
+            node.cut_until_ms = 0;
+        }
         let asleep = self.devices.iter().map(|device| device.asleep_until_ms).max();
         self.time_ms = self.time_ms.max(asleep.unwrap_or(0));
         for index in 0..self.devices.len() {
@@ -304,14 +337,18 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let version = self.server.room.as_ref().map(|room| (room.epoch(), room.version()));
-        self.devices.iter().all(|device| {
-            device.client.as_ref().is_some_and(|client| {
-                let replica = client.replica();
-                let at = replica.cursor().map(|cursor| (cursor.epoch, cursor.version));
-                let empty = replica.outbox().is_empty() && !replica.owes_offer();
-                client.status() == Status::Live && empty && at == version
+        let version = self.server.store.version();
+        let revision = self.server.store.revision();
+        let mut rooms = self.server.nodes.iter().filter_map(|node| node.room.as_ref());
+        let nodes_rest = rooms.all(|room| room.revision() == revision);
+        nodes_rest
+            && self.devices.iter().all(|device| {
+                device.client.as_ref().is_some_and(|client| {
+                    let replica = client.replica();
+                    let at = replica.cursor().map(|cursor| (cursor.epoch, cursor.version));
+                    let empty = replica.outbox().is_empty() && !replica.owes_offer();
+                    client.status() == Status::Live && empty && at == version
+                })
             })
-        })
     }
 }

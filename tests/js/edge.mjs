@@ -20,19 +20,34 @@ export class Edge {
   #process;
   #said = "";
 
-  /** @param {number} port @param {string[]} flags further flags of `serve` */
-  constructor(port, flags) {
+  /**
+   * @param {number} port
+   * @param {string[]} flags further flags of `serve`
+   * @param {Record<string, string>} [environment] more of it
+   */
+  constructor(port, flags, environment = {}) {
     this.folder = mkdtempSync(join(tmpdir(), "omega-edge-"));
     this.port = port;
     this.flags = flags;
+    this.environment = environment;
     this.secretFile = join(this.folder, "secret");
     writeFileSync(this.secretFile, SECRET, { mode: 0o600 });
   }
 
-  /** A running server. @param {string[]} flags */
-  static async start(...flags) {
-    const edge = new Edge(await freePort(), flags);
-    await edge.start();
+  /**
+   * A running server.
+   * @param {Array<string | Record<string, string>>} words flags, and variables of its environment
+   */
+  static async start(...words) {
+    const flags = words.filter((word) => typeof word === "string");
+    const environment = Object.assign({}, ...words.filter((word) => typeof word === "object"));
+    const edge = new Edge(await freePort(), flags, environment);
+    try {
+      await edge.start();
+    } catch (error) {
+      await edge.dispose();
+      throw error;
+    }
     return edge;
   }
 
@@ -52,7 +67,7 @@ export class Edge {
         ...["serve", "--listen", `127.0.0.1:${this.port}`, "--data", join(this.folder, "data")],
         ...["--jwt-secret-file", this.secretFile, ...this.flags],
       ],
-      { stdio: ["ignore", "pipe", "pipe"] },
+      { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...this.environment } },
     );
     this.#process = server;
     for (const stream of [server.stdout, server.stderr]) {

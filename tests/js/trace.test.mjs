@@ -25,10 +25,14 @@ const HEADER = {
   devices: ["tv", "den", "phone", "tablet"],
 };
 
+const TV = { k: "dev", d: 0, name: "Living room", model: "webOS 5", caps: ["hevc", "dv", "atmos"] };
+const TABLET = { k: "dev", d: 3, name: "Kids", model: "iPad 9", caps: ["hevc"] };
+
 /** The tablet is away for eight hours and then for one; the last write of a position wins. */
 const EVENTS = [
   { k: "add", t: T0 + 1_000, d: 0, c: "tmdb:1" },
   { k: "add", t: T0 + 2_000, d: 1, c: "tmdb:2" },
+  { ...TV, t: T0 + 3_000, app: "1.0.9" },
   { k: "off", t: T0 + HOUR_MS, d: 3 },
   { k: "prog", t: T0 + HOUR_MS + 1_000, d: 0, c: "tmdb:1", p: 10, u: 600, s: 0 },
   { k: "prog", t: T0 + HOUR_MS + 2_000, d: 3, c: "tmdb:1", p: 90, u: 600, s: 1 },
@@ -37,6 +41,8 @@ const EVENTS = [
   { k: "rem", t: T0 + HOUR_MS + 5_000, d: 1, c: "tmdb:1" },
   { k: "add", t: T0 + HOUR_MS + 6_000, d: 3, c: "tmdb:1" },
   { k: "rem", t: T0 + HOUR_MS + 7_000, d: 3, c: "tmdb:2" },
+  { ...TABLET, t: T0 + 2 * HOUR_MS, app: "1.0.9" },
+  { ...TV, t: T0 + 2 * HOUR_MS, app: "1.0.10" },
   { k: "on", t: T0 + 9 * HOUR_MS, d: 3 },
   { k: "off", t: T0 + 10 * HOUR_MS, d: 3 },
   { k: "add", t: T0 + 10 * HOUR_MS + 1_000, d: 2, c: "tmdb:3" },
@@ -51,7 +57,7 @@ const ORACLE = {
     "tmdb:1": [20, 600, 0, T0 + HOUR_MS + 3_000],
     "tmdb:5": [600, 600, 2, T0 + HOUR_MS + 4_000],
   },
-  dev: [],
+  dev: [0, 3],
 };
 
 /** @type {import("../bench/trace/network.mjs").RoomEndClass} */
@@ -112,8 +118,13 @@ test("the state at the end is the one that was worked out by hand, on every devi
   assert.equal(found.converged, true);
   assert.equal(found.wrong, 0);
   assert.equal(replay.views.length, 5);
-  assert.equal(found.operations, 11);
-  assert.equal(found.online_operations, 6);
+  assert.equal(found.operations, 14);
+  assert.equal(found.online_operations, 8);
+  assert.equal(found.device_events_skipped, 0);
+  const [tablet, tv, ...none] = replay.views[4]?.devices ?? [];
+  assert.deepEqual([tv?.device, tv?.appVersion, tv?.deviceType], ["tv", "1.0.10", "tv"]);
+  assert.deepEqual([tablet?.device, tablet?.deviceType], ["tablet", "tablet"]);
+  assert.deepEqual(none, []);
 });
 
 test("each entry that differs from the oracle counts once", async () => {
@@ -123,15 +134,19 @@ test("each entry that differs from the oracle counts once", async () => {
   const altered = {
     watch: ["tmdb:1", "tmdb:2", "tmdb:4"],
     prog: { "tmdb:1": /** @type {[number, number, number, number]} */ (later) },
-    dev: [],
+    dev: [1, 3],
   };
-  const wrong = wrongEntries(replay.views, altered, trace.header.devices);
-  const names = ["progress tmdb:1", "progress tmdb:5", "watch tmdb:2", "watch tmdb:3"];
+  const wrong = wrongEntries(replay.views, altered, trace);
+  const devices = ["device den", "device tv"];
+  const names = [...devices, "progress tmdb:1", "progress tmdb:5", "watch tmdb:2", "watch tmdb:3"];
   assert.deepEqual(wrong, names);
+  const older = trace.events.filter((event) => event.k !== "dev" || event.app !== "1.0.10");
+  const old = wrongEntries(replay.views, ORACLE, { ...trace, events: older });
+  assert.deepEqual(old, ["device tv"]);
   const [view, ...others] = replay.views;
   assert.ok(view);
   const apart = { ...view, watchlist: [] };
-  assert.equal(wrongEntries([...others, apart], ORACLE, trace.header.devices).length, 3);
+  assert.equal(wrongEntries([...others, apart], ORACLE, trace).length, 3);
   assert.equal(isSame([...others, apart]), false);
 });
 

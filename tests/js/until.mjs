@@ -46,7 +46,8 @@ export function eventually(client, what, condition) {
       const status = JSON.stringify(client.status());
       reject(new Error(`not within ${WAIT_MS} ms: ${what}; ${status}`));
     }, WAIT_MS);
-    stops.push(client.on("change", look), client.on("status", look), client.on("rejected", look));
+    const events = /** @type {const} */ (["change", "status", "rejected", "replay"]);
+    for (const event of events) stops.push(client.on(event, look));
     look();
   });
 }

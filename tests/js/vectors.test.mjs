@@ -16,7 +16,9 @@ import { codeOf } from "./tv.mjs";
  *   offsetMs: number, household: string, rejected: string[], status?: string, closeReason?: string,
  *   replicaId?: string}} Shown
  * @typedef {{name: string, records: string[], error?: string, kept?: number, shown: Shown,
- *   replica?: {id: string}}} Stored
+ *   replica?: {id: string, state: {devices: Described[]}}}} Stored
+ * @typedef {{id: string, record?: {name: string, type: string, platform: string,
+ *   app_version: string, capabilities: number}}} Described
  * @typedef {{call: string, args: Array<string | number>, now: [number, number],
  *   outputs: unknown[]}} Step
  * @typedef {{name: string, seed: string, household: string, records: string[], first: unknown[],
@@ -86,6 +88,18 @@ function shown(replica) {
   };
 }
 
+/** In the order of the engine's numbers. */
+const DEVICE_TYPES = ["tv", "phone", "tablet", "computer", "other"];
+
+/** What the class answers about devices that a state has. @param {Described[]} described */
+function devices(described) {
+  return described.flatMap(({ id, record }) => {
+    if (record === undefined) return [];
+    const { name, type, platform, app_version, capabilities } = record;
+    return [[id, name, DEVICE_TYPES.indexOf(type), platform, app_version, capabilities]];
+  });
+}
+
 /** A vector's rejected operations begin with their stamp, which the class keeps to itself. */
 /** @param {Shown} shown @returns {Shown} */
 function withoutStamps(shown) {
@@ -97,7 +111,10 @@ for (const vector of stored.filter(({ error }) => error !== "version")) {
     const { replica, damage } = loadReplica(vector.records.map(bytes), "", words(SEED));
     assert.deepEqual(shown(replica), withoutStamps(vector.shown));
     assert.equal(damage === undefined, vector.error === undefined, damage);
-    if (vector.replica) assert.equal(rows(replica.about(), "nnttt")[0]?.[2], vector.replica.id);
+    if (vector.replica) {
+      assert.equal(rows(replica.about(), "nnttt")[0]?.[2], vector.replica.id);
+      assert.deepEqual(rows(replica.devices(), "ttnttn"), devices(vector.replica.state.devices));
+    }
     const [image] = readOutputs(replica.firstOutputs());
     assert.ok(image?.kind === "replace");
     // What it would store now says the same.

@@ -1,5 +1,6 @@
-//! `npm run sim -- [--seeds N] [--seed S] [--restore]`: whole households in a virtual world.
-//! `--restore` also puts the server's database back, which some seeds do not survive yet.
+//! `npm run sim -- [--seeds N] [--seed S] [--restore] [--first]`: whole households in a virtual world.
+//! `--restore` also puts the server's database back, which some seeds do not survive yet. `--first`
+//! ends with the first failure and tells no story.
 //!
 //! Without `--seed` it runs the seeds 0 to N-1, with it N seeds from S on (1 when N is not given).
 //! The last line is a summary in JSON. A failing seed is printed with the least story that still
@@ -22,11 +23,12 @@ const SHRINK_MAX: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let (mut seeds, mut first) = (None, None);
-    let mut restore = false;
+    let (mut restore, mut only_first) = (false, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--restore" {
-            restore = true;
+        if word == "--restore" || word == "--first" {
+            restore |= word == "--restore";
+            only_first |= word == "--first";
             continue;
         }
         let value = words.next().and_then(|value| value.parse::<u64>().ok());
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => seeds = Some(value),
             ("--seed", Some(value)) => first = Some(value),
             _ => {
-                eprintln!("usage: sim [--seeds N] [--seed S] [--restore], N and S numbers");
+                eprintln!(
+                    "usage: sim [--seeds N] [--seed S] [--restore] [--first], N and S numbers"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -54,6 +58,9 @@ fn main() -> ExitCode {
         if let Some(failure) = lived.failure {
             let line: Vec<&str> = failure.lines().skip(1).collect();
             println!("seed {seed}: {}", line.join(" "));
+            if only_first {
+                return ExitCode::FAILURE;
+            }
             failed.push(setup);
         }
     }
@@ -85,6 +92,10 @@ struct Totals {
     frames: u64,
     screens: u64,
     connections: u64,
+    refused: u64,
+    followed: u64,
+    jumps: u64,
+    moved: u64,
     faults: Counts,
     fingerprint: Fingerprint,
 }
@@ -98,6 +109,10 @@ impl Totals {
         self.frames += lived.tally.frames;
         self.screens += lived.tally.screens;
         self.connections += lived.tally.connections;
+        self.refused += lived.tally.refused;
+        self.followed += lived.tally.followed;
+        self.jumps += lived.tally.jumps;
+        self.moved += lived.tally.moved;
         self.faults.add(&lived.tally.faults);
         self.fingerprint.note(lived.fingerprint.0, &[]);
     }
@@ -111,7 +126,9 @@ impl Totals {
             "{{\"seeds\":{seeds},\"failed\":{failed:?},\"seconds\":{seconds:.2},\
              \"household_days\":{:.1},\"household_days_per_s\":{:.0},\"actions\":{},\
              \"actions_per_day\":{:.0},\"operations_taken\":{},\"calls\":{},\"frames\":{},\
-             \"screens_compared\":{},\"connections\":{},\"fingerprint\":\"{:016x}\",\
+             \"screens_compared\":{},\"connections\":{},\"commits_refused\":{},\
+             \"nodes_followed\":{},\"of_them_by_the_whole_state\":{},\
+             \"sessions_ended_by_another_node\":{},\"fingerprint\":\"{:016x}\",\
              \"faults\":{{{}}}}}",
             self.days,
             self.days / seconds,
@@ -122,6 +139,10 @@ impl Totals {
             self.frames,
             self.screens,
             self.connections,
+            self.refused,
+            self.followed,
+            self.jumps,
+            self.moved,
             self.fingerprint.0,
             faults.join(",")
         )

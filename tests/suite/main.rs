@@ -1,13 +1,21 @@
 //! The tests that need more than one part, in one binary.
 
+mod exchange;
 mod found;
+mod growth;
 mod home;
 mod laws;
 mod limits;
+mod nodes;
+mod patience;
+mod resident;
 mod residuals;
+mod reviewed;
 mod sessions;
+mod settings;
 mod simulated;
 mod simulation;
 mod tidy;
 mod vectors;
+mod versions;
 mod wire;

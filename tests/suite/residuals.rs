@@ -23,6 +23,7 @@ fn restored(backup: &Household, epoch: u64) -> Room {
     History::new(1).encode(&mut writer);
     let stored = Stored {
         epoch: EpochId(epoch),
+        revision: 1,
         version: 1,
         snapshot: writer.finish(),
         snapshot_version: 1,

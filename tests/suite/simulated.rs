@@ -6,7 +6,7 @@ use omega_sync_core::household::{Changed, Intent, Part};
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::replica::Now;
-use omega_sync_core::session::client::{Input, Output};
+use omega_sync_core::session::client::{Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 
 const SHELF: ProfileId = ProfileId::DEFAULT;
@@ -140,6 +140,28 @@ fn a_standby_between_hello_and_welcome_does_not_set_the_clock_wrong() {
     let now = Now { unix: UnixMillis(home.time_ms), steady_ms: 100 };
     tv.client.handle(now, Input::Frame(&welcome));
     assert_eq!(tv.client.replica().offset_ms(), 0, "its clock was right all along");
+}
+
+#[test]
+fn an_answer_after_its_time_does_not_set_a_measured_clock_wrong() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, -3_000_000);
+    home.refresh(&mut tv);
+    assert_eq!(tv.client.replica().offset_ms(), 3_000_000);
+    tv.held = Some(Vec::new());
+    home.connect(&mut tv);
+    let hello = tv.held.take().expect("held").remove(0);
+    home.deliver(&mut tv, hello);
+    let welcome = tv.inbox.pop_front().expect("answered").expect("a frame");
+    // Nobody woke the TV for six hours. The server read its clock at some time in between, so by
+    // this answer alone the TV's own clock might be right.
+    home.time_ms += 6 * 3_600_000;
+    tv.inbox.clear();
+    tv.client.handle(home.now(&tv), Input::Frame(&welcome));
+    assert_eq!(tv.client.replica().offset_ms(), 3_000_000, "it was measured before");
+    home.retry(&mut tv);
+    assert_eq!(tv.client.replica().offset_ms(), 3_000_000, "and is again");
+    assert_eq!(tv.client.status(), Status::Live);
 }
 
 /// Hands the server what a TV sent, until nothing is left; what is for the other waits with it.

@@ -3,11 +3,12 @@
 use crate::answer::Answer;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::DecodeError;
-use omega_sync_core::household::{Change, Changed, Part};
+use omega_sync_core::household::{Change, Changed, Part, VoidReason};
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::replica::view::ProgressItem;
 use omega_sync_core::replica::{Now, Rejected};
 use omega_sync_core::session::client::Output;
+use omega_sync_core::session::metrics::Replay;
 
 /// The stable code of an error; `pkg/src/errors.ts` has the words.
 pub type Code = &'static str;
@@ -61,6 +62,10 @@ pub fn outputs(outputs: &[Output], answer: &mut Answer) {
                 answer.byte(8);
                 answer.number(*count as f64);
             }
+            Output::Replayed(replay) => {
+                answer.byte(9);
+                replayed(answer, replay);
+            }
         }
     }
 }
@@ -83,6 +88,20 @@ fn changed(answer: &mut Answer, kind: u8, parts: &Changed) {
         };
         answer.byte(list);
         answer.profile(profile);
+    }
+}
+
+/// Waited, sent, accepted, coalesced, rejected, remaining; how many reasons; code and count of each.
+fn replayed(answer: &mut Answer, replay: &Replay) {
+    let Replay { waited, sent, accepted, coalesced, refused, remaining } = *replay;
+    for count in [waited, sent, accepted, coalesced, replay.rejected(), remaining] {
+        answer.number(count as f64);
+    }
+    let reasons = VoidReason::ALL.iter().zip(refused).filter(|(_, count)| *count > 0);
+    answer.number(reasons.clone().count() as f64);
+    for (reason, count) in reasons {
+        answer.text(reason.code());
+        answer.number(count as f64);
     }
 }
 

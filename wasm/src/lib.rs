@@ -9,6 +9,7 @@
 mod allocator;
 pub mod answer;
 mod convert;
+mod device;
 
 use answer::{Address, Answer};
 use convert::{Code, content, now, profile};
@@ -65,6 +66,12 @@ impl Replica {
                 self.answer.end()
             }
         }
+    }
+
+    /// Whether to catch up by what changed, which it does unless told otherwise, or by the whole state.
+    #[wasm_bindgen(js_name = catchUpByDifferences)]
+    pub fn catch_up_by_differences(&mut self, differences: bool) {
+        self.client.set_differences(differences);
     }
 
     /// What to do first after loading.
@@ -286,6 +293,27 @@ impl Replica {
         for rejected in self.client.replica().rejected() {
             convert::rejected(rejected, &mut self.answer);
         }
+        self.answer.end()
+    }
+
+    /// Counts since loading: operations, coalesced, sent, retried, acknowledged, rejected, bytes of plain
+    /// records, bytes of frames, and what these saved in percent.
+    pub fn metrics(&mut self) -> Address {
+        let metrics = self.client.metrics();
+        self.answer.clear();
+        for count in [
+            metrics.operations,
+            metrics.coalesced,
+            metrics.sent,
+            metrics.retried,
+            metrics.acknowledged,
+            metrics.rejected,
+            metrics.plain_bytes,
+            metrics.delta_bytes,
+        ] {
+            self.answer.number(count as f64);
+        }
+        self.answer.number(metrics.saved_percent() as f64);
         self.answer.end()
     }
 

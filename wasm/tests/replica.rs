@@ -114,12 +114,19 @@ impl Tv {
                 }
                 5 => {
                     for _ in 0..outputs.number() as usize {
-                        assert!(outputs.byte() < 3);
+                        assert!(outputs.byte() < 4);
                         assert_eq!(outputs.text(), "");
                     }
                 }
                 6 => assert!(outputs.byte() < 5),
                 7 | 8 => assert!(outputs.number() >= 0.0),
+                9 => {
+                    let counts = [(); 6].map(|()| outputs.number());
+                    assert_eq!(counts[0], counts[2..].iter().sum::<f64>(), "{counts:?}");
+                    for _ in 0..outputs.number() as usize {
+                        assert!(!outputs.text().is_empty() && outputs.number() > 0.0);
+                    }
+                }
                 4 => {}
                 other => panic!("output {other} has no meaning"),
             }
@@ -231,4 +238,35 @@ fn damaged_records_are_reported_and_the_rest_is_kept() {
     assert_eq!((damage.text().as_str(), damage.text().as_str()), ("wrong checksum", ""));
     assert!(has(&mut again, "tmdb:1"));
     assert!(!has(&mut again, "tmdb:2"));
+}
+
+#[wasm_bindgen_test]
+fn a_device_says_what_it_is_and_is_removed() {
+    let mut tv = Tv::load(Vec::new(), 1);
+    let describe = |tv: &mut Tv, kind, bits| {
+        let (name, version) = ("Living room".into(), "1.2.0".into());
+        let address = tv.replica.device_describe(
+            "tv",
+            name,
+            kind,
+            "webOS 5".into(),
+            version,
+            bits,
+            NOW_MS,
+            0.0,
+        );
+        Answer::copy(address).err()
+    };
+    assert_eq!(describe(&mut tv, 5, 0), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0, 15), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0, u32::MAX - 11), None);
+    let mut devices = Answer::copy(tv.replica.devices()).expect("always answered");
+    assert_eq!((devices.text().as_str(), devices.text().as_str()), ("tv", "Living room"));
+    assert_eq!(devices.number(), 0.0);
+    assert_eq!((devices.text().as_str(), devices.text().as_str()), ("webOS 5", "1.2.0"));
+    assert_eq!(devices.number(), f64::from(u32::MAX - 11));
+    assert!(devices.is_at_end());
+    assert!(Answer::copy(tv.replica.device_remove("", NOW_MS, 0.0)).is_err());
+    assert!(Answer::copy(tv.replica.device_remove("tv", NOW_MS, 0.0)).is_ok());
+    assert!(Answer::copy(tv.replica.devices()).expect("always answered").is_at_end());
 }

@@ -90,3 +90,33 @@ impl<K: Ord, V> LwwMap<K, V> {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::ReplicaId;
+
+    /// An earlier life of the server took it, a later one refused it.
+    #[test]
+    fn what_the_other_side_has_seen_and_has_not_is_gone() {
+        let dot = Dot { timestamp: Timestamp(5), replica: ReplicaId(1) };
+        let mut seen = VersionVector::default();
+        seen.raise(dot.replica, dot.timestamp);
+        let mut here = LwwMap::default();
+        assert!(here.set("film", dot, 10));
+        let empty = LwwMap::default();
+        for (mine, theirs, both) in
+            [(&here, &empty, &empty), (&empty, &here, &empty), (&here, &here, &here)]
+        {
+            let mut joined = mine.clone();
+            joined.join(theirs.clone(), &seen, &seen);
+            assert_eq!(joined, *both);
+        }
+        let mut joined = empty.clone();
+        joined.join(here.clone(), &VersionVector::default(), &seen);
+        assert_eq!(joined, here, "what is new here stays");
+        joined.replace(vec![("film", None)]);
+        assert_eq!(joined, empty);
+    }
+}

@@ -128,6 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_context_remembers_so_many_titles() {
+        let mut titles = Titles::default();
+        for number in 0..3 * CONTEXT_ENTRIES_MAX {
+            let content = ContentId::new(&format!("{number}:{number}")).expect("short text");
+            titles.remember(content.clone());
+            assert!(titles.contents.len() <= CONTEXT_ENTRIES_MAX);
+            assert!(titles.prefixes.len() <= CONTEXT_ENTRIES_MAX);
+            let place = titles.place(&content).expect("just remembered");
+            assert_eq!(titles.get(place), Some(&content));
+        }
+    }
+
+    #[test]
     fn an_id_is_split_one_way_and_joined_again() {
         let ids = ["tmdb:550", "tt0111161", "a0", "00", "7", "x", "film-é9", "9999999999999999999"];
         for id in ids {

@@ -77,8 +77,9 @@ impl Capabilities {
     /// Names of the video codecs, by their bits from the lowest.
     pub const VIDEO: [&str; 6] = ["h264", "hevc", "vp9", "av1", "vvc", "mpeg2"];
 
-    /// All fields as one number of [`CAPABILITIES_BITS`] bits.
-    pub(super) fn to_bits(self) -> u64 {
+    /// All fields as one number of 32 bits: resolution from bit 0, casting 4, remote control 5, HDR 6, video
+    /// 10, audio 16, inches 24.
+    pub fn to_bits(self) -> u64 {
         u64::from(self.screen_inches) << 24
             | u64::from(self.audio) << 16
             | u64::from(self.video) << 10
@@ -89,7 +90,7 @@ impl Capabilities {
     }
 
     /// The fields in a number, unless it is none that [`Capabilities::to_bits`] gives.
-    pub(super) fn from_bits(bits: u64) -> Option<Self> {
+    pub fn from_bits(bits: u64) -> Option<Self> {
         let flags = |at: u32, count: u32| (bits >> at & ((1 << count) - 1)) as u8;
         let resolution = *Resolution::ALL.get(usize::from(flags(0, 4)))?;
         (bits >> CAPABILITIES_BITS == 0).then_some(Self {

@@ -2,23 +2,26 @@
 //!
 //! Invariant: what a frame carries was made durable by an output before it.
 
+mod connection;
 mod effect;
+mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::connection::Connection;
+use self::fault::Fault;
 use super::backoff::Backoff;
-use super::metrics::{Metrics, Replay, plain_bytes};
+use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
+use crate::delta::{DELTA_OPERATIONS_MAX, Delta};
 use crate::household::{Changed, Intent, Operation};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
+    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
-use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
 pub const IN_FLIGHT_MAX: usize = 8;
@@ -51,40 +54,6 @@ enum Link {
     Open(Box<Connection>),
 }
 
-/// A connection after the welcome.
-#[derive(Debug)]
-struct Connection {
-    up: Context,
-    down: Context,
-    next_delta: FrameNumber,
-    next_stream: FrameNumber,
-    in_flight: VecDeque<Timestamp>,
-    /// Up to where operations left on this connection.
-    sent: Timestamp,
-    /// Up to where operations may have left on earlier ones.
-    retry_through: Timestamp,
-    caught_up: bool,
-    heard_ms: u64,
-    pinged_ms: Option<u64>,
-}
-
-/// Why a frame ends the connection.
-#[derive(Debug)]
-enum Fault {
-    /// It can't be read, or makes no sense now.
-    Malformed,
-    /// A frame is missing.
-    Resync,
-    /// The storage is a copy: go on under a new id.
-    Renew,
-}
-
-impl From<DecodeError> for Fault {
-    fn from(_: DecodeError) -> Self {
-        Self::Malformed
-    }
-}
-
 /// One device's replica and its connection.
 #[derive(Debug)]
 pub struct Client {
@@ -96,10 +65,9 @@ pub struct Client {
     close: Option<CloseCode>,
     log_bytes: usize,
     image_bytes: usize,
-    metrics: Metrics,
-    replay: Replay,
-    /// The last operation that waited at the reconnect.
-    replay_through: Timestamp,
+    tally: Tally,
+    /// Whether it asks for what changed, where it can.
+    differences: bool,
 }
 
 /// What loading gave.
@@ -145,9 +113,8 @@ impl Client {
             close: None,
             log_bytes: 0,
             image_bytes: 0,
-            metrics: Metrics::default(),
-            replay: Replay::default(),
-            replay_through: Timestamp::ZERO,
+            tally: Tally::default(),
+            differences: true,
         };
         Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
     }
@@ -157,6 +124,11 @@ impl Client {
         let mut outputs = Vec::new();
         self.store_image(&mut outputs);
         outputs
+    }
+
+    /// Whether it asks for what changed since it was connected; if not, always for the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Carries out what a user wants, here at once and at the server as soon as can be.
@@ -176,8 +148,8 @@ impl Client {
         };
         let before = self.replica.outbox().len();
         if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
-            self.metrics.operations += 1;
-            self.metrics.coalesced += (before + 1 - self.replica.outbox().len()) as u64;
+            let connected = matches!(self.link, Link::Open(_));
+            self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
             self.store(record, &mut outputs);
             self.flush(&mut outputs);
@@ -237,7 +209,7 @@ impl Client {
             session: Session { number: self.replica.session_number(), nonce },
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
-            cursor: self.replica.base_version(),
+            cursor: self.replica.base_version().filter(|_| self.differences),
             owes_offer: self.replica.owes_offer(),
         };
         outputs.push(Output::Send(hello.encode()));
@@ -256,12 +228,23 @@ impl Client {
             // From a socket that is not wanted any more.
             _ => return,
         }
+        let greeting = matches!(self.link, Link::Greeting(..));
+        let waiting = self.tally.waiting(self.replica.outbox());
+        let refused = self.tally.replay(self.replica.outbox()).rejected();
         let fault = match ServerFrame::decode(bytes) {
             Ok(frame) => self.receive(now, frame, outputs).err(),
             Err(error) => Some(error.into()),
         };
+        if !greeting {
+            self.tally.answered(waiting, refused, self.replica.outbox());
+        }
         match fault {
             None => self.flush(outputs),
+            Some(Fault::Version) => {
+                self.disconnect(outputs);
+                self.close = Some(CloseCode::VersionUnsupported);
+                self.link = Link::Stopped;
+            }
             Some(fault) => {
                 if let Fault::Renew = fault {
                     self.replica.renew(&mut self.random);
@@ -284,9 +267,11 @@ impl Client {
             let left_ms = until.saturating_sub(ANSWER_TIMEOUT_MS);
             let waited_ms = now.steady_ms.saturating_sub(left_ms);
             // In standby the steady clock may stand still, and the wall clock may be set: then nobody
-            // knows how old the answer is, and a new hello measures anew.
+            // knows how old the answer is, and a new hello measures anew. So it does when the answer is
+            // too old to tell the server's clock by.
             let by_wall_ms = now.unix.0.saturating_sub(left.0);
-            if by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left {
+            let doubtful = by_wall_ms.abs_diff(waited_ms) > WAIT_DOUBT_MS || now.unix < left;
+            if doubtful || waited_ms > ANSWER_TIMEOUT_MS {
                 return Err(Fault::Resync);
             }
             return self.welcomed(now, waited_ms, welcome, outputs);
@@ -300,9 +285,14 @@ impl Client {
             ServerFrame::Offered => {
                 self.replica.offered();
                 self.store_image(outputs);
+                self.backoff.reset();
             }
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
+                if self.replica.base_version().is_some_and(|known| version < known) {
+                    // That database was put back without a new epoch: what is known here is more.
+                    return Err(Fault::Resync);
+                }
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
                 self.store_image(outputs);
@@ -348,14 +338,10 @@ impl Client {
             return Err(Fault::Resync);
         }
         let before = self.replica.rejected().len();
-        let waited = self.replica.outbox().len();
+        let (outbox, acked) = (self.replica.outbox(), self.replica.acked().through);
+        let waiting = Greeting::new(outbox, acked, &welcome.voids);
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
-        let rejected = (self.replica.rejected().len().saturating_sub(before)) as u64;
-        let coalesced = (waited - self.replica.outbox().len()) as u64 - rejected;
-        self.replay = Replay { waited: waited as u64, rejected, coalesced, ..Replay::default() };
-        self.replay_through = self.replica.outbox().last();
-        self.metrics.coalesced += coalesced;
-        self.metrics.rejected += rejected;
+        self.tally.welcomed(&waiting, self.replica.outbox());
         self.store_image(outputs);
         let mut connection = Connection::new(now, welcome.server_time);
         connection.sent = self.replica.acked().through;
@@ -388,7 +374,10 @@ impl Client {
 
     /// From the first snapshot or difference on, both ends know the same version.
     fn caught_up(&mut self, version: u64) {
-        self.backoff.reset();
+        // A server that will close at what it is sent gives no success before an answer to it.
+        if self.replica.outbox().is_empty() && !self.replica.owes_offer() {
+            self.backoff.reset();
+        }
         if let Link::Open(connection) = &mut self.link
             && !connection.caught_up
         {
@@ -404,12 +393,9 @@ impl Client {
         let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
-        let of_replay = ack.voids.iter().filter(|(stamp, _)| *stamp <= self.replay_through);
-        self.replay.rejected += of_replay.count() as u64;
-        self.metrics.rejected += ack.voids.len() as u64;
-        let waited = self.replica.outbox().len();
+        self.tally.refuse(ack.voids.iter());
         let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
-        self.metrics.acknowledged += (waited - self.replica.outbox().len()) as u64;
+        self.backoff.reset();
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -446,12 +432,6 @@ impl Client {
             operations.push(operation.clone());
         }
         let Some(through) = operations.last().map(|last| last.timestamp) else { return false };
-        for operation in &operations {
-            self.metrics.sent += 1;
-            self.metrics.retried += u64::from(operation.timestamp <= connection.retry_through);
-            self.metrics.plain_bytes += plain_bytes(operation);
-            self.replay.sent += u64::from(operation.timestamp <= self.replay_through);
-        }
         let delta = Delta { replica: self.replica.id(), through, operations };
         let number = connection.next_delta.advance();
         connection.in_flight.push_back(through);
@@ -460,7 +440,7 @@ impl Client {
         let version = replica.base_version().filter(|_| connection.caught_up);
         let live = &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
         let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
-        self.metrics.delta_bytes += frame.len() as u64;
+        self.tally.leave(&delta.operations, connection.retry_through, &frame);
         if let Some(record) = self.replica.mark_sent(through) {
             self.append(record, outputs);
         }
@@ -528,6 +508,9 @@ impl Client {
             self.status = status;
             outputs.push(Output::Status(status));
         }
+        let is_open = matches!(self.link, Link::Open(_));
+        let ended = self.tally.ended(is_open, status == Status::Live, self.replica.outbox());
+        outputs.extend(ended.map(Output::Replayed));
         let due = match &self.link {
             Link::Offline | Link::Stopped => return,
             Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => *at,
@@ -560,14 +543,12 @@ impl Client {
 
     /// What was counted since the client was loaded.
     pub fn metrics(&self) -> Metrics {
-        self.metrics
+        self.tally.metrics()
     }
 
     /// How what waited at the last reconnect fares.
     pub fn replay(&self) -> Replay {
-        let waiting = self.replica.outbox().iter().map(|pending| pending.operation.timestamp);
-        let remaining = waiting.take_while(|stamp| *stamp <= self.replay_through).count() as u64;
-        Replay { remaining, ..self.replay }
+        self.tally.replay(self.replica.outbox())
     }
 
     /// The replica, to read from.
@@ -594,27 +575,5 @@ impl Client {
 fn push_changed(changed: Changed, outputs: &mut Vec<Output>) {
     if !changed.is_empty() {
         outputs.push(Output::Changed(changed));
-    }
-}
-
-impl Connection {
-    fn new(now: Now, server_time: UnixMillis) -> Self {
-        Self {
-            up: Context::starting(server_time),
-            down: Context::starting(server_time),
-            next_delta: FrameNumber::FIRST,
-            next_stream: FrameNumber::FIRST,
-            in_flight: VecDeque::new(),
-            sent: Timestamp::ZERO,
-            retry_through: Timestamp::ZERO,
-            caught_up: false,
-            heard_ms: now.steady_ms,
-            pinged_ms: None,
-        }
-    }
-
-    /// The next frame of the stream must have the next number.
-    fn expect(&mut self, number: FrameNumber) -> Result<(), Fault> {
-        if number == self.next_stream.advance() { Ok(()) } else { Err(Fault::Resync) }
     }
 }

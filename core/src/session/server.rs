@@ -3,18 +3,21 @@
 //!
 //! Invariants: what an ack or update says was made durable by an output before it; a replica's newest
 //! session is the only one that can still write; the version goes up by one for each delta taken and
-//! never back.
+//! never back. The store's revision goes up with each commit, hellos included, and a commit that does
+//! not follow the last one is refused: all of that holds with any number of nodes on one store.
 
+mod exchange;
+mod follow;
+mod resident;
 mod stored;
 
+pub use resident::{Refusal, Written};
 pub use stored::{Commit, Snapshot, Stored};
 
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{
-    Change, History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason,
-};
+use crate::household::{History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason};
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
@@ -34,7 +37,8 @@ pub struct ConnectionId(pub u64);
 /// What happens to a room.
 #[derive(Debug)]
 pub enum RoomInput {
-    /// A connection said hello and its token was accepted.
+    /// A connection said hello and its token was accepted. When the store has several nodes, let the
+    /// room [follow](Room::follow) it first: it must know whatever the device may know.
     Hello {
         /// Which connection; it must be new.
         connection: ConnectionId,
@@ -57,7 +61,8 @@ pub enum RoomInput {
 /// What a room wants done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomOutput {
-    /// Make this durable. If that fails, drop the room and all its connections and load it again.
+    /// Make this durable. If that fails or is refused, drop the room, what it wanted done after this,
+    /// and all its connections, and load it again.
     Persist(Commit),
     /// Send a frame.
     Send(ConnectionId, Vec<u8>),
@@ -81,6 +86,8 @@ struct Connection {
 pub struct Room {
     id: HouseholdId,
     epoch: EpochId,
+    /// Of the last commit.
+    revision: u64,
     version: u64,
     household: Household,
     /// What each version touched.
@@ -90,6 +97,8 @@ pub struct Room {
     snapshot_version: u64,
     rows: BTreeMap<ReplicaId, Row>,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// Whether devices catch up by what changed, where they can.
+    differences: bool,
 }
 
 impl Room {
@@ -98,6 +107,7 @@ impl Room {
         Self {
             id,
             epoch,
+            revision: 0,
             version: 0,
             household: Household::default(),
             history: History::default(),
@@ -105,7 +115,13 @@ impl Room {
             snapshot_version: 0,
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
+            differences: true,
         }
+    }
+
+    /// Whether devices that return get what changed; if not, they always get the whole state.
+    pub fn set_differences(&mut self, differences: bool) {
+        self.differences = differences;
     }
 
     /// Takes an input and says what to do.
@@ -145,6 +161,10 @@ impl Room {
         if hello.household.is_some_and(|mark| mark != self.id.mark()) {
             return Err(CloseCode::HouseholdMismatch);
         }
+        if hello.replica == self.resident() {
+            // Nobody else may use the room's own id: whoever drew it by chance draws another.
+            return Err(CloseCode::StaleSession);
+        }
         let known = hello.cursor.filter(|_| same_epoch);
         if known.is_some_and(|version| version > self.version) {
             // This database was put back without a new epoch. Going on would lose what devices know.
@@ -179,7 +199,8 @@ impl Room {
         if self.connections.len() >= CONNECTIONS_MAX {
             return Err(CloseCode::Overloaded);
         }
-        outputs.push(RoomOutput::Persist(self.commit(hello.replica)));
+        let commit = self.commit(&[hello.replica]);
+        outputs.push(RoomOutput::Persist(commit));
         let welcome = Welcome {
             session: hello.session.number as u8,
             household: hello.household.is_none().then(|| self.id.clone()),
@@ -218,7 +239,7 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        let reached = known.filter(|&known| known >= self.history.floor());
+        let reached = known.filter(|&known| self.differences && known >= self.history.floor());
         let touched = reached.map(|known| (known, self.history.since(known)));
         match touched.filter(|(_, touched)| touched.len() <= TOUCHED_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),
@@ -327,35 +348,25 @@ impl Room {
         }
         let mut accepted = Vec::new();
         let mut voids = Vec::new();
-        // Adds and removes that observed all that is live: others can name that themselves.
+        let may_write = connection.may_write;
+        let number = connection.next_stream.advance();
         let mut whole = BTreeSet::new();
+        self.version += 1;
         for operation in operations {
             if operation.timestamp <= known {
                 continue;
             }
+            let row = self.rows.entry(replica).or_default();
             if row.digest != 0 || known == Timestamp::ZERO {
                 row.digest = operation.digest(row.digest);
             }
-            let checked = match connection.may_write {
+            let checked = match may_write {
                 true => self.household.check(&operation),
                 false => Err(VoidReason::Forbidden),
             };
             match checked {
                 Ok(()) => {
-                    if observes_all(&self.household, &operation) {
-                        whole.insert(operation.timestamp);
-                    }
-                    if let Change::Add(..) = operation.change {
-                        let dot = Dot { timestamp: operation.timestamp, replica };
-                        self.added.insert(dot, self.version + 1);
-                    }
-                    for dot in operation.observed().unwrap_or_default() {
-                        self.added.remove(dot);
-                    }
-                    let (through, one) = (operation.timestamp, vec![operation.clone()]);
-                    let one = Delta { replica, through, operations: one };
-                    self.history.note(self.version + 1, one.touched(&self.household));
-                    self.household.merge(&one);
+                    self.apply(replica, &operation, &mut whole);
                     accepted.push(operation);
                 }
                 Err(reason) => {
@@ -364,31 +375,31 @@ impl Room {
                 }
             }
         }
-        let rest = Delta { replica, through, operations: Vec::new() };
-        self.history.note(self.version + 1, rest.touched(&self.household));
-        self.household.merge(&rest);
+        self.cover(replica, through);
         let ack = Ack { advances: true, voids };
-        let ack = ServerFrame::ack(connection.next_stream.advance(), &ack);
         let delta = Delta { replica, through, operations: accepted };
         self.take(&delta, outputs);
-        outputs.push(RoomOutput::Send(id, ack));
-        self.fan_out(id, &delta, &whole, outputs);
+        outputs.push(RoomOutput::Send(id, ServerFrame::ack(number, &ack)));
+        self.fan_out(Some(id), &delta, &whole, outputs);
         Ok(())
     }
 
-    /// Makes a delta the next version.
+    /// Commits the delta that became this version.
     fn take(&mut self, delta: &Delta, outputs: &mut Vec<RoomOutput>) {
-        self.version += 1;
-        let mut commit = self.commit(delta.replica);
-        commit.expected = self.version - 1;
+        let mut commit = self.commit(&[delta.replica]);
         commit.entries.push(stored::entry(self.version, delta));
         if self.version - self.snapshot_version >= SNAPSHOT_EVERY {
-            self.history.trim(&self.household);
-            self.trim_added();
+            self.trim();
             self.snapshot_version = self.version;
             commit.snapshot = Some(self.snapshot());
         }
         outputs.push(RoomOutput::Persist(commit));
+    }
+
+    /// Forgets the oldest keys that are gone, and with them who knows the household from then.
+    fn trim(&mut self) {
+        self.history.trim(&self.household);
+        self.trim_added();
     }
 
     /// Forgets adds that went with their profile.
@@ -400,16 +411,16 @@ impl Room {
         self.added.retain(|dot, _| live.contains(dot));
     }
 
-    /// Sends a delta that became the last version to every other connection.
+    /// Sends a delta that became the last version to every connection but its author's.
     fn fan_out(
         &mut self,
-        author: ConnectionId,
+        author: Option<ConnectionId>,
         delta: &Delta,
         whole: &BTreeSet<Timestamp>,
         outputs: &mut Vec<RoomOutput>,
     ) {
         for (&id, connection) in &mut self.connections {
-            if id != author {
+            if Some(id) != author {
                 let number = connection.next_stream.advance();
                 let live =
                     &mut |operation: &Operation| whole.contains(&operation.timestamp).then_some(0);
@@ -455,32 +466,14 @@ impl Room {
         for replica in &raised {
             self.rows.entry(*replica).or_default().digest = 0;
         }
-        self.version += 1;
-        for (profile, shelf) in joined.profiles() {
-            let known = self.household.profile(profile);
-            for (content, live) in shelf.watchlist().iter() {
-                let known = known.map_or(&[][..], |known| known.watchlist().dots(content));
-                let new = live.iter().filter(|dot| !known.contains(dot));
-                self.added.extend(new.map(|dot| (*dot, self.version)));
-            }
-        }
-        self.household = joined;
+        self.reach(self.version + 1, joined);
         self.history = History::new(self.version);
         self.snapshot_version = self.version;
-        outputs.push(RoomOutput::Persist(Commit {
-            epoch: self.epoch,
-            expected: self.version - 1,
-            version: self.version,
-            entries: Vec::new(),
-            replicas: raised.iter().map(|replica| self.row(*replica)).collect(),
-            snapshot: Some(self.snapshot()),
-        }));
+        let mut commit = self.commit(&raised);
+        commit.snapshot = Some(self.snapshot());
+        outputs.push(RoomOutput::Persist(commit));
         outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-        for (&id, connection) in &mut self.connections {
-            let number = connection.next_stream.advance();
-            let frame = ServerFrame::snapshot(number, self.version, &self.household);
-            outputs.push(RoomOutput::Send(id, frame));
-        }
+        self.send_state(outputs);
         Ok(())
     }
 
@@ -498,14 +491,17 @@ impl Room {
         Ok(())
     }
 
-    /// A commit of one replica's row at the present version.
-    fn commit(&self, replica: ReplicaId) -> Commit {
+    /// The next commit: these replicas' rows at the present version.
+    fn commit(&mut self, replicas: &[ReplicaId]) -> Commit {
+        let follows = self.revision;
+        self.revision += 1;
         Commit {
             epoch: self.epoch,
-            expected: self.version,
+            follows,
+            revision: self.revision,
             version: self.version,
             entries: Vec::new(),
-            replicas: vec![self.row(replica)],
+            replicas: replicas.iter().map(|replica| self.row(*replica)).collect(),
             snapshot: None,
         }
     }
@@ -524,6 +520,12 @@ impl Room {
         self.epoch
     }
 
+    /// How many commits there were, those of other nodes included. When the store's is higher, let
+    /// the room [follow](Room::follow).
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// How many deltas and offers were taken.
     pub fn version(&self) -> u64 {
         self.version
@@ -538,14 +540,4 @@ impl Room {
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
-}
-
-/// Whether an operation observed every live add of its title.
-fn observes_all(household: &Household, operation: &Operation) -> bool {
-    let (Some(content), Some(observed)) = (operation.change.content(), operation.observed()) else {
-        return false;
-    };
-    let shelf = household.profile(operation.profile);
-    let live = shelf.map_or(&[][..], |shelf| shelf.watchlist().dots(content));
-    live.iter().all(|dot| observed.contains(dot))
 }

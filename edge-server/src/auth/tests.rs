@@ -46,10 +46,77 @@ fn base64url(bytes: &[u8]) -> String {
 
 /// Signs whatever header and claims it is given, as an attacker with the key could.
 fn sign(header: &Value, claims: &Value) -> String {
+    sign_with(KEY, header, claims)
+}
+
+fn sign_with(key: &[u8], header: &Value, claims: &Value) -> String {
     use hmac::{Hmac, Mac};
     let body = [header, claims].map(|part| base64url(part.to_string().as_bytes())).join(".");
-    let mac = Hmac::<sha2::Sha256>::new_from_slice(KEY).unwrap().chain_update(&body);
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(key).unwrap().chain_update(&body);
     format!("{body}.{}", base64url(&mac.finalize().into_bytes()))
+}
+
+/// Every kind of token that no route may take, for a server with this key: what RFC 8725 warns of,
+/// and what an issuer may get wrong.
+pub(crate) fn attacks(key: &[u8]) -> Vec<(&'static str, String)> {
+    let claims = || with("scope", SCOPES.into());
+    let but = |name: &str, value: Value| {
+        let mut claims = claims();
+        claims[name] = value;
+        sign_with(key, &hs256(), &claims)
+    };
+    let headed = |name: &str, value: Value| {
+        let mut header = hs256();
+        header[name] = value;
+        sign_with(key, &header, &claims())
+    };
+    let by = |key: &[u8], header: Value| sign_with(key, &header, &claims());
+    let good = sign_with(key, &hs256(), &claims());
+    let [header, body, signature] = good.split('.').collect::<Vec<_>>()[..] else {
+        panic!("three parts");
+    };
+    let none = base64url(json!({"alg": "none"}).to_string().as_bytes());
+    let forged = base64url(with("sub", "other".into()).to_string().as_bytes());
+    // A public key that everybody can read, used as if it were the secret.
+    let public = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n";
+    let kid = |kid: &str| json!({"alg": "HS256", "typ": "JWT", "kid": kid});
+    vec![
+        ("none", String::new()),
+        ("no JWT", "x.y.z".into()),
+        ("two parts", format!("{header}.{body}")),
+        ("alg none", format!("{none}.{body}.")),
+        ("alg none with a signature", format!("{none}.{body}.{signature}")),
+        ("alg RS256, signed as HS256", headed("alg", "RS256".into())),
+        ("alg HS512", headed("alg", "HS512".into())),
+        ("signed with a public key", by(public, hs256())),
+        ("signed with another secret", by(&[b'x'; 32], hs256())),
+        ("signed with the empty key of a kid", by(b"", kid("../../../dev/null"))),
+        ("signed with the key that a kid names", by(b"x", kid("' union all select 'x"))),
+        ("signed with the key in its header", {
+            let jwk = json!({"kty": "oct", "k": base64url(&[7; 32])});
+            by(&[7; 32], json!({"alg": "HS256", "typ": "JWT", "jwk": jwk}))
+        }),
+        ("other claims under the signature", format!("{header}.{forged}.{signature}")),
+        ("without signature", format!("{header}.{body}.")),
+        ("encrypted type", headed("typ", "JWE".into())),
+        ("another kind of token", headed("typ", "secevent+jwt".into())),
+        ("critical extension", headed("crit", json!(["exp"]))),
+        ("expired", but("exp", (now() - LEEWAY.as_secs() - 2).into())),
+        ("without end", but("exp", Value::Null)),
+        ("not yet", but("nbf", (now() + 3600).into())),
+        ("another issuer", but("iss", "evil".into())),
+        ("another audience", but("aud", "other-service".into())),
+        ("without household", but("sub", Value::Null)),
+        ("without device", but("did", Value::Null)),
+        ("too long", but("more", "x".repeat(TOKEN_BYTES_MAX).into())),
+    ]
+}
+
+#[test]
+fn no_attack_is_a_token() {
+    for (name, token) in attacks(KEY) {
+        assert!(authority().verify(&token).is_err(), "{name}");
+    }
 }
 
 fn refusal(header: &Value, claims: &Value) -> AuthError {
@@ -66,7 +133,7 @@ fn a_good_token_becomes_a_principal() {
     let principal = authority().verify(&sign(&hs256(), &with("exp", exp.into()))).unwrap();
     assert_eq!(principal.household.as_str(), "home");
     assert_eq!(principal.device.as_str(), "tv");
-    assert_eq!(principal.scope, Scope { read: true, write: true, control: false });
+    assert_eq!(principal.scope, Scope { read: true, write: true, control: false, admin: false });
     assert_eq!(principal.ends, UNIX_EPOCH + Duration::from_secs(exp) + LEEWAY);
 }
 
@@ -75,7 +142,7 @@ fn an_issued_token_is_accepted() {
     let (household, device) = (HouseholdId::new("h").unwrap(), DeviceId::new("d").unwrap());
     let issue = |life| authority().issue(&household, &device, "read", Duration::from_secs(life));
     let principal = authority().verify(&issue(60).unwrap()).unwrap();
-    assert_eq!(principal.scope, Scope { read: true, write: false, control: false });
+    assert_eq!(principal.scope, Scope { read: true, write: false, control: false, admin: false });
     assert_eq!((principal.household, principal.device), (household.clone(), device.clone()));
     let other = Authority::new(&Secret::new(&[b'x'; 32]).unwrap(), ISSUER, AUDIENCE);
     assert_eq!(other.verify(&issue(60).unwrap()), Err(AuthError::Signature));
@@ -195,10 +262,13 @@ fn size_and_shape_are_checked_first() {
 #[test]
 fn scope_is_words() {
     let scope = |claim| authority().verify(&sign(&hs256(), &with("scope", claim))).unwrap().scope;
-    assert_eq!(scope(Value::Null), Scope { read: true, write: true, control: true });
-    assert_eq!(scope("".into()), Scope { read: false, write: false, control: false });
+    assert_eq!(scope(Value::Null), Scope { read: true, write: true, control: true, admin: false });
+    assert_eq!(scope("".into()), Scope { read: false, write: false, control: false, admin: false });
     let words = "readwrite write openid";
-    assert_eq!(scope(words.into()), Scope { read: false, write: true, control: false });
+    assert_eq!(
+        scope(words.into()),
+        Scope { read: false, write: true, control: false, admin: false }
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Health, development tokens, static files, and errors over HTTP.
 
 use super::*;
-use crate::error::StartError;
+use crate::error::{Kind, StartError};
+use crate::limits::{HEADERS_BYTES_MAX, JSON_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 use crate::store::StoreError;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,31 +13,200 @@ async fn health_says_status_version_and_checks() {
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let version = env!("CARGO_PKG_VERSION");
-        let checks = serde_json::json!({"store": "ok"});
-        assert_eq!(body, serde_json::json!({"status": "ok", "version": version, "checks": checks}));
+        let checks = serde_json::json!({"store": "ok", "sockets": "ok"});
+        let expected = serde_json::json!({
+            "status": "ok", "version": version, "ready": true, "checks": checks,
+        });
+        assert_eq!(body, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_store_fails_lives_but_is_not_ready() {
+    let home = home().await;
+    let mut socket = home.join(1).await;
+    let intruder = home.intruder();
+    intruder.hold();
+    socket.add(1, "tmdb:550").await;
+    socket.close().await;
+    for (probe, status) in [("", 503), ("?probe=ready", 503), ("?probe=live", 200)] {
+        let answer = home.ask(&format!("GET /health{probe}"), &[], "").await;
+        assert_eq!(answer.status, status, "{probe}");
+        let health = answer.json();
+        assert_eq!((&health["status"], &health["ready"]), (&"unavailable".into(), &false.into()));
+        assert_eq!(health["checks"]["store"], "storage_unavailable");
+    }
+    let answer = home.ask("GET /health?probe=dead", &[], "").await;
+    assert_eq!(answer.fields(), ["probe"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_in_the_metrics() {
+    let home = home().await;
+    let mut socket = home.join(1).await;
+    socket.add(1, "tmdb:550").await;
+    socket.frame().await;
+    home.get("/nothing/at-all").await;
+    home.ask("GET /api/v1/watchlist", &[], "").await;
+    let mut slow = home.connect().await;
+    slow.socket.send(Message::Text("{}".into())).await.unwrap();
+    slow.close().await;
+    let (head, text) = home.get("/metrics").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    for line in [
+        "omega_rooms 1",
+        "omega_commits_total 2",
+        "omega_commit_seconds_count 2",
+        "omega_frames_received_total 1",
+        "omega_answer_seconds_count 1",
+        "omega_closes_total{code=\"malformed\"} 1",
+        "omega_problems_total{code=\"not_found\"} 1",
+        "omega_problems_total{code=\"unauthorized\"} 1",
+        "omega_requests_total{method=\"GET\",route=\"(file)\",status=\"404\"} 1",
+        "omega_requests_total{method=\"GET\",route=\"/api/v1/watchlist\",status=\"401\"} 1",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "no {line} in:\n{text}");
+    }
+    assert!(!text.contains("at-all") && !text.contains("tmdb"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_is_served_and_its_page_runs_nothing() {
+    let home = home().await;
+    let document = home.ask("GET /openapi.json", &[], "").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/api/v1/sync/progress"]["post"].is_object());
+    let page = home.ask("GET /docs", &[], "").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_problem_documents() {
     let home = home().await;
-    for (path, status, code) in [
-        ("/nothing", 404, "not_found"),
-        ("/ws", 426, "upgrade_required"),
-        ("/dev/token", 400, "parameter_invalid"),
-        ("/dev/token?household=h", 400, "parameter_invalid"),
-        ("/dev/token?household=h&device=%0a", 400, "parameter_invalid"),
+    for (line, status, code) in [
+        ("GET /nothing", 404, "not_found"),
+        ("POST /nothing", 404, "not_found"),
+        ("GET /ws", 426, "upgrade_required"),
+        ("DELETE /health", 405, "method_not_allowed"),
+        ("POST /api/v1/watchlist", 405, "method_not_allowed"),
+        ("GET /dev/token", 422, "invalid"),
+        ("GET /dev/token?household=h", 422, "invalid"),
+        ("GET /dev/token?household=h&device=%0a", 422, "invalid"),
+        ("GET /dev/token?household=h&device=tv&device=tv", 422, "invalid"),
+        ("GET /api/v1/watchlist", 401, "unauthorized"),
     ] {
-        let (head, body) = home.get(path).await;
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
-        assert!(head.contains("content-type: application/problem+json"), "{head}");
-        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()), "{path}");
+        let answer = home.ask(line, &[], "").await;
+        assert_eq!((answer.status, answer.problem()), (status, code.into()), "{line}");
     }
+    let refused = home.ask("POST /api/v1/watchlist", &[], "").await;
+    assert_eq!(refused.header("allow"), Some("GET,HEAD"));
     let other = [("Sec-WebSocket-Protocol", "omega.v9")];
     match home.connect_with(&other).await.err().unwrap() {
         Error::Http(response) => assert_eq!(response.status(), 426),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_error_has_its_place() {
+    let document = include_str!("../../../docs/http.md");
+    for kind in Kind::ALL {
+        let row = format!("| {} | `{}` | {} |", kind.status(), kind.code(), kind.meaning());
+        assert!(document.contains(&row), "docs/http.md has no row {row}");
+        let same = |other: &&Kind| other.code() == kind.code();
+        assert_eq!(Kind::ALL.iter().filter(same).count(), 1, "{}", kind.code());
+    }
+    for code in CloseCode::ALL {
+        assert!(Kind::from(*code).status() >= 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_an_id() {
+    let home = home().await;
+    let given = [("x-request-id", "from.the-client_1")];
+    let answer = home.ask("GET /health", &given, "").await;
+    assert_eq!(answer.header("x-request-id"), Some("from.the-client_1"));
+    let long = "x".repeat(REQUEST_ID_BYTES_MAX + 1);
+    for bad in ["", "two words", "semi;colon", "\u{fc}", &long] {
+        let answer = home.ask("GET /nothing", &[("x-request-id", bad)], "").await;
+        let id = answer.header("x-request-id").unwrap();
+        assert!(id != bad && id.len() == 16, "{bad}: {id}");
+        assert_eq!(answer.problem(), "not_found");
+    }
+    let edge = &long[1..];
+    let answer = home.ask("GET /health", &[("x-request-id", edge)], "").await;
+    assert_eq!(answer.header("x-request-id"), Some(edge));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_and_headers_have_limits() {
+    let home = home().await;
+    let bearer = format!("Bearer {}", token("home", "read write"));
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let path = "POST /api/v1/sync/watchlist";
+    let sized = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+    let answer = home.ask(path, &headers, &sized(JSON_BYTES_MAX)).await;
+    assert_eq!((answer.status, answer.problem()), (422, "invalid".into()), "read to its end");
+    let answer = home.ask(path, &headers, &sized(JSON_BYTES_MAX + 1)).await;
+    assert_eq!((answer.status, answer.problem()), (413, "too_large".into()));
+    let chunked = [headers[0], headers[1], ("transfer-encoding", "chunked")];
+    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", JSON_BYTES_MAX + 1, sized(JSON_BYTES_MAX + 1));
+    let request = chunked.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let request = request.collect::<String>();
+    let close = "host: localhost\r\nconnection: close\r\n";
+    let (head, _) = home.http(&format!("{path} HTTP/1.1\r\n{close}{request}\r\n{chunks}")).await;
+    assert!(head.starts_with("HTTP/1.1 413"), "without saying its length: {head}");
+
+    let line = format!("x-filler: {}\r\n", "x".repeat(1_000));
+    let many = line.repeat(HEADERS_BYTES_MAX / line.len() + 1);
+    let request = format!("GET /health HTTP/1.1\r\n{many}\r\n");
+    let mut stream = TcpStream::connect(home.server.address()).await.unwrap();
+    // The server may have refused before all is sent.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut head = [0; 12];
+    timeout(DEADLINE, stream.read_exact(&mut head)).await.unwrap().unwrap();
+    assert_eq!(&head, b"HTTP/1.1 431");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_ends_the_request() {
+    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
+    let home = home_with(limits).await;
+    let bearer = format!("Bearer {}", token("home", "read write"));
+    let request = format!(
+        "POST /api/v1/sync/watchlist HTTP/1.1\r\nhost: localhost\r\nauthorization: {bearer}\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    let (head, body) = home.http(&request).await;
+    assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.contains("urn:omega-sync:problem:timeout"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packaged_apps_may_ask_from_their_origins() {
+    let home = home().await;
+    for origin in ["null", "file://", "https://tv.example"] {
+        let preflight = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type,x-device-id"),
+        ];
+        let answer = home.ask("OPTIONS /api/v1/sync/progress", &preflight, "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert!(answer.header("access-control-allow-methods").unwrap().contains("POST"));
+        let allowed = answer.header("access-control-allow-headers").unwrap();
+        for name in ["authorization", "content-type", "if-none-match", "x-device-id"] {
+            assert!(allowed.contains(name), "{allowed}");
+        }
+        // The page must be able to read an error too.
+        let answer = home.ask("GET /api/v1/watchlist", &[("origin", origin)], "").await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("etag"));
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        assert_eq!(answer.problem(), "unauthorized");
     }
 }
 

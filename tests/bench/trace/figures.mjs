@@ -13,17 +13,17 @@ const AWAY_DEVICE = 3;
  * @param {import("./file.mjs").Oracle} [oracle]
  */
 export function figures(replay, trace, oracle) {
-  const { header } = trace;
+  const { header, events } = trace;
   const away = replay.catchUps.filter(
     ({ device, away_ms }) =>
       device === AWAY_DEVICE && away_ms >= AWAY_MS_MIN && away_ms <= AWAY_MS_MAX,
   );
   const catchUps = away.map(({ hello, answer }) => hello + answer);
-  const wrong = oracle && wrongEntries(replay.views, oracle, header.devices);
+  const wrong = oracle && wrongEntries(replay.views, oracle, trace);
   for (const entry of wrong ?? []) console.error(`not as the oracle has it: ${entry}`);
   return {
     ...{ days: header.days, seed: header.seed, operations: replay.operations },
-    device_events_skipped: replay.device_events_skipped,
+    device_events_skipped: events.filter(({ k }) => k === "dev").length - replay.deviceEvents,
     ...operationBytes(replay),
     all_updates_bytes: replay.sum("update"),
     acks_bytes: replay.sum("ack"),

@@ -8,7 +8,7 @@ import { loadReplica, rows, startEngine } from "omega-sync/engine";
 import { TraceClock } from "./clock.mjs";
 import { playState } from "./file.mjs";
 import { Meter, Network } from "./network.mjs";
-import { devicesOf, viewOf } from "./view.mjs";
+import { description, viewOf } from "./view.mjs";
 
 /** @typedef {import("omega-sync").Client} Client */
 /** @typedef {import("./file.mjs").TraceEvent} TraceEvent */
@@ -65,7 +65,7 @@ export class Replay {
   /** Bytes that a new device of the household exchanges at the end. */
   fresh = new Meter();
   operations = 0;
-  device_events_skipped = 0;
+  deviceEvents = 0;
   /** What each device shows at the end, the fresh one last. @type {import("./view.mjs").View[]} */
   views = [];
   #trace;
@@ -204,11 +204,8 @@ export class Replay {
     const before = author.meter.copy();
     const relayed = others.map(({ meter }) => meter.relay);
     const written = write(author.client, event);
-    if (written === undefined) {
-      this.device_events_skipped += 1;
-      return;
-    }
     this.operations += 1;
+    if (event.k === "dev") this.deviceEvents += 1;
     const online = !this.#offline.has(event.d);
     await this.#settle(online ? [author] : []);
     await written;
@@ -259,10 +256,9 @@ export class Replay {
 /**
  * @param {Client} client
  * @param {import("./file.mjs").Operation | import("./file.mjs").Describe} event
- * @returns {Promise<void> | undefined} nothing where the package has no such call
  */
 function write(client, event) {
-  if (event.k === "dev") return devicesOf(client)?.describe(event);
+  if (event.k === "dev") return client.devices.describe(description(event));
   if (event.k === "add") return client.watchlist.add(event.c);
   if (event.k === "rem") return client.watchlist.remove(event.c);
   return client.progress.set(event.c, {

@@ -8,7 +8,7 @@ import { stateNumber } from "./file.mjs";
  * @property {import("omega-sync").WatchlistItem[]} watchlist
  * @property {import("omega-sync").Progress[]} progress
  * @property {import("omega-sync").Profile[]} profiles
- * @property {string[] | undefined} devices nothing where the package does not know devices
+ * @property {import("omega-sync").Device[]} devices
  */
 
 /** @param {Client} client @returns {View} */
@@ -17,7 +17,7 @@ export function viewOf(client) {
     watchlist: client.watchlist.items(),
     progress: [...client.progress.inProgress(), ...client.progress.completed()],
     profiles: client.profiles.list(),
-    devices: devicesOf(client)?.ids(),
+    devices: client.devices.list(),
   };
 }
 
@@ -28,33 +28,43 @@ export function isSame(views) {
 }
 
 /**
- * Entries that any of the devices shows otherwise than the oracle has them.
+ * Entries that any of the devices shows otherwise than the oracle has them. Of a device the oracle says
+ * only that it is known: what it says of itself is its last event, because nobody else writes it.
  * @param {View[]} views
  * @param {import("./file.mjs").Oracle} oracle
- * @param {string[]} devices ids of the trace's devices
+ * @param {import("./file.mjs").Trace} trace
  * @returns {string[]}
  */
-export function wrongEntries(views, oracle, devices) {
-  const wanted = entriesOfOracle(oracle, devices);
+export function wrongEntries(views, oracle, trace) {
+  const wanted = entriesOfOracle(oracle, trace);
   const wrong = new Set();
   for (const view of views) {
     const shown = entriesOfView(view);
     for (const name of new Set([...wanted.keys(), ...shown.keys()])) {
-      const judged = view.devices !== undefined || !name.startsWith("device ");
-      if (judged && wanted.get(name) !== shown.get(name)) wrong.add(name);
+      if (wanted.get(name) !== shown.get(name)) wrong.add(name);
     }
   }
   return [...wrong].sort();
 }
 
-/** @param {import("./file.mjs").Oracle} oracle @param {string[]} devices */
-function entriesOfOracle(oracle, devices) {
+/** @param {import("./file.mjs").Oracle} oracle @param {import("./file.mjs").Trace} trace */
+function entriesOfOracle(oracle, { header, events }) {
   const entries = new Map();
+  /** @type {Map<number, string>} */
+  const records = new Map();
+  for (const event of events) {
+    if (event.k !== "dev") continue;
+    const { name, model, app, caps } = event;
+    records.set(event.d, JSON.stringify([name, model, app, caps.slice().sort()]));
+  }
   for (const content of oracle.watch) entries.set(`watch ${content}`, "listed");
   for (const [content, cells] of Object.entries(oracle.prog)) {
     entries.set(`progress ${content}`, cells.join());
   }
-  for (const device of oracle.dev) entries.set(`device ${devices[device]}`, "known");
+  for (const at of oracle.dev) {
+    const record = records.get(at) ?? "known, without a record";
+    entries.set(`device ${header.devices[at]}`, record);
+  }
   return entries;
 }
 
@@ -67,42 +77,32 @@ function entriesOfView(view) {
     const cells = [positionSeconds, durationSeconds, stateNumber(state), updatedMs];
     entries.set(`progress ${content}`, cells.join());
   }
-  for (const device of view.devices ?? []) entries.set(`device ${device}`, "known");
+  for (const { device, name, platform, appVersion, capabilities } of view.devices) {
+    const record = [name, platform, appVersion, capsOf(capabilities)];
+    entries.set(`device ${device}`, JSON.stringify(record));
+  }
   return entries;
 }
 
-/**
- * @typedef {object} Devices the package's devices as a trace writes and reads them
- * @property {(event: import("./file.mjs").Describe) => Promise<void>} describe
- * @property {() => string[]} ids
- */
-
-/**
- * @param {Client} client
- * @returns {Devices | undefined} nothing while the package has no call for devices
- */
-export function devicesOf(client) {
-  const { devices } = /** @type {{devices?: PackageDevices}} */ (/** @type {unknown} */ (client));
-  if (devices === undefined) return undefined;
-  return {
-    describe: ({ name, model, app, caps }) =>
-      devices.describe({
-        name,
-        deviceType: /iPad/.test(model) ? "tablet" : /Pixel/.test(model) ? "phone" : "tv",
-        platform: model,
-        appVersion: app,
-        capabilities: {
-          videoCodecs: caps.filter((cap) => cap === "hevc"),
-          hdrFormats: caps.includes("dv") ? ["dolby_vision"] : [],
-          audioCodecs: caps.filter((cap) => cap === "atmos"),
-        },
-      }),
-    ids: () => devices.list().map(({ device }) => device),
-  };
+/** A trace's words for what a device can do. @param {import("omega-sync").Capabilities} capabilities */
+function capsOf({ videoCodecs, hdrFormats, audioCodecs }) {
+  const hdr = hdrFormats.map((format) => (format === "dolby_vision" ? "dv" : format));
+  return [...videoCodecs, ...hdr, ...audioCodecs].sort();
 }
 
 /**
- * @typedef {object} PackageDevices
- * @property {(record: object) => Promise<void>} describe
- * @property {() => Array<{device: string}>} list
+ * A device's record as the package has it.
+ * @param {import("./file.mjs").Describe} event
+ * @returns {import("omega-sync").DeviceDescription}
  */
+export function description({ name, model, app, caps }) {
+  const deviceType = /iPad/.test(model) ? "tablet" : /Pixel/.test(model) ? "phone" : "tv";
+  return {
+    ...{ name, deviceType, platform: model, appVersion: app },
+    capabilities: {
+      videoCodecs: caps.includes("hevc") ? ["hevc"] : [],
+      hdrFormats: caps.includes("dv") ? ["dolby_vision"] : [],
+      audioCodecs: caps.includes("atmos") ? ["atmos"] : [],
+    },
+  };
+}

@@ -165,7 +165,8 @@ impl Home {
                 | Output::Changed(_)
                 | Output::Status(_)
                 | Output::Wake(_)
-                | Output::Rejected(_) => {}
+                | Output::Rejected(_)
+                | Output::Replayed(_) => {}
             }
         }
     }

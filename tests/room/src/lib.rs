@@ -99,15 +99,17 @@ impl RoomEnd {
     fn commit(&mut self, commit: Commit) -> Result<(), JsValue> {
         let stored = self.stored.get_or_insert_with(|| Stored {
             epoch: commit.epoch,
+            revision: 0,
             version: 0,
             snapshot: Vec::new(),
             snapshot_version: 0,
             log: Vec::new(),
             replicas: Vec::new(),
         });
-        if stored.version != commit.expected {
+        if stored.revision != commit.follows {
             return Err(Error::new("a commit does not follow the one before").into());
         }
+        stored.revision = commit.revision;
         stored.version = commit.version;
         stored.log.extend(commit.entries);
         for (replica, row) in commit.replicas {

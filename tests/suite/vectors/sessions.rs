@@ -3,11 +3,12 @@
 use super::meaning::{hex, unhex, with};
 use super::records::shown;
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Intent, Part, PlayState, Progress};
+use omega_sync_core::household::{Intent, Part, PlayState, Progress, VoidReason};
 use omega_sync_core::id::{ContentId, HouseholdId, ProfileId};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output};
-use serde_json::{Value, json};
+use omega_sync_core::session::metrics::Replay;
+use serde_json::{Map, Value, json};
 
 mod evening;
 
@@ -88,7 +89,18 @@ fn output(output: &Output) -> Value {
         Output::Status(status) => json!(["status", status.name()]),
         Output::Wake(delay_ms) => json!(["wake", delay_ms]),
         Output::Rejected(count) => json!(["rejected", count]),
+        Output::Replayed(replay) => json!(["replayed", report(replay)]),
     }
+}
+
+fn report(replay: &Replay) -> Value {
+    let reasons = VoidReason::ALL.iter().zip(replay.refused).filter(|(_, count)| *count > 0);
+    let reasons = reasons.map(|(reason, count)| (reason.code().to_owned(), count.into()));
+    json!({
+        "waited": replay.waited, "sent": replay.sent, "accepted": replay.accepted,
+        "coalesced": replay.coalesced, "rejected": replay.rejected(),
+        "remaining": replay.remaining, "reasons": reasons.collect::<Map<_, _>>(),
+    })
 }
 
 fn part(part: &Part) -> String {

@@ -1,6 +1,7 @@
 //! What happens to a client, and what it wants done: the whole border between it and the world.
 
 use crate::household::Changed;
+use crate::session::metrics::Replay;
 
 /// What happens to a client.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub enum Output {
     Wake(u64),
     /// Operations were refused; this many are kept for the app.
     Rejected(usize),
+    /// What waited at the last reconnect has its answers, or the connection is gone: how it went.
+    Replayed(Replay),
 }
 
 /// How a client stands with the server.

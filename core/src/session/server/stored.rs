@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub struct Stored {
     /// The life of the database.
     pub epoch: EpochId,
+    /// Of the last commit: how many there were, those without a new version included.
+    pub revision: u64,
     /// The version of the last commit.
     pub version: u64,
     /// The last snapshot, empty for none.
@@ -27,13 +29,15 @@ pub struct Stored {
     pub replicas: Vec<(ReplicaId, Vec<u8>)>,
 }
 
-/// What becomes durable in one step, if the store's version is still `expected`.
+/// What becomes durable in one step, if the store's revision is still `follows`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// The life of the database; the first commit of a household creates it.
     pub epoch: EpochId,
-    /// The version before.
-    pub expected: u64,
+    /// The revision before; 0 for none.
+    pub follows: u64,
+    /// The revision after.
+    pub revision: u64,
     /// The version after.
     pub version: u64,
     /// New log entries.
@@ -56,7 +60,8 @@ pub struct Snapshot {
 impl Commit {
     /// Adds the room's next commit, so that both become durable in one step.
     pub fn merge(&mut self, next: Self) {
-        debug_assert_eq!(self.version, next.expected);
+        debug_assert_eq!(self.revision, next.follows);
+        self.revision = next.revision;
         self.version = next.version;
         self.entries.extend(next.entries);
         let newer = |id: &ReplicaId| next.replicas.iter().any(|(other, _)| other == id);
@@ -87,7 +92,7 @@ impl Row {
         writer.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let session = Session { number: reader.varint()?, nonce: reader.fixed32()? };
         let digest = reader.fixed32()?;
@@ -112,43 +117,31 @@ impl Room {
     pub fn load(id: HouseholdId, stored: &Stored) -> Result<Self, DecodeError> {
         let mut household = Household::default();
         let mut history = History::new(stored.snapshot_version);
+        if stored.snapshot.is_empty() != (stored.snapshot_version == 0) {
+            return Err(DecodeError::Invalid("version of the snapshot"));
+        }
         if !stored.snapshot.is_empty() {
             let mut reader = Reader::new(&stored.snapshot);
             household = Household::decode(&mut reader)?;
             history = History::decode(&mut reader)?;
             reader.finish()?;
         }
-        let mut last = stored.snapshot_version;
-        for (version, bytes) in &stored.log {
-            if *version <= stored.snapshot_version {
-                continue;
-            }
-            if *version != last + 1 {
-                return Err(DecodeError::Invalid("versions of the log"));
-            }
-            last = *version;
-            let delta = Delta::load(&mut Reader::new(bytes))?;
-            history.note(last, delta.touched(&household));
+        for (version, delta) in stored.entries_after(stored.snapshot_version)? {
+            history.note(version, delta.touched(&household));
             household.merge(&delta);
         }
-        if last != stored.version {
-            return Err(DecodeError::Invalid("end of the log"));
-        }
-        let rows: Result<_, DecodeError> = stored
-            .replicas
-            .iter()
-            .map(|(replica, row)| Ok((*replica, Row::decode(row)?)))
-            .collect();
         Ok(Self {
             id,
             epoch: stored.epoch,
+            revision: stored.revision,
             version: stored.version,
             household,
             history,
             added: BTreeMap::new(),
             snapshot_version: stored.snapshot_version,
-            rows: rows?,
+            rows: stored.rows()?,
             connections: BTreeMap::new(),
+            differences: true,
         })
     }
 

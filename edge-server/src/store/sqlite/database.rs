@@ -19,7 +19,10 @@ pub const LOCK_NAME: &str = "omega-edge.lock";
 /// Marks a SQLite file as ours: "omeg".
 const APPLICATION_ID: i64 = 0x6f6d_6567;
 /// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_revision.sql"),
+];
 /// How long to wait for another process, such as a backup, to release the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size after a checkpoint.
@@ -239,31 +242,32 @@ fn apply(
     Ok(())
 }
 
-/// Compares and sets the household's version, creating its row for version 0, and returns its key.
+/// Compares and sets the household's revision, creating its row for the first, and returns its key.
 fn advance(
     connection: &Connection,
     household: &HouseholdId,
     commit: &Commit,
 ) -> Result<i64, StoreError> {
     let run = || -> rusqlite::Result<Option<i64>> {
-        if commit.expected == 0 {
+        if commit.follows == 0 {
             connection
                 .prepare_cached(
-                    "INSERT INTO household (id, epoch, version) VALUES (?1, ?2, 0)
+                    "INSERT INTO household (id, epoch, version, revision) VALUES (?1, ?2, 0, 0)
                      ON CONFLICT DO NOTHING",
                 )?
                 .execute(params![household.as_str(), signed(commit.epoch.0)])?;
         }
         connection
             .prepare_cached(
-                "UPDATE household SET version = ?4
-                 WHERE id = ?1 AND epoch = ?2 AND version = ?3 RETURNING key",
+                "UPDATE household SET revision = ?4, version = ?5
+                 WHERE id = ?1 AND epoch = ?2 AND revision = ?3 RETURNING key",
             )?
             .query_row(
                 params![
                     household.as_str(),
                     signed(commit.epoch.0),
-                    signed(commit.expected),
+                    signed(commit.follows),
+                    signed(commit.revision),
                     signed(commit.version)
                 ],
                 |row| row.get(0),
@@ -278,12 +282,13 @@ fn read(
     household: &HouseholdId,
 ) -> Result<Option<Stored>, rusqlite::Error> {
     let row = transaction
-        .prepare_cached("SELECT key, epoch, version FROM household WHERE id = ?1")?
+        .prepare_cached("SELECT key, epoch, revision, version FROM household WHERE id = ?1")?
         .query_row([household.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?)))
+            let numbers = (unsigned(row.get(1)?), unsigned(row.get(2)?), unsigned(row.get(3)?));
+            Ok((row.get::<_, i64>(0)?, numbers))
         })
         .optional()?;
-    let Some((key, epoch, version)) = row else {
+    let Some((key, (epoch, revision, version))) = row else {
         return Ok(None);
     };
     let snapshot = transaction
@@ -299,7 +304,8 @@ fn read(
         .prepare_cached("SELECT replica, state FROM replica WHERE household = ?1")?
         .query_map([key], |row| Ok((ReplicaId(unsigned(row.get(0)?)), row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Stored { epoch: EpochId(epoch), version, snapshot, snapshot_version, log, replicas }))
+    let epoch = EpochId(epoch);
+    Ok(Some(Stored { epoch, revision, version, snapshot, snapshot_version, log, replicas }))
 }
 
 /// SQLite's integers are signed; the same 64 bits, and versions never come near the top one.

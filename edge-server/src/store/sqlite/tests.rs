@@ -14,14 +14,15 @@ fn household(number: usize) -> HouseholdId {
     HouseholdId::new(&format!("household-{number}")).unwrap()
 }
 
-/// The commit that takes a household from `expected` to the next version.
-fn commit(expected: u64) -> Commit {
+/// The commit that takes a household whose commits all bring a version to the next one.
+fn commit(follows: u64) -> Commit {
     Commit {
         epoch: EPOCH,
-        expected,
-        version: expected + 1,
-        entries: vec![(expected + 1, vec![expected as u8; 3])],
-        replicas: vec![(ReplicaId(u64::MAX), vec![expected as u8])],
+        follows,
+        revision: follows + 1,
+        version: follows + 1,
+        entries: vec![(follows + 1, vec![follows as u8; 3])],
+        replicas: vec![(ReplicaId(u64::MAX), vec![follows as u8])],
         snapshot: None,
     }
 }
@@ -53,6 +54,7 @@ fn what_is_committed_is_there_after_a_reopen() {
     run(store.commit(&home, with_snapshot)).unwrap();
     let expected = Stored {
         epoch: EPOCH,
+        revision: 6,
         version: 6,
         snapshot: bytes,
         snapshot_version: 6,
@@ -72,16 +74,20 @@ fn what_is_committed_is_there_after_a_reopen() {
 fn a_commit_without_a_new_version_creates_a_household() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
-    let rows_only = Commit { version: 0, entries: Vec::new(), ..commit(0) };
-    run(store.commit(&household(1), rows_only.clone())).unwrap();
-    run(store.commit(&household(1), rows_only)).unwrap();
-    run(store.commit(&household(1), commit(0))).unwrap();
+    let rows_only = |follows| Commit { version: 0, entries: Vec::new(), ..commit(follows) };
+    run(store.commit(&household(1), rows_only(0))).unwrap();
+    let other = Commit { replicas: vec![(ReplicaId(7), vec![7])], ..rows_only(0) };
+    let refused = run(store.commit(&household(1), other));
+    assert_eq!(refused, Err(StoreError::Conflict), "another node's hello at the same version");
+    run(store.commit(&household(1), rows_only(1))).unwrap();
+    run(store.commit(&household(1), Commit { version: 1, ..commit(2) })).unwrap();
     let stored = run(store.load(&household(1))).unwrap().unwrap();
-    assert_eq!((stored.epoch, stored.version, stored.log.len()), (EPOCH, 1, 1));
+    assert_eq!((stored.epoch, stored.revision, stored.version), (EPOCH, 3, 1));
+    assert_eq!(stored.replicas, [(ReplicaId(u64::MAX), vec![2])]);
 }
 
 #[test]
-fn a_commit_against_another_version_or_epoch_changes_nothing() {
+fn a_commit_against_another_revision_or_epoch_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let home = household(1);
@@ -103,13 +109,13 @@ fn commits_of_many_households_share_a_transaction_and_a_conflict_is_alone() {
     let mut database = Database::open(folder.path()).unwrap();
     let wal = folder.path().join(format!("{FILE_NAME}-wal"));
     let mut batch: Vec<_> = (0..100).map(|number| (household(number), commit(0))).collect();
-    batch[50].1.expected = 7;
+    batch[50].1.follows = 7;
     batch.push((household(3), commit(1)));
     let results = database.commit(&batch).unwrap();
     let failed: Vec<usize> = (0..results.len()).filter(|&at| results[at].is_err()).collect();
     assert_eq!(failed, [50]);
     assert_eq!(results[50], Err(StoreError::Conflict));
-    assert_eq!(commit_frames(&wal), 2, "the migration's and ours");
+    assert_eq!(commit_frames(&wal), 3, "two migrations' and ours");
     assert_eq!(database.load(&household(3)).unwrap().unwrap().version, 2);
     assert_eq!(database.load(&household(50)).unwrap(), None);
 }
@@ -208,9 +214,52 @@ fn a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     run(open(&folder).close()).unwrap();
     let connection = Connection::open(folder.path().join(FILE_NAME)).unwrap();
-    connection.pragma_update(None, "user_version", 2).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { found: 2, known: 1 });
+    assert_eq!(refusal(&folder), StoreError::Newer { found: 3, known: 2 });
+}
+
+/// A database as the first schema's program left it.
+#[test]
+fn a_database_of_schema_1_is_brought_up_to_date_and_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    old.execute_batch(include_str!("../../../migrations/sqlite/0001_init.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA application_id = 0x6f6d6567;
+         PRAGMA user_version = 1;
+         INSERT INTO household (id, epoch, version) VALUES ('household-1', 77, 2);
+         INSERT INTO snapshot (household, version, state) VALUES (1, 1, x'0102');
+         INSERT INTO log (household, version, entry) VALUES (1, 2, x'03');
+         INSERT INTO replica (household, replica, state) VALUES (1, -1, x'04');",
+    )
+    .unwrap();
+    drop(old);
+    let store = open(&folder);
+    let home = household(1);
+    let stored = run(store.load(&home)).unwrap().unwrap();
+    let expected = Stored {
+        epoch: EpochId(77),
+        revision: 1,
+        version: 2,
+        snapshot: vec![1, 2],
+        snapshot_version: 1,
+        log: vec![(2, vec![3])],
+        replicas: vec![(ReplicaId(u64::MAX), vec![4])],
+    };
+    assert_eq!(stored, expected);
+    let next = |follows| Commit {
+        epoch: EpochId(77),
+        version: 3,
+        entries: vec![(3, vec![5])],
+        ..commit(follows)
+    };
+    assert_eq!(run(store.commit(&home, next(0))), Err(StoreError::Conflict));
+    run(store.commit(&home, next(1))).unwrap();
+    run(store.close()).unwrap();
+    let store = open(&folder);
+    let stored = run(store.load(&home)).unwrap().unwrap();
+    assert_eq!((stored.revision, stored.version, stored.log.len()), (2, 3, 2));
 }
 
 #[test]

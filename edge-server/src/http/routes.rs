@@ -1,0 +1,107 @@
+//! The list of all routes, but those of `--dev` and the static files: what each is for, who may use
+//! it, what it takes and gives.
+
+use crate::error::Kind;
+use crate::http::devices::{Devices, devices};
+use crate::http::health::{Health, PROBE, health};
+use crate::http::household::{
+    PAGE_PARAMETERS, Page, ProgressItem, ProgressNoted, ProgressUpdate, WatchlistChange,
+    WatchlistChanged, WatchlistItem, change_watchlist, note_progress, progress, watchlist,
+};
+use crate::http::openapi::{HTML, document, reference};
+use crate::http::route::{Access, Content, Need, Route};
+use crate::http::sync::{BINARY, sync};
+use crate::metrics::{self, TEXT};
+use crate::ws;
+use axum::routing::{get, post};
+use omega_sync_core::message::EXCHANGE_BYTES_MAX;
+use serde_json::Value;
+
+/// Of a list.
+const REFUSED: &[Kind] = &[Kind::ProfileUnknown, Kind::ProfileDeleted];
+/// Of a change that the household does not take.
+const WATCHLIST_REFUSED: &[Kind] = &[
+    Kind::NotOnWatchlist,
+    Kind::ProfileUnknown,
+    Kind::ProfileDeleted,
+    Kind::HouseholdFull,
+    Kind::Drift,
+];
+const PROGRESS_REFUSED: &[Kind] = &[
+    Kind::Superseded,
+    Kind::ProfileUnknown,
+    Kind::ProfileDeleted,
+    Kind::HouseholdFull,
+    Kind::Drift,
+];
+const SYNC_REFUSED: &[Kind] =
+    &[Kind::Malformed, Kind::VersionUnsupported, Kind::HouseholdMismatch, Kind::StaleSession];
+
+/// Every route.
+pub(crate) fn all() -> Vec<Route> {
+    let read = Access::Scope(Need::Read);
+    let write = Access::Scope(Need::Write);
+    let mut all = operator();
+    all.extend([
+        Route::get("/ws", Access::Own, get(ws::upgrade))
+            .about("Open a WebSocket for the binary protocol")
+            .gives_content(101, Content::Nothing)
+            .refuses(&[Kind::UpgradeRequired]),
+        Route::post("/api/v1/sync", Access::Own, post(sync))
+            .about("Have a whole session of the binary protocol in one request")
+            .takes_other(BINARY, EXCHANGE_BYTES_MAX)
+            .gives_content(200, Content::Other(BINARY))
+            .refuses(SYNC_REFUSED),
+        Route::post("/api/v1/sync/watchlist", write, post(change_watchlist))
+            .about("Put a title on a watchlist or take it off")
+            .takes::<WatchlistChange>()
+            .gives::<WatchlistChanged>(200)
+            .refuses(WATCHLIST_REFUSED),
+        Route::post("/api/v1/sync/progress", write, post(note_progress))
+            .about("Note how far a title was watched")
+            .takes::<ProgressUpdate>()
+            .gives::<ProgressNoted>(200)
+            .refuses(PROGRESS_REFUSED),
+        Route::get("/api/v1/watchlist", read, get(watchlist))
+            .about("List the titles on a watchlist")
+            .parameters(PAGE_PARAMETERS)
+            .gives::<Page<WatchlistItem>>(200)
+            .gives_content(304, Content::Nothing)
+            .refuses(REFUSED),
+        Route::get("/api/v1/progress", read, get(progress))
+            .about("List how far titles were watched")
+            .parameters(PAGE_PARAMETERS)
+            .gives::<Page<ProgressItem>>(200)
+            .gives_content(304, Content::Nothing)
+            .refuses(REFUSED),
+        Route::get("/api/v1/devices", read, get(devices))
+            .about("List the household's devices")
+            .gives::<Devices>(200)
+            .gives_content(304, Content::Nothing)
+            .refuses(&[Kind::Invalid]),
+    ]);
+    all
+}
+
+/// Those that tell how the server does.
+fn operator() -> Vec<Route> {
+    let route = |path, handler| Route::get(path, Access::Operator, handler);
+    let health = |path| {
+        route(path, get(health))
+            .about("Say whether the server lives, and whether it is ready")
+            .parameters(PROBE)
+            .gives::<Health>(200)
+            .gives::<Health>(503)
+    };
+    vec![
+        health("/health"),
+        health("/api/v1/health"),
+        route("/metrics", get(metrics::text))
+            .about("Figures for Prometheus")
+            .gives_content(200, Content::Other(TEXT)),
+        route("/openapi.json", get(document)).about("This description").gives::<Value>(200),
+        route("/docs", get(reference))
+            .about("This description as a page")
+            .gives_content(200, Content::Other(HTML)),
+    ]
+}

@@ -1,0 +1,128 @@
+//! The binary protocol in one request: a whole session, for where there is no WebSocket.
+//!
+//! A page that closes can't set headers (`navigator.sendBeacon`), so the token may also be in the
+//! hello; before it is read, such a body has a lower limit. Invariant: the bytes of all bodies that
+//! are being read are bounded together.
+
+use crate::auth::{Principal, bearer};
+use crate::error::Error;
+use crate::http::Edge;
+use crate::http::route::check_device;
+use crate::limits::BEACON_BYTES_MAX;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use omega_sync_core::clock::Timestamp;
+use omega_sync_core::message::{CloseCode, EXCHANGE_BYTES_MAX, Exchange, Exchanged, Hello};
+use omega_sync_core::session::server::{ConnectionId, RoomOutput};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A session's frames, and the code it was closed with if it did not come to its end.
+type Said = (Vec<Vec<u8>>, Option<CloseCode>);
+
+/// What its bodies are.
+pub(crate) const BINARY: &str = "application/octet-stream";
+
+/// `POST /api/v1/sync`.
+pub(crate) async fn sync(
+    State(edge): State<Arc<Edge>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    // A beacon of plain bytes has no type.
+    let said = headers.get(CONTENT_TYPE).map(|said| said.as_bytes());
+    if said.is_some_and(|said| !said.eq_ignore_ascii_case(BINARY.as_bytes())) {
+        return Err(Error::MediaType(BINARY));
+    }
+    let header = headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes()));
+    let known = header.map(|token| edge.authority.verify(token)).transpose()?;
+    let bytes_max = if known.is_some() { EXCHANGE_BYTES_MAX } else { BEACON_BYTES_MAX };
+    let (bytes, place) = read(&edge, body, bytes_max).await?;
+    let Exchange { mut hello, acked, frames } = Exchange::decode(&bytes)?;
+    let token = std::mem::take(&mut hello.token);
+    let principal = match known {
+        Some(principal) => principal,
+        None => edge.authority.verify(&token)?,
+    };
+    check_device(&principal, &headers)?;
+    if !principal.scope.read {
+        return Err(Error::Scope("read"));
+    }
+    let frames: Vec<Vec<u8>> = frames.into_iter().map(<[u8]>::to_vec).collect();
+    drop(bytes);
+    let (frames, close) = exchange(&edge, principal, hello, acked, frames, place).await?;
+    let body = Exchanged::encode(&frames, close);
+    let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(BINARY)), no_store], body).into_response())
+}
+
+/// Reads a body, chunk by chunk, as far as there is room for all that are being read.
+async fn read(
+    edge: &Edge,
+    body: Body,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Error> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut place: Option<OwnedSemaphorePermit> = None;
+    while let Some(chunk) = chunks.next().await {
+        let chunk: Bytes = chunk.map_err(|_| Error::Malformed("the body broke off"))?;
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(Error::TooLarge(bytes_max));
+        }
+        let size = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let more = edge.exchanges.clone().try_acquire_many_owned(size);
+        let more = more.map_err(|_| Error::Overloaded)?;
+        match &mut place {
+            Some(place) => place.merge(more),
+            None => place = Some(more),
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, place))
+}
+
+/// The session in the household's room.
+async fn exchange(
+    edge: &Edge,
+    principal: Principal,
+    hello: Hello,
+    acked: Timestamp,
+    frames: Vec<Vec<u8>>,
+    place: Option<OwnedSemaphorePermit>,
+) -> Result<Said, Error> {
+    let connection = edge.hub.connection();
+    let Principal { household, device, scope, .. } = principal;
+    let exchanged = edge.hub.call(&household, move |inside| {
+        inside.presence.see(&device, inside.now);
+        let frames = frames.iter().map(Vec::as_slice).collect();
+        let request = Exchange { hello, acked, frames };
+        let outputs = inside.room.exchange(inside.now, connection, request, scope.write);
+        drop(place);
+        part(connection, outputs)
+    });
+    let (frames, close) = exchanged.await.map_err(Error::Room)?;
+    match close {
+        Some(code) if frames.is_empty() => Err(Error::Room(code)),
+        close => Ok((frames, close)),
+    }
+}
+
+/// What is for others, and the answer.
+fn part(connection: ConnectionId, outputs: Vec<RoomOutput>) -> (Vec<RoomOutput>, Said) {
+    let mut others = Vec::new();
+    let mut frames = Vec::new();
+    let mut close = None;
+    for output in outputs {
+        match output {
+            RoomOutput::Send(to, frame) if to == connection => frames.push(frame),
+            RoomOutput::Close(to, code) if to == connection => close = Some(code),
+            other => others.push(other),
+        }
+    }
+    (others, (frames, close))
+}

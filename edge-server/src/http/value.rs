@@ -1,0 +1,184 @@
+//! Values as JSON says them, each with its bounds: read at the border into the core's own types.
+
+use omega_sync_core::causal::Dot;
+use omega_sync_core::clock::{Timestamp, UnixMillis};
+use omega_sync_core::household::{Capabilities, DeviceType, PlayState, Resolution};
+use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Latest time that a stamp can have, in Unix milliseconds (the year 6429).
+const MILLIS_MAX: u64 = 1 << 47;
+
+/// Digits of a full timestamp at most (the year 2453).
+const HLC_DIGITS_MAX: usize = 18;
+
+/// Reads a content id.
+pub(crate) fn content_id<'de, D: Deserializer<'de>>(from: D) -> Result<ContentId, D::Error> {
+    let text = String::deserialize(from)?;
+    ContentId::new(&text).map_err(D::Error::custom)
+}
+
+/// Reads a profile id.
+pub(crate) fn profile_id<'de, D: Deserializer<'de>>(from: D) -> Result<ProfileId, D::Error> {
+    let text = String::deserialize(from)?;
+    ProfileId::new(&text).map_err(D::Error::custom)
+}
+
+/// Reads seconds; fractions are dropped.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(from)?;
+    if (0.0..=f64::from(u32::MAX)).contains(&number) {
+        Ok(number as u32)
+    } else {
+        Err(D::Error::custom(format!("{number} is not from 0 to {}", u32::MAX)))
+    }
+}
+
+/// Reads Unix milliseconds; null is none.
+pub(crate) fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    match Option::<u64>::deserialize(from)? {
+        Some(number) if number > MILLIS_MAX => {
+            Err(D::Error::custom(format!("{number} is more than {MILLIS_MAX}")))
+        }
+        number => Ok(number),
+    }
+}
+
+/// Reads a full timestamp; null is none.
+pub(crate) fn hlc<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let plain = text.len() <= HLC_DIGITS_MAX && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if plain && !text.starts_with('0') => Ok(Some(Timestamp(number))),
+        _ => Err(D::Error::custom("it is no timestamp of this server")),
+    }
+}
+
+/// The time that was given, the more exact one if both are.
+pub(crate) fn when(timestamp: Option<u64>, hlc: Option<Timestamp>) -> Option<Timestamp> {
+    hlc.or(timestamp.map(|millis| Timestamp::new(UnixMillis(millis), 0)))
+}
+
+/// What the player was doing.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "PlayState")]
+pub(crate) enum State {
+    Playing,
+    Paused,
+    Stopped,
+    Finished,
+}
+
+impl From<State> for PlayState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Playing => Self::Playing,
+            State::Paused => Self::Paused,
+            State::Stopped => Self::Stopped,
+            State::Finished => Self::Finished,
+        }
+    }
+}
+
+impl From<PlayState> for State {
+    fn from(state: PlayState) -> Self {
+        match state {
+            PlayState::Playing => Self::Playing,
+            PlayState::Paused => Self::Paused,
+            PlayState::Stopped => Self::Stopped,
+            PlayState::Finished => Self::Finished,
+        }
+    }
+}
+
+/// What kind of device it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "DeviceType")]
+pub(crate) enum Kind {
+    Tv,
+    Phone,
+    Tablet,
+    Computer,
+    Other,
+}
+
+impl From<DeviceType> for Kind {
+    fn from(kind: DeviceType) -> Self {
+        match kind {
+            DeviceType::Tv => Self::Tv,
+            DeviceType::Phone => Self::Phone,
+            DeviceType::Tablet => Self::Tablet,
+            DeviceType::Computer => Self::Computer,
+            DeviceType::Other => Self::Other,
+        }
+    }
+}
+
+/// What a device can show, play and be told.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Capabilities")]
+pub(crate) struct Abilities {
+    /// The largest picture: `sd`, `hd`, `full_hd`, `4k` or `8k`
+    max_resolution: &'static str,
+    /// HDR formats
+    hdr: Vec<&'static str>,
+    /// Audio codecs
+    audio: Vec<&'static str>,
+    /// Video codecs
+    video: Vec<&'static str>,
+    /// Takes commands of other devices
+    remote_controllable: bool,
+    /// Can send what it plays to another device
+    can_cast: bool,
+    /// Diagonal in inches, 0 when not known
+    screen_inches: u8,
+}
+
+impl From<Capabilities> for Abilities {
+    fn from(from: Capabilities) -> Self {
+        let named = |names: &[&'static str], bits: u8| {
+            let set = |(at, _): &(usize, &&str)| bits >> at & 1 == 1;
+            names.iter().enumerate().filter(set).map(|(_, name)| *name).collect()
+        };
+        Self {
+            max_resolution: match from.resolution {
+                Resolution::Sd => "sd",
+                Resolution::Hd => "hd",
+                Resolution::FullHd => "full_hd",
+                Resolution::UltraHd => "4k",
+                Resolution::EightK => "8k",
+            },
+            hdr: named(&Capabilities::HDR, from.hdr),
+            audio: named(&Capabilities::AUDIO, from.audio),
+            video: named(&Capabilities::VIDEO, from.video),
+            remote_controllable: from.remote_controllable,
+            can_cast: from.can_cast,
+            screen_inches: from.screen_inches,
+        }
+    }
+}
+
+/// The place in a list after which a page begins: the dot of the last entry before it.
+pub(crate) fn write_cursor(dot: Dot) -> String {
+    format!("{:016x}{:016x}", dot.timestamp.0, dot.replica.0)
+}
+
+/// Reads what [`write_cursor`] wrote.
+pub(crate) fn read_cursor(text: &str) -> Result<Dot, &'static str> {
+    let part = |at: usize| {
+        let digits = text.get(at..at + 16).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        digits.and_then(|digits| u64::from_str_radix(digits, 16).ok())
+    };
+    match (part(0), part(16), text.len()) {
+        (Some(stamp), Some(replica), 32) => {
+            Ok(Dot { timestamp: Timestamp(stamp), replica: ReplicaId(replica) })
+        }
+        _ => Err("it is no `next` of this server"),
+    }
+}

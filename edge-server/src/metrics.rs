@@ -1,0 +1,280 @@
+//! What the server counts and times, each named once, and how Prometheus reads it.
+//!
+//! Invariant: no label comes from outside. Routes, methods, statuses, codes are from lists of ours, so
+//! nobody can make the server remember ever more of them, and nothing here names a household.
+
+use crate::error::Kind;
+use crate::http::Edge;
+use axum::extract::State;
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use omega_sync_core::message::CloseCode;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the answer is: Prometheus' text format.
+pub(crate) const TEXT: &str = "text/plain; version=0.0.4";
+
+macro_rules! named {
+    ($kind:ident, $what:literal, $($name:ident = $metric:literal $help:literal,)*) => {
+        #[doc = $what]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $kind {
+            $(#[doc = $help] $name,)*
+        }
+
+        impl $kind {
+            const ALL: &[Self] = &[$(Self::$name,)*];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$name => $metric,)* }
+            }
+
+            fn help(self) -> &'static str {
+                match self { $(Self::$name => $help,)* }
+            }
+        }
+    };
+}
+
+named! {
+    Count, "What is counted.",
+    FramesReceived = "omega_frames_received_total" "Frames that sockets received",
+    BytesReceived = "omega_received_bytes_total" "Bytes of the frames that sockets received",
+    FramesSent = "omega_frames_sent_total" "Frames that sockets sent",
+    BytesSent = "omega_sent_bytes_total" "Bytes of the frames that sockets sent",
+    Inputs = "omega_room_inputs_total" "Hellos, frames and requests that rooms dealt with",
+    Commits = "omega_commits_total" "Commits that became durable",
+    CommitsFailed = "omega_commits_failed_total" "Commits that the store refused",
+    Loads = "omega_rooms_loaded_total" "Households that were loaded into a room",
+}
+
+named! {
+    Span, "What is timed.",
+    Request = "omega_request_seconds" "From a request's headers to the head of its answer",
+    Answer = "omega_answer_seconds" "From a frame in its room to its ack, durable, on its way",
+    Commit = "omega_commit_seconds" "From a commit's leaving its room to its being durable",
+    Load = "omega_load_seconds" "From asking for a household to its being loaded",
+}
+
+/// Upper bounds of a histogram's buckets, in microseconds.
+const BUCKETS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000,
+];
+
+#[derive(Debug, Default)]
+struct Histogram {
+    /// One more than there are bounds.
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS.partition_point(|bound| *bound < micros);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+type Requests = BTreeMap<(&'static str, String, u16), u64>;
+
+/// All figures of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    counts: Vec<AtomicU64>,
+    spans: Vec<Histogram>,
+    closes: Vec<AtomicU64>,
+    problems: Vec<AtomicU64>,
+    /// By method, route and status.
+    requests: Mutex<Requests>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            counts: zeros(Count::ALL.len()),
+            spans: Span::ALL.iter().map(|_| Histogram::default()).collect(),
+            closes: zeros(CloseCode::ALL.len()),
+            problems: zeros(Kind::ALL.len()),
+            requests: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts some more.
+    pub(crate) fn add(&self, count: Count, more: usize) {
+        self.counts[count as usize].fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// Notes how long something took.
+    pub(crate) fn observe(&self, span: Span, took: Duration) {
+        self.spans[span as usize].observe(took);
+    }
+
+    /// A socket was closed by the server.
+    pub(crate) fn closed(&self, code: CloseCode) {
+        if let Some(at) = CloseCode::ALL.iter().position(|other| *other == code) {
+            self.closes[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request was answered with a problem.
+    pub(crate) fn refused(&self, kind: Kind) {
+        self.problems[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request is over.
+    pub(crate) fn requested(&self, method: &Method, route: &str, status: u16, took: Duration) {
+        self.observe(Span::Request, took);
+        let key = (word(method), route.to_owned(), status);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry(key).or_default() += 1;
+    }
+
+    /// Everything in Prometheus' text format.
+    fn write(&self, gauges: &[(&str, &str, usize)]) -> String {
+        let mut text = String::new();
+        for (name, help, value) in gauges {
+            head(&mut text, name, help, "gauge");
+            line(&mut text, format_args!("{name} {value}"));
+        }
+        for (count, value) in Count::ALL.iter().zip(&self.counts) {
+            head(&mut text, count.name(), count.help(), "counter");
+            line(&mut text, format_args!("{} {}", count.name(), read(value)));
+        }
+        for (span, histogram) in Span::ALL.iter().zip(&self.spans) {
+            write_histogram(&mut text, *span, histogram);
+        }
+        let name = "omega_closes_total";
+        head(&mut text, name, "Sockets that the server closed, by their close code", "counter");
+        for (code, value) in CloseCode::ALL.iter().zip(&self.closes) {
+            let (code, value) = (code.reason(), read(value));
+            line(&mut text, format_args!("{name}{{code=\"{code}\"}} {value}"));
+        }
+        let name = "omega_problems_total";
+        head(&mut text, name, "Requests that were answered with a problem, by its code", "counter");
+        for (kind, value) in Kind::ALL.iter().zip(&self.problems) {
+            let (code, value) = (kind.code(), read(value));
+            line(&mut text, format_args!("{name}{{code=\"{code}\"}} {value}"));
+        }
+        let name = "omega_requests_total";
+        head(&mut text, name, "Requests, by method, route and status", "counter");
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((method, route, status), value) in requests.iter() {
+            let labels = format!("method=\"{method}\",route=\"{route}\",status=\"{status}\"");
+            line(&mut text, format_args!("{name}{{{labels}}} {value}"));
+        }
+        text
+    }
+}
+
+fn read(value: &AtomicU64) -> u64 {
+    value.load(Ordering::Relaxed)
+}
+
+fn head(text: &mut String, name: &str, help: &str, kind: &str) {
+    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments) {
+    // Writing to a text can't fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn write_histogram(text: &mut String, span: Span, histogram: &Histogram) {
+    let name = span.name();
+    head(text, name, span.help(), "histogram");
+    let mut count = 0;
+    for (at, bucket) in histogram.buckets.iter().enumerate() {
+        count += read(bucket);
+        let bound = BUCKETS.get(at).map(|micros| (*micros as f64 / 1e6).to_string());
+        let bound = bound.unwrap_or_else(|| "+Inf".into());
+        line(text, format_args!("{name}_bucket{{le=\"{bound}\"}} {count}"));
+    }
+    let sum = read(&histogram.sum_micros) as f64 / 1e6;
+    line(text, format_args!("{name}_sum {sum}\n{name}_count {count}"));
+}
+
+/// A method's name; all that are none of HTTP's own have one together.
+fn word(method: &Method) -> &'static str {
+    let known = [
+        (Method::GET, "GET"),
+        (Method::HEAD, "HEAD"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::OPTIONS, "OPTIONS"),
+    ];
+    known.iter().find(|(other, _)| other == method).map_or("other", |(_, word)| word)
+}
+
+/// `GET /metrics`.
+pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
+    let free = edge.sockets.available_permits();
+    let sockets = edge.limits.sockets_max.saturating_sub(free);
+    let exchanges = edge.limits.exchanges_bytes_max;
+    let exchanges = exchanges.saturating_sub(edge.exchanges.available_permits());
+    let rooms = *edge.hub.live().borrow();
+    let gauges = [
+        ("omega_sockets", "Sockets that are open", sockets),
+        ("omega_sockets_max", "Sockets that may be open", edge.limits.sockets_max),
+        ("omega_rooms", "Households in memory", rooms),
+        ("omega_rooms_max", "Households that may be in memory", edge.limits.rooms_max),
+        ("omega_exchange_bytes", "Bytes of one-shot sessions in memory", exchanges),
+    ];
+    ([(CONTENT_TYPE, TEXT)], edge.metrics.write(&gauges)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_count_what_is_up_to_their_bound() {
+        let metrics = Metrics::default();
+        for micros in [0, 100, 101, 5_000_000, 5_000_001] {
+            metrics.observe(Span::Commit, Duration::from_micros(micros));
+        }
+        let text = metrics.write(&[]);
+        for (bound, count) in [("0.0001", 2), ("0.00025", 3), ("1", 3), ("5", 4), ("+Inf", 5)] {
+            let line = format!("omega_commit_seconds_bucket{{le=\"{bound}\"}} {count}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        assert!(text.contains("omega_commit_seconds_count 5\n"));
+        assert!(text.contains("omega_commit_seconds_sum 10.000202\n"), "{text}");
+    }
+
+    #[test]
+    fn a_name_is_used_once() {
+        let text = Metrics::default().write(&[]);
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut names: Vec<&str> = names.map(|line| line.split(' ').next().unwrap()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 3);
+    }
+
+    #[test]
+    fn a_method_of_one_s_own_makes_no_label() {
+        let metrics = Metrics::default();
+        for method in ["BREW", "WHEN", "GET"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            metrics.requested(&method, "/health", 200, Duration::ZERO);
+        }
+        let text = metrics.write(&[]);
+        let other = "omega_requests_total{method=\"other\",route=\"/health\",status=\"200\"} 2\n";
+        assert!(text.contains(other) && !text.contains("BREW"), "{text}");
+    }
+}

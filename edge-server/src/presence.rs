@@ -1,0 +1,103 @@
+//! Which devices of a household are connected, and when each was heard of last. Kept in memory only:
+//! after a crash nobody seems to be online who is not.
+
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::id::DeviceId;
+use omega_sync_core::session::server::ConnectionId;
+use std::collections::{BTreeMap, HashMap};
+
+/// Devices of one household that are remembered as seen; the one not seen for longest goes first.
+pub const SEEN_MAX: usize = 256;
+
+/// The devices of one household.
+#[derive(Debug, Default)]
+pub(crate) struct Presence {
+    live: HashMap<ConnectionId, DeviceId>,
+    seen: BTreeMap<DeviceId, UnixMillis>,
+}
+
+impl Presence {
+    /// A device has a connection.
+    pub(crate) fn join(&mut self, connection: ConnectionId, device: DeviceId, now: UnixMillis) {
+        self.see(&device, now);
+        self.live.insert(connection, device);
+    }
+
+    /// A connection said something.
+    pub(crate) fn hear(&mut self, connection: ConnectionId, now: UnixMillis) {
+        if let Some(device) = self.live.get(&connection)
+            && let Some(seen) = self.seen.get_mut(device)
+        {
+            *seen = now;
+        }
+    }
+
+    /// A connection is gone.
+    pub(crate) fn leave(&mut self, connection: ConnectionId, now: UnixMillis) {
+        self.hear(connection, now);
+        self.live.remove(&connection);
+    }
+
+    /// A device was heard of.
+    pub(crate) fn see(&mut self, device: &DeviceId, now: UnixMillis) {
+        if self.seen.len() >= SEEN_MAX && !self.seen.contains_key(device) {
+            let offline = self.seen.iter().filter(|(device, _)| !self.is_online(device));
+            let oldest = offline.min_by_key(|(_, seen)| **seen).map(|(device, _)| device.clone());
+            if let Some(oldest) = oldest {
+                self.seen.remove(&oldest);
+            }
+        }
+        self.seen.insert(device.clone(), now);
+    }
+
+    /// Whether a device has a connection.
+    pub(crate) fn is_online(&self, device: &DeviceId) -> bool {
+        self.live.values().any(|live| live == device)
+    }
+
+    /// When a device was heard of last, since this room was loaded.
+    pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<UnixMillis> {
+        self.seen.get(device).copied()
+    }
+
+    /// The devices heard of since this room was loaded.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.seen.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str) -> DeviceId {
+        DeviceId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_device_is_online_while_it_has_a_connection() {
+        let mut presence = Presence::default();
+        let tv = device("tv");
+        presence.join(ConnectionId(1), tv.clone(), UnixMillis(1));
+        presence.join(ConnectionId(2), tv.clone(), UnixMillis(2));
+        presence.leave(ConnectionId(1), UnixMillis(3));
+        assert!(presence.is_online(&tv), "by its other connection");
+        presence.hear(ConnectionId(1), UnixMillis(4));
+        assert_eq!(presence.last_seen(&tv), Some(UnixMillis(3)));
+        presence.leave(ConnectionId(2), UnixMillis(5));
+        assert!(!presence.is_online(&tv));
+        assert_eq!(presence.last_seen(&tv), Some(UnixMillis(5)));
+    }
+
+    #[test]
+    fn the_devices_seen_are_bounded() {
+        let mut presence = Presence::default();
+        presence.join(ConnectionId(1), device("online"), UnixMillis(0));
+        for number in 0..2 * SEEN_MAX as u64 {
+            presence.see(&device(&number.to_string()), UnixMillis(1 + number));
+        }
+        assert_eq!(presence.devices().count(), SEEN_MAX);
+        assert!(presence.last_seen(&device("online")).is_some(), "who is here stays");
+        assert!(presence.last_seen(&device("0")).is_none());
+    }
+}

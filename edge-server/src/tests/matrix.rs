@@ -1,0 +1,268 @@
+//! Who may do what, for every route there is: each with every kind of wrong token, with each scope,
+//! and with what belongs to another household. A route that has no entry here fails.
+
+use super::*;
+use crate::auth::SCOPES;
+use crate::auth::tests::attacks;
+use crate::http::routes;
+use omega_sync_core::message::Exchange;
+use serde_json::{Value, json};
+
+/// What only the first household has.
+const SECRET_TITLE: &str = "a-title-of-the-first-household";
+
+/// What a route is sent, and what it needs.
+struct Entry {
+    /// Method and path, as the router has them.
+    route: &'static str,
+    /// The one scope that it needs.
+    scope: &'static str,
+    sends: Sends,
+    /// What a good token gets.
+    good: u16,
+}
+
+enum Sends {
+    Nothing,
+    Json(Value),
+    Hello,
+    Upgrade,
+}
+
+/// Every route's entry. What names a title names one of the first household's.
+fn entries() -> Vec<Entry> {
+    let get = |route, scope| Entry { route, scope, sends: Sends::Nothing, good: 200 };
+    let post = |route, scope, body| Entry { route, scope, sends: Sends::Json(body), good: 200 };
+    vec![
+        get("GET /health", "admin"),
+        get("GET /api/v1/health", "admin"),
+        get("GET /metrics", "admin"),
+        get("GET /openapi.json", "admin"),
+        get("GET /docs", "admin"),
+        Entry { route: "GET /ws", scope: "read", sends: Sends::Upgrade, good: 101 },
+        Entry { route: "POST /api/v1/sync", scope: "read", sends: Sends::Hello, good: 200 },
+        post(
+            "POST /api/v1/sync/watchlist",
+            "write",
+            json!({"operation": "add", "content_id": SECRET_TITLE}),
+        ),
+        post(
+            "POST /api/v1/sync/progress",
+            "write",
+            json!({
+                "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2,
+                "state": "stopped",
+            }),
+        ),
+        get("GET /api/v1/watchlist", "read"),
+        get("GET /api/v1/progress", "read"),
+        get("GET /api/v1/devices", "read"),
+    ]
+}
+
+/// What came of a request: its status, the problem's code if there is one, and all the text.
+#[derive(Debug)]
+struct Outcome {
+    status: u16,
+    code: String,
+    text: String,
+}
+
+impl Outcome {
+    fn of(answer: Answer) -> Self {
+        let code = if answer.status < 400 { String::new() } else { answer.problem() };
+        Self { status: answer.status, code, text: answer.body }
+    }
+}
+
+/// A replica that no other request has used.
+fn fresh_replica() -> u64 {
+    getrandom::u64().unwrap()
+}
+
+/// Sends a request from elsewhere than this machine, as a proxy says it.
+async fn send(home: &Home, entry: &Entry, headers: &[(&'static str, &str)]) -> Outcome {
+    let mut headers = headers.to_vec();
+    headers.push(("x-forwarded-for", "192.0.2.1"));
+    match &entry.sends {
+        Sends::Nothing => Outcome::of(home.ask(entry.route, &headers, "").await),
+        Sends::Json(body) => {
+            headers.push(("content-type", "application/json"));
+            Outcome::of(home.ask(entry.route, &headers, &body.to_string()).await)
+        }
+        Sends::Hello => {
+            let hello = hello(fresh_replica(), "");
+            let exchange = Exchange { hello, acked: Timestamp::ZERO, frames: Vec::new() };
+            let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+            let answer = home.sync(&lines.collect::<String>(), &exchange.encode()).await;
+            let code = if answer.status < 400 { String::new() } else { answer.problem() };
+            let text = String::from_utf8_lossy(&answer.binary).into_owned();
+            Outcome { status: answer.status, code, text }
+        }
+        Sends::Upgrade => upgrade(home, &headers).await,
+    }
+}
+
+/// A socket's token is checked before the upgrade when it is in the header, its scope after the
+/// hello: browsers can't read the answer to a refused upgrade.
+async fn upgrade(home: &Home, headers: &[(&'static str, &str)]) -> Outcome {
+    let mut headers = headers.to_vec();
+    headers.push(("sec-websocket-protocol", "omega.v1"));
+    match home.connect_with(&headers).await {
+        Ok(mut socket) => {
+            socket.send(hello(fresh_replica(), "").encode()).await;
+            let first = socket.message().await;
+            let (status, code, text) = match first {
+                Some(Ok(Message::Binary(frame))) => (101, String::new(), frame.to_vec()),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    let code = CloseCode::from_code(frame.code.into()).unwrap();
+                    assert_eq!(code, CloseCode::Unauthorized);
+                    // No token at all is as wrong as a bad one; with one, it is the scope.
+                    let given = headers.iter().any(|(name, _)| *name == "authorization");
+                    let code = if given { "forbidden" } else { "unauthorized" };
+                    (if given { 403 } else { 401 }, code.into(), Vec::new())
+                }
+                other => panic!("{other:?}"),
+            };
+            Outcome { status, code, text: String::from_utf8_lossy(&text).into_owned() }
+        }
+        Err(Error::Http(response)) => {
+            let status = response.status().as_u16();
+            let code = if status == 401 { "unauthorized" } else { "device_mismatch" };
+            Outcome { status, code: code.into(), text: String::new() }
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn bearer(household: &str, scope: &str) -> String {
+    format!("Bearer {}", token(household, scope))
+}
+
+#[test]
+fn every_route_has_an_entry() {
+    let routes = routes::all().into_iter().map(|route| format!("{} {}", route.method, route.path));
+    let mut routes: Vec<String> = routes.collect();
+    let mut known: Vec<String> = entries().iter().map(|entry| entry.route.into()).collect();
+    routes.sort();
+    known.sort();
+    assert_eq!(routes, known, "a route needs an entry in this matrix, and each entry its route");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_takes_a_wrong_token() {
+    let home = home().await;
+    for entry in entries() {
+        let none = send(&home, &entry, &[]).await;
+        assert_eq!((none.status, &*none.code), (401, "unauthorized"), "{}", entry.route);
+        for (name, token) in attacks(SECRET) {
+            let header = format!("Bearer {token}");
+            let outcome = send(&home, &entry, &[("authorization", &header)]).await;
+            assert_eq!(
+                (outcome.status, &*outcome.code),
+                (401, "unauthorized"),
+                "{} {name}",
+                entry.route
+            );
+        }
+        let good = token("home", SCOPES);
+        for scheme in ["Basic", "DPoP", "bearer:", ""] {
+            let header = format!("{scheme} {good}");
+            let outcome = send(&home, &entry, &[("authorization", &header)]).await;
+            assert_eq!(outcome.status, 401, "{} {scheme}", entry.route);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_route_needs_its_scope_and_no_other() {
+    let home = home().await;
+    for entry in entries() {
+        for scope in SCOPES.split(' ') {
+            let bearer = bearer("home", scope);
+            let outcome = send(&home, &entry, &[("authorization", &bearer)]).await;
+            let expected = if scope == entry.scope { entry.good } else { 403 };
+            assert_eq!(outcome.status, expected, "{} with {scope}: {outcome:?}", entry.route);
+            let refused = outcome.status == 403;
+            assert!(!refused || outcome.code == "forbidden", "{outcome:?}");
+        }
+        let rest: Vec<&str> = SCOPES.split(' ').filter(|scope| *scope != entry.scope).collect();
+        for scope in [&rest.join(" "), "", "READ WRITE ADMIN", "*"] {
+            let bearer = bearer("home", scope);
+            let outcome = send(&home, &entry, &[("authorization", &bearer)]).await;
+            assert_eq!(outcome.status, 403, "{} with '{scope}'", entry.route);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_serves_another_device_than_the_token_s() {
+    let home = home().await;
+    for entry in entries() {
+        let bearer = bearer("home", entry.scope);
+        for (device, expected) in [("tv", entry.good), ("phone", 403), ("TV", 403), ("", 403)] {
+            let headers = [("authorization", bearer.as_str()), ("x-device-id", device)];
+            let outcome = send(&home, &entry, &headers).await;
+            assert_eq!(outcome.status, expected, "{} as '{device}'", entry.route);
+            assert!(expected != 403 || outcome.code == "device_mismatch", "{outcome:?}");
+        }
+        // Whichever way its token came.
+        if let Sends::Upgrade = entry.sends {
+            let protocols = format!("omega.v1, omega.token.{}", token("home", "read"));
+            let headers = [("sec-websocket-protocol", &*protocols), ("x-device-id", "phone")];
+            let mut socket = home.connect_with(&headers).await.unwrap();
+            socket.send(hello(fresh_replica(), "").encode()).await;
+            assert_eq!(socket.close().await, CloseCode::Unauthorized);
+        }
+        let both = [("authorization", &*bearer), ("x-device-id", "tv"), ("x-device-id", "phone")];
+        assert_eq!(send(&home, &entry, &both).await.status, 403, "{}", entry.route);
+    }
+}
+
+/// All that a household can see of itself.
+async fn state(home: &Home, household: &str) -> Vec<String> {
+    let bearer = bearer(household, "read");
+    let mut all = Vec::new();
+    for path in ["watchlist", "progress"] {
+        let line = format!("GET /api/v1/{path}?limit=5000");
+        let answer = home.ask(&line, &[("authorization", &bearer)], "").await;
+        assert_eq!(answer.status, 200);
+        all.push(answer.body);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_reaches_another_household() {
+    let home = home().await;
+    let first = [("authorization", &*bearer("first", SCOPES)), ("x-device-id", "tv")];
+    for entry in entries() {
+        send(&home, &entry, &first).await;
+    }
+    let before = state(&home, "first").await;
+    assert!(before.iter().all(|list| list.contains(SECRET_TITLE)), "{before:?}");
+    let mut second = entries();
+    // Changing nothing of its own, the second household sees nothing at all.
+    second.sort_by_key(|entry| matches!(entry.sends, Sends::Json(_)));
+    for entry in &second {
+        let bearer = bearer("second", SCOPES);
+        let outcome = send(&home, entry, &[("authorization", &bearer)]).await;
+        assert_eq!(outcome.status, entry.good, "{}: {outcome:?}", entry.route);
+        let own = matches!(entry.sends, Sends::Json(_));
+        assert!(own || !outcome.text.contains("a-title"), "{}: {outcome:?}", entry.route);
+    }
+    for operation in ["remove", "add"] {
+        let bearer = bearer("second", "write");
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        let body = json!({"operation": operation, "content_id": SECRET_TITLE}).to_string();
+        home.ask("POST /api/v1/sync/watchlist", &headers, &body).await;
+    }
+    assert_eq!(state(&home, "first").await, before, "the first household is as it was");
+    // Nothing in a request can name a household.
+    let bearer = bearer("second", SCOPES);
+    for name in ["household", "household_id", "sub", "user_id", "tenant"] {
+        let line = format!("GET /api/v1/watchlist?{name}=first");
+        let answer = home.ask(&line, &[("authorization", &bearer)], "").await;
+        assert_eq!(answer.fields(), [name]);
+    }
+}

@@ -1,0 +1,361 @@
+//! A WebSocket that speaks JSON: for programs that don't run the core, down to a person with `wscat`.
+//!
+//! The first message says the token, unless the request's headers did. Every message may carry an
+//! `id`, which its answer repeats. A message that is wrong is answered with an error and the socket
+//! lives on; what its household's room refuses closes nothing either. Invariant: an `ack` of a change
+//! says that it is durable.
+
+use super::{Claim, End, Sink, Stream, next_message};
+use crate::auth::Principal;
+use crate::error::Error;
+use crate::http::Edge;
+use crate::http::body::read_value;
+use crate::http::household::{WatchlistChange, note};
+use crate::http::route::check_device;
+use crate::http::value::{State, content_id, hlc, millis, profile_id, seconds, when};
+use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};
+use crate::listen::stopped;
+use crate::metrics::Count;
+use crate::outbox::{OutboxReader, Outgoing, outbox};
+use axum::body::Bytes;
+use axum::extract::ws::{Message, Utf8Bytes};
+use futures_util::SinkExt;
+use omega_sync_core::clock::Timestamp;
+use omega_sync_core::household::{PlayState, Progress};
+use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::message::CloseCode;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
+
+/// One session, from its token to its end.
+pub(super) async fn session(
+    edge: &Edge,
+    sink: &mut Sink,
+    stream: &mut Stream,
+    claim: Claim,
+) -> End {
+    let mut stopping = edge.stopping.clone();
+    let opened = tokio::select! {
+        opened = timeout(edge.limits.hello_timeout, open(edge, sink, stream, &claim)) => {
+            opened.unwrap_or(Err(Error::Idle.into()))
+        }
+        () = stopped(&mut stopping) => Err(Error::Stopping.into()),
+    };
+    let principal = match opened {
+        Ok(principal) => principal,
+        Err(end) => return end,
+    };
+    let (sender, mut news) = outbox(&edge.limits);
+    // Dropping it is leaving.
+    let _membership = match edge.hub.listen(&principal, sender) {
+        Ok(membership) => membership,
+        Err(code) => return End::Close(code),
+    };
+    let (ends, end) = watch::channel(instant(principal.ends));
+    let (replies, mut answers) = mpsc::channel(REPLIES_MAX);
+    let urgent = news.urgent();
+    let mut reader = Reader { edge, principal, claim: &claim, ends, replies };
+    tokio::select! {
+        biased;
+        code = urgent => End::Close(code),
+        end = reader.run(stream) => end,
+        end = write(edge, sink, &mut news, &mut answers) => end,
+        () = until(end) => End::Close(CloseCode::Unauthorized),
+    }
+}
+
+/// Who it is, by the headers or the first message.
+async fn open(
+    edge: &Edge,
+    sink: &mut Sink,
+    stream: &mut Stream,
+    claim: &Claim,
+) -> Result<Principal, End> {
+    if let Some(principal) = &claim.principal {
+        return readable(principal.clone()).map_err(End::from);
+    }
+    let message = loop {
+        if let Some(text) = text(next_message(stream).await?)? {
+            break Received::read(&text).map_err(End::from)?;
+        }
+    };
+    if message.kind != "auth" {
+        return Err(End::Close(CloseCode::Unauthorized));
+    }
+    let principal = authenticate(edge, claim, message.rest).map_err(End::from)?;
+    let ack = Message::Text(reply(message.id, Ok(None)).into());
+    sink.send(ack).await.map_err(|_| End::Gone)?;
+    Ok(principal)
+}
+
+fn authenticate(edge: &Edge, claim: &Claim, message: Value) -> Result<Principal, Error> {
+    let AuthMessage { token } = read_value(message)?;
+    let principal = edge.authority.verify(&token)?;
+    check_device(&principal, &claim.named)?;
+    readable(principal)
+}
+
+fn readable(principal: Principal) -> Result<Principal, Error> {
+    if principal.scope.read { Ok(principal) } else { Err(Error::Scope("read")) }
+}
+
+/// The steady time of a wall time.
+fn instant(wall: SystemTime) -> Instant {
+    Instant::now() + wall.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+/// Waits until the permission ends, which may be put off meanwhile.
+async fn until(mut end: watch::Receiver<Instant>) {
+    loop {
+        let at = *end.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(at) => return,
+            changed = end.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The text of a message, `None` for a ping or pong.
+fn text(message: Message) -> Result<Option<Utf8Bytes>, End> {
+    match message {
+        Message::Text(text) => Ok(Some(text)),
+        Message::Binary(_) => Err(End::Close(CloseCode::Malformed)),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(None),
+    }
+}
+
+/// A `progress_update`: what is left out is as it was.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgressMessage {
+    #[serde(deserialize_with = "content_id")]
+    content_id: ContentId,
+    #[serde(deserialize_with = "seconds")]
+    position_seconds: u32,
+    #[serde(default, deserialize_with = "optional_seconds")]
+    duration_seconds: Option<u32>,
+    state: Option<State>,
+    #[serde(default, deserialize_with = "profile_id")]
+    profile: ProfileId,
+    #[serde(default, deserialize_with = "millis")]
+    timestamp: Option<u64>,
+    #[serde(default, deserialize_with = "hlc")]
+    hlc: Option<Timestamp>,
+}
+
+fn optional_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    seconds(from).map(Some)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthMessage {
+    token: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmptyMessage {}
+
+/// A message with its type and id taken out.
+struct Received {
+    kind: String,
+    id: Option<Value>,
+    rest: Value,
+}
+
+impl Received {
+    fn read(text: &str) -> Result<Self, Error> {
+        let broken = |_| Error::Malformed("the message is no JSON");
+        let mut fields: Map<String, Value> = match serde_json::from_str(text).map_err(broken)? {
+            Value::Object(fields) => fields,
+            _ => return Err(Error::Malformed("the message is no object")),
+        };
+        let id = fields.remove("id").filter(|id| !id.is_null());
+        let fits = id.as_ref().is_none_or(|id| match id {
+            Value::String(text) => text.len() <= MESSAGE_ID_BYTES_MAX,
+            other => other.is_number(),
+        });
+        if !fits {
+            let detail = format!("it must be a number or a text of {MESSAGE_ID_BYTES_MAX} bytes");
+            return Err(Error::field("id", detail));
+        }
+        match fields.remove("type") {
+            Some(Value::String(kind)) => Ok(Self { kind, id, rest: Value::Object(fields) }),
+            _ => Err(Error::field("type", "it is missing, or no text")),
+        }
+    }
+}
+
+/// An answer: `ack` with what more there is to say, or `error`.
+fn reply(id: Option<Value>, result: Result<Option<Value>, Error>) -> String {
+    let mut reply = match result {
+        Ok(Some(more)) => more,
+        Ok(None) => json!({"type": "ack"}),
+        Err(error) => {
+            let code = error.kind().code();
+            let mut reply = json!({"type": "error", "code": code, "message": error.to_string()});
+            if let Error::Invalid(errors) = error {
+                reply["errors"] = json!(errors);
+            }
+            reply
+        }
+    };
+    if let Some(id) = id {
+        reply["id"] = id;
+    }
+    reply.to_string()
+}
+
+/// A change is durable.
+fn ack((timestamp, hlc): (u64, &str)) -> Value {
+    json!({"type": "ack", "timestamp": timestamp, "hlc": hlc})
+}
+
+/// Takes messages, one after the other.
+struct Reader<'a> {
+    edge: &'a Edge,
+    principal: Principal,
+    claim: &'a Claim,
+    ends: watch::Sender<Instant>,
+    replies: mpsc::Sender<String>,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self, stream: &mut Stream) -> End {
+        loop {
+            let idle = Instant::now() + self.edge.limits.idle_timeout;
+            let message = match timeout_at(idle, next_message(stream)).await {
+                Ok(Ok(message)) => message,
+                Ok(Err(end)) => return end,
+                Err(_) => return Error::Idle.into(),
+            };
+            let text = match text(message) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(end) => return end,
+            };
+            self.edge.metrics.add(Count::FramesReceived, 1);
+            self.edge.metrics.add(Count::BytesReceived, text.len());
+            let reply = self.take(&text).await;
+            if self.replies.send(reply).await.is_err() {
+                return End::Gone;
+            }
+        }
+    }
+
+    async fn take(&mut self, text: &str) -> String {
+        match Received::read(text) {
+            Ok(Received { kind, id, rest }) => reply(id, self.answer(&kind, rest).await),
+            Err(error) => reply(None, Err(error)),
+        }
+    }
+
+    async fn answer(&mut self, kind: &str, message: Value) -> Result<Option<Value>, Error> {
+        match kind {
+            "ping" => {
+                let EmptyMessage {} = read_value(message)?;
+                Ok(Some(json!({"type": "pong"})))
+            }
+            "device_heartbeat" => {
+                let EmptyMessage {} = read_value(message)?;
+                let device = self.principal.device.clone();
+                let heard = self.edge.hub.call(&self.principal.household, move |inside| {
+                    inside.presence.see(&device, inside.now);
+                    (Vec::new(), ())
+                });
+                heard.await.map_err(Error::Room)?;
+                Ok(None)
+            }
+            "auth" => self.renew(message),
+            "watchlist_update" => {
+                self.may_write()?;
+                let change: WatchlistChange = read_value(message)?;
+                let changed = change.carry_out(self.edge, &self.principal).await?;
+                Ok(Some(ack(changed.stamp())))
+            }
+            "progress_update" => {
+                self.may_write()?;
+                self.progress(read_value(message)?).await
+            }
+            _ => Err(Error::field("type", "there is no such message")),
+        }
+    }
+
+    /// A later token of the same device puts the end off.
+    fn renew(&mut self, message: Value) -> Result<Option<Value>, Error> {
+        let principal = authenticate(self.edge, self.claim, message)?;
+        if principal.household != self.principal.household {
+            return Err(Error::HouseholdMismatch);
+        }
+        if principal.device != self.principal.device {
+            return Err(Error::DeviceMismatch);
+        }
+        self.ends.send_replace(instant(principal.ends));
+        self.principal = principal;
+        Ok(None)
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        if self.principal.scope.write { Ok(()) } else { Err(Error::Scope("write")) }
+    }
+
+    async fn progress(&self, message: ProgressMessage) -> Result<Option<Value>, Error> {
+        let ProgressMessage { content_id, position_seconds, profile, .. } = message;
+        let (duration, state) = (message.duration_seconds, message.state);
+        let progress = move |known: Option<Progress>| Progress {
+            position_s: position_seconds,
+            duration_s: duration.unwrap_or(known.map_or(0, |known| known.duration_s)),
+            state: match state {
+                Some(state) => state.into(),
+                None => known.map_or(PlayState::Playing, |known| known.state),
+            },
+        };
+        let at = when(message.timestamp, message.hlc);
+        let noted = note(self.edge, &self.principal, profile, content_id, at, progress).await?;
+        Ok(Some(ack(noted.stamp())))
+    }
+}
+
+/// Writes answers and news as they come, and pings.
+async fn write(
+    edge: &Edge,
+    sink: &mut Sink,
+    news: &mut OutboxReader,
+    answers: &mut mpsc::Receiver<String>,
+) -> End {
+    let mut pings = interval(edge.limits.ping_every);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings.tick().await;
+    loop {
+        let message = tokio::select! {
+            biased;
+            Some(answer) = answers.recv() => Message::Text(answer.into()),
+            outgoing = news.next() => match outgoing {
+                Outgoing::Close(code) => return End::Close(code),
+                Outgoing::Frame(bytes) => {
+                    news.written(bytes.len());
+                    match Utf8Bytes::try_from(bytes) {
+                        Ok(text) => Message::Text(text),
+                        Err(_) => return Error::Internal.into(),
+                    }
+                }
+            },
+            _ = pings.tick() => Message::Ping(Bytes::new()),
+        };
+        if let Message::Text(text) = &message {
+            edge.metrics.add(Count::FramesSent, 1);
+            edge.metrics.add(Count::BytesSent, text.len());
+        }
+        if sink.send(message).await.is_err() {
+            return End::Gone;
+        }
+    }
+}

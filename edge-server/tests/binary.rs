@@ -1,0 +1,235 @@
+//! The built binary: killed without warning, started again, and watched in what it logs.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use futures_util::{SinkExt, StreamExt};
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::household::Intent;
+use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::message::SUBPROTOCOL;
+use omega_sync_core::replica::Now;
+use omega_sync_core::session::client::{Client, Input, Output, Status};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// Nothing here takes longer, unless it never ends.
+const DEADLINE: Duration = Duration::from_secs(30);
+const EDGE: &str = env!("CARGO_BIN_EXE_omega-edge");
+
+/// A folder with a secret, in which servers are started.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "thirty-two bytes or more of secret").unwrap();
+        Self { folder }
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.folder.path().join("secret")
+    }
+
+    fn token(&self, device: &str) -> String {
+        let mut token = Command::new(EDGE);
+        token.args(["token", "--household", "home", "--device", device, "--jwt-secret-file"]);
+        let output = token.arg(self.secret()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().into()
+    }
+
+    fn start(&self) -> Edge {
+        let data: &Path = &self.folder.path().join("data");
+        let mut serve = Command::new(EDGE);
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        serve.arg("--jwt-secret-file").arg(self.secret()).env("SYNC_LOG", "trace");
+        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("//").next().unwrap().parse().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        Edge { child, address, log: Some(log) }
+    }
+}
+
+/// A running server; killed when the test is over.
+struct Edge {
+    child: Child,
+    address: SocketAddr,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Edge {
+    /// Status and body of the answer to one request.
+    fn ask(&self, token: &str, line: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: \
+             close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+    }
+
+    /// Ends it as a power cut would, and returns its log.
+    fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A TV: the core's client on a real socket, with its storage in memory.
+struct Tv {
+    client: Client,
+    socket: WebSocketStream<tokio::net::TcpStream>,
+    started: Instant,
+}
+
+impl Tv {
+    async fn connect(edge: &Edge, token: &str, seed: u8) -> Self {
+        let mut request = format!("ws://{}/ws", edge.address).into_client_request().unwrap();
+        let protocols = format!("{SUBPROTOCOL}, omega.token.{token}");
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let client = Client::load(&[], None, [seed; 16]).unwrap().client;
+        let mut tv = Self { client, socket, started: Instant::now() };
+        tv.input(Input::Online).await;
+        tv.until(|tv| tv.client.status() == Status::Live).await;
+        tv
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        Now { unix: UnixMillis(unix), steady_ms: self.started.elapsed().as_millis() as u64 }
+    }
+
+    async fn input(&mut self, input: Input<'_>) {
+        let outputs = self.client.handle(self.now(), input);
+        self.carry_out(outputs).await;
+    }
+
+    async fn operate(&mut self, intent: Intent) {
+        let outputs = self.client.operate(self.now(), intent).unwrap();
+        self.carry_out(outputs).await;
+        self.input(Input::Woke).await;
+    }
+
+    async fn carry_out(&mut self, outputs: Vec<Output>) {
+        let mut outputs = std::collections::VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Connect => {
+                    outputs.extend(self.client.handle(self.now(), Input::Opened(String::new())));
+                }
+                Output::Send(frame) => {
+                    self.socket.send(Message::Binary(frame.into())).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes what the server sends until something is so.
+    async fn until(&mut self, so: impl Fn(&Self) -> bool) {
+        while !so(self) {
+            let message = timeout(DEADLINE, self.socket.next()).await.expect("in time");
+            match message.unwrap().unwrap() {
+                Message::Binary(frame) => self.input(Input::Frame(&frame)).await,
+                Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn title(name: &str) -> ContentId {
+    ContentId::new(name).unwrap()
+}
+
+const ADD: &str = "POST /api/v1/sync/watchlist";
+const LIST: &str = "GET /api/v1/watchlist";
+
+fn adding(name: &str) -> String {
+    format!(r#"{{"operation": "add", "content_id": "{name}"}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_and_a_tv_share_a_household_through_power_cuts() {
+    let place = Place::new();
+    let token = place.token("backend");
+    let edge = place.start();
+    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    let (status, body) = edge.ask(&token, ADD, &adding("from-rest"));
+    assert_eq!(status, 200, "{body}");
+    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("from-rest"))).await;
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await;
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    let (_, list) = edge.ask(&token, LIST, "");
+    assert!(list.contains("from-rest") && list.contains("from-tv"), "{list}");
+    edge.kill();
+
+    let edge = place.start();
+    let (_, after) = edge.ask(&token, LIST, "");
+    assert_eq!(after, list, "what was answered is durable");
+    let (status, _) = edge.ask(&token, ADD, &adding("from-rest-2"));
+    assert_eq!(status, 200);
+    let tv = Tv::connect(&edge, &place.token("tv"), 2).await;
+    for name in ["from-rest", "from-tv", "from-rest-2"] {
+        assert!(tv.client.replica().is_listed(ProfileId::DEFAULT, &title(name)), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_no_token_and_no_title() {
+    let place = Place::new();
+    let token = place.token("tv");
+    let edge = place.start();
+    let (status, _) = edge.ask(&token, ADD, &adding("a-secret-title"));
+    assert_eq!(status, 200);
+    let wrong = format!("{token}x");
+    assert_eq!(edge.ask(&wrong, "GET /api/v1/watchlist?after=a-secret-title", "").0, 401);
+    assert_eq!(edge.ask(&token, "GET /api/v1/watchlist?after=a-secret-title", "").0, 422);
+    assert_eq!(edge.ask(&token, "GET /a-secret-title", "").0, 404);
+    assert_eq!(edge.ask(&token, ADD, r#"{"operation": "a-secret-title"}"#).0, 422);
+    let mut tv = Tv::connect(&edge, &token, 1).await;
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("a-secret-title-too"))).await;
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    let log = edge.kill();
+    assert!(log.contains("POST") && log.contains("/api/v1/sync/watchlist"), "{log}");
+    assert!(log.contains("status=401") && log.contains("status=422"), "{log}");
+    let parts = token.split('.').chain(["a-secret-title"]);
+    for secret in parts {
+        assert!(!log.contains(secret), "the log has {secret}:\n{log}");
+    }
+}

@@ -1,0 +1,169 @@
+/**
+ * The devices of the household: what each says of itself. Whether one is online is not known here.
+ */
+
+import type { Driver } from "./client.js";
+import { rows } from "./engine.js";
+import { OmegaError } from "./errors.js";
+
+/** What kind of device it is; the engine's numbers are the places in this list. */
+const DEVICE_TYPES = ["tv", "phone", "tablet", "computer", "other"] as const;
+/** Pictures by the engine's numbers: less than 720 lines or not known, 720, 1080, 2160, 4320 lines. */
+const RESOLUTIONS = ["sd", "hd", "full_hd", "4k", "8k"] as const;
+/** Each list by the engine's bits, from the lowest. */
+const HDR_FORMATS = ["hdr10", "hdr10_plus", "hlg", "dolby_vision"] as const;
+const VIDEO_CODECS = ["h264", "hevc", "vp9", "av1", "vvc", "mpeg2"] as const;
+const AUDIO_CODECS = ["aac", "ac3", "eac3", "atmos", "dts", "dts_x", "truehd", "opus"] as const;
+
+/** What kind of device it is. */
+export type DeviceType = (typeof DEVICE_TYPES)[number];
+/** The largest picture: `sd` (or not known), `hd` 720, `full_hd` 1080, `4k` 2160, `8k` 4320 lines. */
+export type Resolution = (typeof RESOLUTIONS)[number];
+/** A format of high dynamic range. */
+export type HdrFormat = (typeof HDR_FORMATS)[number];
+/** A format of pictures. */
+export type VideoCodec = (typeof VIDEO_CODECS)[number];
+/** A format of sound; `atmos` is Dolby Atmos. */
+export type AudioCodec = (typeof AUDIO_CODECS)[number];
+
+/** What a device can show, play and be told. */
+export interface Capabilities {
+  /** The largest picture; `sd` also when not known. */
+  resolution: Resolution;
+  /** In the order of {@link HdrFormat}, as all three lists. */
+  hdrFormats: HdrFormat[];
+  videoCodecs: VideoCodec[];
+  audioCodecs: AudioCodec[];
+  /** Takes commands of other devices. */
+  remoteControllable: boolean;
+  /** Can send what it plays to another device. */
+  canCast: boolean;
+  /** Diagonal in whole inches, 0 to 255; 0 when not known. */
+  screenInches: number;
+}
+
+/** What a device says of itself. Texts have at most 64 bytes of UTF-8; left out means empty. */
+export interface DeviceDescription {
+  /** What people call it: "Living room". */
+  name: string;
+  /** `other` when left out. */
+  deviceType?: DeviceType;
+  /** Operating system and model: "webOS 5 / OLED55CX". */
+  platform?: string;
+  /** Version of the app. */
+  appVersion?: string;
+  /** What is left out counts as: cannot, none, not known. */
+  capabilities?: Partial<Capabilities>;
+}
+
+/** A device that described itself. */
+export interface Device {
+  /** Its id, the one in its token. */
+  device: string;
+  name: string;
+  deviceType: DeviceType;
+  platform: string;
+  appVersion: string;
+  capabilities: Capabilities;
+}
+
+/** The devices of the household. */
+export class Devices {
+  constructor(
+    private readonly driver: Driver,
+    private readonly device: string,
+  ) {}
+
+  /**
+   * Says what this device is, in place of what it said before; call it at each start, saying the same
+   * again costs nothing. Resolves when that is durable on this device.
+   *
+   * Rejects with `invalid_device` when a text is too long, a name is not in its list or the screen
+   * is out of range. A household has at most 64 devices: what the server refuses for that comes back
+   * as rejected, with `household_full`.
+   */
+  describe(description: DeviceDescription): Promise<void> {
+    const { name, deviceType = "other", platform = "", appVersion = "" } = description;
+    return this.driver.write((replica, ...now) => {
+      const kind = placeOf(deviceType, DEVICE_TYPES);
+      const bits = bitsOf(description.capabilities ?? {});
+      return replica.deviceDescribe(this.device, name, kind, platform, appVersion, bits, ...now);
+    });
+  }
+
+  /** Takes a device off the list, also another one; no error when it is not there. */
+  remove(device: string): Promise<void> {
+    return this.driver.write((replica, ...now) => replica.deviceRemove(device, ...now));
+  }
+
+  /** Every device that described itself, in the order of their ids. */
+  list(): Device[] {
+    const list = this.driver.read((replica) => rows(replica.devices(), "ttnttn"));
+    return list.map(([device, name, kind, platform, appVersion, bits]) => ({
+      device: String(device),
+      name: String(name),
+      deviceType: DEVICE_TYPES[Number(kind)] ?? "other",
+      platform: String(platform),
+      appVersion: String(appVersion),
+      capabilities: capabilitiesOf(Number(bits)),
+    }));
+  }
+}
+
+/** Where each field starts in the engine's 32 bits. */
+const CAN_CAST = 1 << 4;
+const REMOTE_CONTROLLABLE = 1 << 5;
+const RESOLUTION_MASK = 15;
+const HDR_AT = 6;
+const VIDEO_AT = 10;
+const AUDIO_AT = 16;
+const INCHES_AT = 24;
+const INCHES_MAX = 255;
+
+function bitsOf(capabilities: Partial<Capabilities>): number {
+  const { resolution = "sd", screenInches = 0 } = capabilities;
+  const inches = Math.round(screenInches);
+  if (!(inches >= 0 && inches <= INCHES_MAX)) {
+    throw invalid(`a screen has 0 to ${INCHES_MAX} inches, not ${screenInches}`);
+  }
+  const bits =
+    placeOf(resolution, RESOLUTIONS) |
+    (capabilities.canCast === true ? CAN_CAST : 0) |
+    (capabilities.remoteControllable === true ? REMOTE_CONTROLLABLE : 0) |
+    (flagsOf(capabilities.hdrFormats, HDR_FORMATS) << HDR_AT) |
+    (flagsOf(capabilities.videoCodecs, VIDEO_CODECS) << VIDEO_AT) |
+    (flagsOf(capabilities.audioCodecs, AUDIO_CODECS) << AUDIO_AT) |
+    (inches << INCHES_AT);
+  // Operators of bits give a number with a sign.
+  return bits >>> 0;
+}
+
+function capabilitiesOf(bits: number): Capabilities {
+  return {
+    resolution: RESOLUTIONS[bits & RESOLUTION_MASK] ?? "sd",
+    hdrFormats: namesOf(bits >>> HDR_AT, HDR_FORMATS),
+    videoCodecs: namesOf(bits >>> VIDEO_AT, VIDEO_CODECS),
+    audioCodecs: namesOf(bits >>> AUDIO_AT, AUDIO_CODECS),
+    remoteControllable: (bits & REMOTE_CONTROLLABLE) !== 0,
+    canCast: (bits & CAN_CAST) !== 0,
+    screenInches: bits >>> INCHES_AT,
+  };
+}
+
+function placeOf(name: string, names: readonly string[]): number {
+  const place = names.indexOf(name);
+  if (place < 0) throw invalid(`"${name}" is none of ${names.join(", ")}`);
+  return place;
+}
+
+function flagsOf(chosen: readonly string[] = [], names: readonly string[]): number {
+  return chosen.reduce((flags, name) => flags | (1 << placeOf(name, names)), 0);
+}
+
+function namesOf<Name>(flags: number, names: readonly Name[]): Name[] {
+  return names.filter((_, place) => (flags & (1 << place)) !== 0);
+}
+
+function invalid(what: string): OmegaError {
+  return new OmegaError("invalid_device", `this describes no device: ${what}`);
+}

@@ -1,0 +1,450 @@
+//! Rules that a reviewer broke one by one, and no other test noticed.
+
+mod sessions;
+
+use crate::home::{Home, Tv, add, play, title};
+use omega_sync_core::causal::Dot;
+use omega_sync_core::clock::{Timestamp, UnixMillis};
+use omega_sync_core::codec::{DecodeError, checksum};
+use omega_sync_core::delta::{Context, Delta};
+use omega_sync_core::household::{
+    Change, DeviceRecord, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PlayState,
+    Progress, VoidReason,
+};
+use omega_sync_core::id::{ContentId, DeviceId, EpochId, ProfileId, Random, ReplicaId};
+use omega_sync_core::message::{Taken, Welcome, read_delta};
+use omega_sync_core::outbox::{Correction, List, Outbox, Pending};
+use omega_sync_core::replica::{Mismatch, Now, REJECTED_MAX, Replica};
+use omega_sync_core::session::client::{Input, Status};
+use omega_sync_core::session::server::RoomInput;
+
+const SHELF: ProfileId = ProfileId::DEFAULT;
+const AUTHOR: ReplicaId = ReplicaId(1);
+
+fn stamp(number: u64) -> Timestamp {
+    Timestamp::new(UnixMillis(1_800_000_000_000 + number), 0)
+}
+
+fn dots(replica: u64) -> Vec<Dot> {
+    let dot = |number| Dot { timestamp: stamp(number), replica: ReplicaId(replica) };
+    (0..OBSERVED_MAX as u64).map(dot).collect()
+}
+
+fn pending(number: u64, change: Change) -> Pending {
+    Pending {
+        operation: Operation { timestamp: stamp(number), profile: SHELF, change },
+        floor: Timestamp::ZERO,
+        wall: UnixMillis(0),
+        steady_ms: None,
+    }
+}
+
+fn replica() -> (Replica, Random) {
+    let mut random = Random::new([1; 16]);
+    (Replica::new(None, &mut random), random)
+}
+
+/// A server in that life says that it took so much.
+fn welcome(epoch: u64, taken: Taken) -> Welcome {
+    Welcome {
+        session: 0,
+        household: None,
+        epoch: Some(EpochId(epoch)),
+        server_time: stamp(0).millis(),
+        taken: Some(taken),
+        voids: Vec::new(),
+    }
+}
+
+fn now() -> Now {
+    Now { unix: stamp(0).millis(), steady_ms: 0 }
+}
+
+fn one(operation: Operation) -> Delta {
+    Delta { replica: AUTHOR, through: operation.timestamp, operations: vec![operation] }
+}
+
+/// The server takes what a TV does, and the TV goes offline before it hears of that.
+fn ack_lost(home: &mut Home, tv: &mut Tv, intent: Intent) {
+    tv.held = Some(Vec::new());
+    home.operate(tv, intent);
+    let connection = tv.connection;
+    for bytes in tv.held.take().expect("held") {
+        home.room.handle(UnixMillis(home.time_ms), RoomInput::Frame { connection, bytes });
+    }
+    home.input(tv, Input::Offline);
+}
+
+/// The server has answered a TV's hello, and the TV has read the welcome and nothing behind it.
+fn welcomed(home: &mut Home, tv: &mut Tv) {
+    tv.held = Some(Vec::new());
+    home.connect(tv);
+    for frame in tv.held.replace(Vec::new()).unwrap_or_default() {
+        home.deliver(tv, frame);
+    }
+    let welcome = tv.inbox.pop_front().expect("answered").expect("a frame");
+    let outputs = tv.client.handle(home.now(tv), Input::Frame(&welcome));
+    home.carry_out(tv, outputs);
+    assert_eq!(tv.client.status(), Status::Syncing);
+}
+
+/// A stamp at or below a refused one would count as answered, and never leave.
+#[test]
+fn what_is_done_after_a_refusal_is_stamped_after_it() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    tv.may_write = false;
+    home.refresh(&mut tv);
+    // The clock is four minutes ahead for a while, which the server still takes.
+    tv.skew_ms = 240_000;
+    ack_lost(&mut home, &mut tv, play("film", 10));
+    tv.skew_ms = 0;
+    tv.may_write = true;
+    welcomed(&mut home, &mut tv);
+    assert_eq!(tv.client.replica().rejected().len(), 1);
+    home.operate(&mut tv, play("film", 20));
+    for frame in tv.held.take().expect("held") {
+        home.deliver(&mut tv, frame);
+    }
+    home.input(&mut tv, Input::Woke);
+    assert!(tv.client.replica().outbox().is_empty());
+    assert_eq!(home.position_s("film"), Some(20));
+}
+
+/// The handshake found it taken; then the storage turns out to be a copy, before the state came.
+#[test]
+fn what_was_taken_is_not_sent_again_under_a_new_id() {
+    let mut home = Home::new();
+    let (mut tv, mut other) = (home.tv(1, 0), home.tv(2, 0));
+    home.refresh(&mut tv);
+    ack_lost(&mut home, &mut tv, add("film"));
+    welcomed(&mut home, &mut tv);
+    assert_eq!(tv.held.as_deref(), Some(&[][..]), "nor under its old one");
+    home.input(&mut tv, Input::Offline);
+    (tv.held, tv.inbox) = (None, Default::default());
+    home.refresh(&mut other);
+    home.operate(&mut other, Intent::Remove(SHELF, title("film")));
+    let mut copy = home.tv_from(tv.disk.clone(), 9, 0);
+    home.refresh(&mut copy);
+    let id = tv.client.replica().id();
+    home.connect(&mut tv);
+    home.retry(&mut tv);
+    assert_ne!(tv.client.replica().id(), id);
+    assert!(!home.listed("film"), "it was added once, and removed");
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
+fn what_never_left_and_was_taken_back_is_not_sent() {
+    let mut outbox = Outbox::default();
+    outbox.push(AUTHOR, pending(1, Change::Add(title("film"), Vec::new())));
+    let own = Dot { timestamp: stamp(1), replica: AUTHOR };
+    outbox.push(AUTHOR, pending(2, Change::Remove(title("film"), vec![own])));
+    assert!(outbox.is_empty());
+}
+
+/// More than [`OBSERVED_MAX`] nobody could read.
+#[test]
+fn what_waits_never_observes_more_than_one_operation_can() {
+    let mut outbox = Outbox::default();
+    outbox.push(AUTHOR, pending(1, Change::Add(title("film"), dots(2))));
+    outbox.push(AUTHOR, pending(2, Change::Add(title("film"), dots(3))));
+    let observed = |outbox: &Outbox| {
+        let waiting = outbox.get(stamp(2)).and_then(Operation::observed);
+        waiting.map(<[Dot]>::len)
+    };
+    assert_eq!(observed(&outbox), Some(OBSERVED_MAX));
+    outbox.adopt(AUTHOR, ReplicaId(4));
+    assert_eq!(observed(&outbox), Some(OBSERVED_MAX));
+    let named = outbox.get(stamp(2)).and_then(Operation::observed).unwrap_or_default();
+    assert!(named.contains(&Dot { timestamp: stamp(2), replica: AUTHOR }), "its old self");
+}
+
+#[test]
+fn an_outbox_forgets_what_is_gone_and_keeps_what_left() {
+    let mut outbox = Outbox::default();
+    outbox.push(AUTHOR, pending(1, Change::Add(title("film"), Vec::new())));
+    outbox.push(AUTHOR, pending(2, Change::Add(title("other"), Vec::new())));
+    outbox.mark_sent(stamp(1));
+    outbox.mark_sent(stamp(0));
+    assert_eq!(outbox.sent_through(), stamp(1));
+    assert_eq!(outbox.take(stamp(1)).len(), 1);
+    let left: Vec<_> = outbox.titles(SHELF, List::Watchlist).cloned().collect();
+    assert_eq!(left, [title("other")]);
+}
+
+#[test]
+fn a_full_household_lets_a_title_be_added_again() {
+    let mut household = Household::default();
+    let text = |number| ContentId::new(&format!("tmdb:{number}")).expect("short text");
+    for number in 0..ENTRIES_MAX as u64 {
+        let change = Change::Add(text(number), Vec::new());
+        let operation = Operation { timestamp: stamp(number), profile: SHELF, change };
+        household.merge(&one(operation));
+    }
+    let again = |observed| Operation {
+        timestamp: stamp(ENTRIES_MAX as u64),
+        profile: SHELF,
+        change: Change::Add(text(0), observed),
+    };
+    assert!(household.check(&again(Vec::new())).is_err(), "one entry more");
+    let there = Dot { timestamp: stamp(0), replica: AUTHOR };
+    assert_eq!(household.check(&again(vec![there])), Ok(()), "in place of one");
+}
+
+#[test]
+fn nobody_deletes_the_default_profile() {
+    let mut household = Household::default();
+    let change = Change::DeleteProfile;
+    let changed = household.merge(&one(Operation { timestamp: stamp(1), profile: SHELF, change }));
+    assert!(changed.is_empty() && !household.is_deleted(SHELF));
+    assert!(household.profile(SHELF).is_some());
+}
+
+#[test]
+fn a_title_counts_as_watched_from_95_percent_on() {
+    let at = |position_s| Progress { position_s, duration_s: 1_000, state: PlayState::Paused };
+    assert!(at(950).is_completed() && !at(949).is_completed());
+    assert_eq!((at(950).resume_s(), at(949).resume_s()), (0, 949));
+    assert_eq!(at(5_000).completion_percent(), 100);
+}
+
+/// Two operations that were made 50 s ago, while the wall clock was wrong, and it is right by now: one
+/// at 1970 by a device that had seen nothing, one two days before what its device had seen.
+#[test]
+fn a_wall_clock_that_cannot_be_right_does_not_tell_when() {
+    const TWO_DAYS_MS: u64 = 2 * 86_400_000;
+    let correction =
+        Correction { server: UnixMillis(1_800_000_900_000), offset_ms: 0, steady_ms: 60_000 };
+    for (wall, floor) in [(100_000, Timestamp::ZERO), (stamp(0).millis().0 - TWO_DAYS_MS, stamp(0))]
+    {
+        let mut outbox = Outbox::default();
+        let add = pending(0, Change::Add(title("film"), Vec::new()));
+        let timestamp = Timestamp::new(UnixMillis(wall), 0).max(floor.next());
+        let operation = Operation { timestamp, ..add.operation };
+        let steady_ms = Some(10_000);
+        outbox.push(AUTHOR, Pending { operation, floor, wall: UnixMillis(wall), steady_ms });
+        outbox.restart(AUTHOR, Timestamp::ZERO, correction);
+        assert_eq!(outbox.last().millis().0, correction.server.0 - 50_000);
+    }
+}
+
+/// What a server says that it took must fit what this replica knows of its own history.
+#[test]
+fn only_a_server_that_fits_its_history_is_believed() {
+    let (now, (mut replica, _)) = (now(), replica());
+    assert!(replica.welcome(now, 0, &welcome(1, Taken::default())).is_ok());
+    replica.operate(now, add("film"), |_| true).expect("a valid action");
+    replica.acknowledged(replica.outbox().last(), 1, &[]);
+    replica.operate(now, add("other"), |_| true).expect("a valid action");
+    let first = replica.acked();
+    let waiting = &replica.outbox().iter().next().expect("one waits").operation;
+    let both = Taken { through: waiting.timestamp, digest: waiting.digest(first.digest) };
+    let says = |taken, epoch| replica.clone().welcome(now, 0, &welcome(epoch, taken)).map(drop);
+    for taken in [first, both, Taken { digest: 0, ..both }, Taken { digest: 0, ..first }] {
+        assert_eq!(says(taken, 1), Ok(()));
+    }
+    let unknown = Taken { through: both.through.next(), digest: 0 };
+    let others = [first, both].map(|taken| Taken { digest: taken.digest ^ 1, ..taken });
+    for taken in [others[0], others[1], Taken::default(), unknown] {
+        assert_eq!(says(taken, 1), Err(Mismatch), "{taken:?}");
+    }
+    assert_eq!(says(Taken::default(), 2), Ok(()), "a backup may know less");
+    let mut restored = replica.clone();
+    assert!(restored.welcome(now, 0, &welcome(2, Taken::default())).is_ok());
+    restored.acknowledged(restored.outbox().last(), 1, &[]);
+    assert_eq!(restored.acked().digest, 0, "what a backup forgot is in no digest");
+}
+
+/// More could not be loaded again.
+#[test]
+fn so_many_refused_operations_are_kept() {
+    let (now, (mut replica, mut random)) = (now(), replica());
+    for number in 0..=REJECTED_MAX {
+        replica.operate(now, add(&format!("tmdb:{number}")), |_| true).expect("a valid action");
+    }
+    let waiting = replica.outbox().iter().map(|pending| pending.operation.timestamp);
+    let voids: Vec<_> = waiting.map(|stamp| (stamp, VoidReason::HouseholdFull)).collect();
+    replica.acknowledged(replica.outbox().last(), 1, &voids);
+    assert_eq!(replica.rejected().len(), REJECTED_MAX);
+    assert_eq!(replica.rejected()[0].operation.timestamp, voids[1].0, "the oldest went");
+    let loaded = Replica::load(&[replica.image()], None, &mut random).expect("this version");
+    assert_eq!((loaded.damage, loaded.replica.rejected().len()), (None, REJECTED_MAX));
+}
+
+/// A device that owes an offer joins what a restored server sends; beyond the limits it could not
+/// store that.
+#[test]
+fn a_state_that_is_joined_can_be_stored() {
+    let (now, (mut replica, mut random)) = (now(), replica());
+    let state = |author| {
+        let mut household = Household::default();
+        for number in 0..ENTRIES_MAX as u64 - 1 {
+            let content = ContentId::new(&format!("tmdb:{author}{number}")).expect("short text");
+            let change = Change::Add(content, Vec::new());
+            let operation = Operation { timestamp: stamp(number), profile: SHELF, change };
+            household.merge(&Delta { replica: ReplicaId(author), ..one(operation) });
+        }
+        household
+    };
+    assert!(replica.welcome(now, 0, &welcome(1, Taken::default())).is_ok());
+    replica.snapshot(1, state(2));
+    assert!(replica.welcome(now, 0, &welcome(2, Taken::default())).is_ok());
+    assert!(replica.owes_offer());
+    replica.snapshot(1, state(3));
+    let loaded = Replica::load(&[replica.image()], None, &mut random).expect("this version");
+    assert_eq!(loaded.damage, None);
+    assert_eq!(loaded.replica.confirmed(), replica.confirmed());
+}
+
+/// What is joined while an offer is owed must not be replaced, and a version of an earlier life is none.
+#[test]
+fn a_difference_has_a_base_in_its_own_epoch_only() {
+    let (mut replica, _) = replica();
+    assert!(replica.welcome(now(), 0, &welcome(1, Taken::default())).is_ok());
+    replica.snapshot(7, Household::default());
+    assert_eq!(replica.base_version(), Some(7));
+    assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
+    let mut early = replica.clone();
+    early.offered();
+    assert_eq!(early.base_version(), None);
+    replica.snapshot(3, Household::default());
+    assert_eq!(replica.base_version(), None);
+    replica.offered();
+    assert_eq!(replica.base_version(), Some(3));
+}
+
+/// A handshake found an operation taken; before its state came, a backup took the server's place.
+#[test]
+fn what_an_earlier_life_took_is_offered_to_the_next() {
+    let (mut replica, _) = replica();
+    assert!(replica.welcome(now(), 0, &welcome(1, Taken::default())).is_ok());
+    replica.operate(now(), add("film"), |_| true).expect("a valid action");
+    let taken = Taken { through: replica.outbox().last(), digest: 0 };
+    assert!(replica.welcome(now(), 0, &welcome(1, taken)).is_ok());
+    assert_eq!(replica.outbox().len(), 1, "its state is still to come");
+    assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
+    assert!(replica.owes_offer() && replica.outbox().is_empty());
+    let shelf = replica.confirmed().profile(SHELF).expect("always there");
+    assert!(!shelf.watchlist().dots(&title("film")).is_empty());
+}
+
+/// The clock was ahead when the earlier life took something; what waits must not fall behind that.
+#[test]
+fn what_waits_stays_above_what_an_earlier_life_took() {
+    let (mut replica, _) = replica();
+    assert!(replica.welcome(now(), 0, &welcome(1, Taken::default())).is_ok());
+    let ahead = Now { unix: UnixMillis(stamp(0).millis().0 + 240_000), steady_ms: 0 };
+    replica.operate(ahead, add("film"), |_| true).expect("a valid action");
+    let first = replica.outbox().last();
+    replica.operate(ahead, add("other"), |_| false).expect("a valid action");
+    replica.acknowledged(first, 1, &[]);
+    assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
+    assert!(replica.outbox().last() > first);
+}
+
+/// Its wall clock stood at 1970 when the viewer played, and was set before it came back.
+#[test]
+fn the_steady_clock_tells_when_the_wall_clock_was_set_since() {
+    let mut home = Home::new();
+    let (mut tv, mut other) = (home.tv(1, 0), home.tv(2, 0));
+    home.refresh(&mut tv);
+    home.refresh(&mut other);
+    home.input(&mut tv, Input::Offline);
+    home.operate(&mut other, play("film", 10));
+    home.time_ms += 60_000;
+    tv.skew_ms = -(home.time_ms as i64);
+    home.operate(&mut tv, play("film", 20));
+    tv.skew_ms = 0;
+    home.time_ms += 60_000;
+    home.refresh(&mut tv);
+    assert_eq!(home.position_s("film"), Some(20), "the later viewer wins");
+}
+
+#[test]
+fn an_image_with_flags_that_nobody_knows_is_damage() {
+    let (replica, mut random) = replica();
+    let mut image = replica.image();
+    // Version, tag, id, an empty household, flags.
+    const FLAGS: usize = 1 + 1 + 8 + 1;
+    image[FLAGS] |= 8;
+    let end = image.len() - 4;
+    let sum = checksum(&image[..end]).to_le_bytes();
+    image[end..].copy_from_slice(&sum);
+    let loaded = Replica::load(&[image], None, &mut random).expect("this version");
+    assert_eq!(loaded.damage, Some(DecodeError::Invalid("image flags")));
+}
+
+#[test]
+fn an_add_observes_as_much_as_one_operation_can() {
+    let mut state = Household::default();
+    for author in 2..2 + OBSERVED_MAX as u64 {
+        let change = Change::Add(title("film"), Vec::new());
+        let operation = Operation { timestamp: stamp(author), profile: SHELF, change };
+        state.merge(&Delta { replica: ReplicaId(author), ..one(operation) });
+    }
+    let (mut replica, _) = replica();
+    replica.snapshot(1, state);
+    for _ in 0..2 {
+        replica.operate(now(), add("film"), |_| true).expect("a valid action");
+        let last = replica.outbox().get(replica.outbox().last()).expect("it waits");
+        assert_eq!(last.observed().map(<[Dot]>::len), Some(OBSERVED_MAX));
+    }
+}
+
+/// A name that waits for the server does not bring a profile back that somebody else deleted.
+#[test]
+fn a_deleted_profile_is_not_shown_by_a_waiting_name() {
+    let profile = ProfileId(7);
+    let (mut replica, _) = replica();
+    let name = Intent::NameProfile(profile, "mine".into());
+    replica.operate(now(), name, |_| true).expect("a valid action");
+    assert!(replica.profiles().contains_key(&profile));
+    let mut state = Household::default();
+    let change = Change::DeleteProfile;
+    state.merge(&one(Operation { timestamp: stamp(9), profile, change }));
+    replica.snapshot(1, state);
+    assert!(!replica.profiles().contains_key(&profile) && !replica.has_profile(profile));
+}
+
+#[test]
+fn each_device_has_its_own_record() {
+    let (mut replica, _) = replica();
+    let device = |name: &str| DeviceId::new(name).expect("short text");
+    let record = |name: &str| DeviceRecord { name: name.into(), ..DeviceRecord::default() };
+    for name in ["kitchen", "attic"] {
+        let intent = Intent::DescribeDevice(device(name), Some(record(name)));
+        replica.operate(now(), intent, |_| true).expect("a valid action");
+    }
+    for name in ["kitchen", "attic"] {
+        assert_eq!(replica.device(&device(name)), Some(&record(name)));
+    }
+}
+
+/// Milliseconds have 48 bits; one more would begin again at 1970.
+#[test]
+fn no_gap_leads_past_the_last_stamp() {
+    // The deletion of a profile, a gap of four bytes after the last stamp.
+    let body = [0x80 | 4 | 2 << 3, 0, 0, 0, 1];
+    let read = |last: u64| {
+        let mut context = Context::starting(UnixMillis(last));
+        read_delta(&body, &mut context, AUTHOR, &|_, _, _| None).map(|delta| delta.through.millis())
+    };
+    let end = 1 << 48;
+    assert_eq!(read(end - (1 << 24) - 1), Ok(UnixMillis(end - 1)));
+    assert_eq!(read(end - (1 << 24)), Err(DecodeError::Invalid("stamp")));
+}
+
+#[test]
+fn what_is_so_already_makes_no_operation() {
+    let (mut replica, _) = replica();
+    let device = DeviceId::new("kitchen").expect("short text");
+    let describe = || Intent::DescribeDevice(device.clone(), Some(DeviceRecord::default()));
+    let clear = || Intent::Progress(SHELF, title("film"), None);
+    let remove = || Intent::Remove(SHELF, title("film"));
+    assert!(replica.operate(now(), describe(), |_| true).is_ok_and(|done| done.is_some()));
+    for intent in [describe(), clear(), remove()] {
+        assert!(replica.operate(now(), intent, |_| true).is_ok_and(|done| done.is_none()));
+    }
+    assert_eq!(replica.outbox().len(), 1);
+}
