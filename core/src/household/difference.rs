@@ -65,9 +65,15 @@ struct Entry {
 
 impl Difference {
     /// The values that `state` has at the touched keys.
-    pub(super) fn of(state: &Household, touched: impl Iterator<Item = (Key, Touch)>) -> Self {
+    /// There are about `count` of them.
+    pub(super) fn of(
+        state: &Household,
+        touched: impl Iterator<Item = (Key, Touch)>,
+        count: usize,
+    ) -> Self {
         let mut this = Self::default();
-        let mut titles: Vec<(ProfileId, ContentId, Entry)> = Vec::new();
+        // No more than there is, and no less than most: growing would take twice the memory.
+        let mut titles: Vec<(ProfileId, ContentId, Entry)> = Vec::with_capacity(count);
         for (key, touch) in touched {
             let is_new = touch == Touch::New;
             match key {
@@ -117,11 +123,16 @@ impl Difference {
         });
         let mut titles = titles.into_iter().peekable();
         while let Some((id, content, mut entry)) = titles.next() {
+            let left = titles.len();
             if let Some((.., other)) = titles.next_if(|(i, c, _)| *i == id && *c == content) {
                 entry.join(other);
             }
             let Some(profile) = state.profiles.get(&id) else { continue };
-            this.shelves.or_default(id).add(profile, content, entry);
+            let shelf = this.shelves.or_default(id);
+            if shelf.new.is_empty() && !entry.is_known {
+                shelf.new.reserve_exact(left + 1);
+            }
+            shelf.add(profile, content, entry);
         }
         this
     }
