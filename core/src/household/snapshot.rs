@@ -33,7 +33,7 @@ impl Household {
     #[inline(never)]
     fn encode_whole(&self, writer: &mut Writer) {
         let touched = self.keys().map(|key| (key, Touch::New));
-        writer.bytes(&Difference::of(self, touched).into_bytes(self));
+        writer.bytes(&Difference::of(self, touched, self.entries()).into_bytes(self));
     }
 
     /// Reads what [`Household::encode`] wrote.
@@ -68,8 +68,9 @@ impl Household {
 
     /// Appends the present values of the touched keys, for a receiver who has all others.
     pub fn encode_difference(&self, writer: &mut Writer, touched: &Touched) {
+        let count = touched.len();
         let touched = touched.iter().map(|(key, touch)| (key.clone(), *touch));
-        writer.bytes(&Difference::of(self, touched).into_bytes(self));
+        writer.bytes(&Difference::of(self, touched, count).into_bytes(self));
     }
 
     /// Replaces the keys of a difference; an error changes nothing.
