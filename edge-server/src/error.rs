@@ -52,8 +52,11 @@ kinds! {
     NotOnWatchlist = 404 "not_on_watchlist" "the title is not on the watchlist",
     ProfileUnknown = 404 "profile_unknown" "the profile was never created",
     ProfileDeleted = 404 "profile_deleted" "the profile was deleted, for good",
+    DeviceUnknown = 404 "device_unknown" "the household has no such device",
     MethodNotAllowed = 405 "method_not_allowed" "the path has no such method",
     Timeout = 408 "timeout" "the request took too long",
+    DeviceOffline = 409 "device_offline" "the device has no session",
+    Expired = 409 "expired" "the command's time was over before it was written",
     HouseholdFull = 409 "household_full" "a limit of the household is reached",
     Superseded = 409 "superseded" "a later update of the title is there",
     StaleSession = 409 "stale_session" "the storage is a copy or was rolled back",
@@ -63,6 +66,7 @@ kinds! {
     TooLarge = 413 "too_large" "the body is too large",
     MediaTypeUnsupported = 415 "media_type_unsupported" "the body is of another type",
     Invalid = 422 "invalid" "a field or parameter is missing or wrong",
+    NotSupported = 422 "not_supported" "the device does not take this",
     UpgradeRequired = 426 "upgrade_required" "this path speaks WebSocket",
     HeadersTooLarge = 431 "headers_too_large" "the headers are too large",
     Internal = 500 "internal" "the server has failed",
@@ -172,6 +176,18 @@ pub enum Error {
     /// A title that was to be removed is not there.
     #[error("the title is not on this watchlist")]
     NotOnWatchlist,
+    /// A command is for a device that nobody knows.
+    #[error("the household has no such device")]
+    DeviceUnknown,
+    /// A command is for a device that is not here.
+    #[error("the device is offline")]
+    DeviceOffline,
+    /// A command is for a device that does not take it.
+    #[error("{0}")]
+    NotSupported(&'static str),
+    /// A command could not be written in time.
+    #[error("the device did not take it in time")]
+    Expired,
     /// Something later is there.
     #[error("a later update of this title is there: read it, or send this without a time")]
     Superseded,
@@ -233,6 +249,10 @@ impl Error {
             Self::NotFound => Kind::NotFound,
             Self::NotOnWatchlist => Kind::NotOnWatchlist,
             Self::Superseded => Kind::Superseded,
+            Self::DeviceUnknown => Kind::DeviceUnknown,
+            Self::DeviceOffline => Kind::DeviceOffline,
+            Self::NotSupported(_) => Kind::NotSupported,
+            Self::Expired => Kind::Expired,
             Self::Refused(reason) => match reason {
                 VoidReason::ProfileDeleted => Kind::ProfileDeleted,
                 VoidReason::ProfileUnknown => Kind::ProfileUnknown,
@@ -267,6 +287,10 @@ impl Error {
             | Self::NotFound
             | Self::NotOnWatchlist
             | Self::Superseded
+            | Self::DeviceUnknown
+            | Self::DeviceOffline
+            | Self::NotSupported(_)
+            | Self::Expired
             | Self::Refused(_) => CloseCode::Malformed,
         }
     }

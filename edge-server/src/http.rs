@@ -1,7 +1,7 @@
 //! What all requests share, and the way from the list of routes to a router.
 
 pub(crate) mod body;
-mod devices;
+pub(crate) mod devices;
 mod health;
 pub(crate) mod household;
 mod openapi;

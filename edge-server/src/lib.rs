@@ -5,6 +5,7 @@
 //! merge.
 
 pub mod auth;
+mod command;
 pub mod config;
 pub mod delta_sync;
 mod dev;

@@ -32,6 +32,8 @@ pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LISTENERS_MAX: usize = 64;
 /// Answers to a connection that speaks JSON that wait to be written; above it it is not read.
 pub const REPLIES_MAX: usize = 16;
+/// Life of a remote command; one that is not written by then is dropped.
+pub const COMMAND_LIFE: Duration = Duration::from_secs(5);
 /// Bytes of the `id` of a JSON message.
 pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Inputs a room handles before it persists.
@@ -84,6 +86,8 @@ pub struct Limits {
     pub delta_sync: DeltaSync,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
+    /// [`COMMAND_LIFE`].
+    pub command_life: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
     pub exchanges_bytes_max: usize,
 }
@@ -101,6 +105,7 @@ impl Default for Limits {
             room_idle: ROOM_IDLE,
             delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,
+            command_life: COMMAND_LIFE,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }
     }

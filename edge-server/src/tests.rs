@@ -1,5 +1,6 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
+mod commands;
 mod exchange;
 mod http;
 mod json;

@@ -40,6 +40,7 @@ pub(crate) enum Access {
 pub(crate) enum Need {
     Read,
     Write,
+    Control,
 }
 
 impl Need {
@@ -48,6 +49,7 @@ impl Need {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Control => "control",
         }
     }
 
@@ -55,6 +57,7 @@ impl Need {
         match self {
             Self::Read => scope.read,
             Self::Write => scope.write,
+            Self::Control => scope.control,
         }
     }
 }

@@ -3,7 +3,7 @@
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::household::{Capabilities, DeviceType, PlayState, Resolution};
-use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
+use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,6 +18,12 @@ const HLC_DIGITS_MAX: usize = 18;
 pub(crate) fn content_id<'de, D: Deserializer<'de>>(from: D) -> Result<ContentId, D::Error> {
     let text = String::deserialize(from)?;
     ContentId::new(&text).map_err(D::Error::custom)
+}
+
+/// Reads a device id.
+pub(crate) fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<DeviceId, D::Error> {
+    let text = String::deserialize(from)?;
+    DeviceId::new(&text).map_err(D::Error::custom)
 }
 
 /// Reads a profile id.
