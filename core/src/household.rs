@@ -431,9 +431,9 @@ impl Operation {
     pub fn parts(&self) -> Changed {
         let profile = self.profile;
         match &self.change {
-            Change::Add(..) | Change::Remove(..) => Changed::from([Part::Watchlist(profile)]),
-            Change::Progress(..) => Changed::from([Part::Progress(profile)]),
-            Change::Device(..) => Changed::from([Part::Devices]),
+            Change::Add(..) | Change::Remove(..) => Changed::of(Part::Watchlist(profile)),
+            Change::Progress(..) => Changed::of(Part::Progress(profile)),
+            Change::Device(..) => Changed::of(Part::Devices),
             // A profile comes or goes with what is on its shelf.
             Change::NameProfile(_) | Change::DeleteProfile => {
                 Changed::from([Part::Profiles, Part::Watchlist(profile), Part::Progress(profile)])

@@ -146,22 +146,19 @@ impl<K: Ord, V> Map<K, V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Sets the values of keys, of each once and in any order; `None` takes the key away.
+    /// Sets the values of keys, of each once and in any order; `None` takes the key away. In order they
+    /// need not move each other.
     pub fn merge(&mut self, mut changes: Vec<(K, Option<V>)>) {
         changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let mut merged = Vec::with_capacity(self.0.len() + changes.len());
-        let mut before = core::mem::take(&mut self.0).into_iter().peekable();
+        if self.is_empty() {
+            self.0.reserve_exact(changes.len());
+        }
         for (key, value) in changes {
-            while let Some(known) = before.next_if(|(known, _)| *known < key) {
-                merged.push(known);
-            }
-            drop(before.next_if(|(known, _)| *known == key));
-            if let Some(value) = value {
-                merged.push((key, value));
+            match value {
+                Some(value) => drop(self.insert(key, value)),
+                None => drop(self.remove(&key)),
             }
         }
-        merged.extend(before);
-        self.0 = merged;
     }
 }
 
@@ -196,6 +193,11 @@ impl<K> Set<K> {
     /// An empty set.
     pub const fn new() -> Self {
         Self(Map::new())
+    }
+
+    /// A set of one key.
+    pub fn of(key: K) -> Self {
+        Self(Map(vec![(key, ())]))
     }
 
     /// How many keys there are.

@@ -66,6 +66,8 @@ const NUMBER_BYTES = 8;
 export const SEED_WORDS = 4;
 /** A text up to this length is put together here; starting the decoder would cost more. */
 const SHORT_TEXT_BYTES = 24;
+/** The same for bytes, and a call to copy them: most frames are shorter. */
+const SHORT_FRAME_BYTES = 8;
 const ASCII_MAX = 0x7f;
 const ALLOCATOR_ARGUMENTS = 2;
 
@@ -301,7 +303,10 @@ function readNumber(): number {
 
 function readBytes(): Uint8Array<ArrayBuffer> {
   const from = skipBytes();
-  return octets.slice(from, at);
+  if (at - from > SHORT_FRAME_BYTES) return octets.slice(from, at);
+  const bytes = new Uint8Array(at - from);
+  for (let byte = from; byte < at; byte += 1) bytes[byte - from] = view.getUint8(byte);
+  return bytes;
 }
 
 function readText(): string {

@@ -8,13 +8,15 @@ import { test } from "node:test";
 import { PKG } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
 import { newHousehold, openTv, titles } from "../js/tv.mjs";
-import { eventually } from "../js/until.mjs";
+import { eventually, WAIT_MS } from "../js/until.mjs";
 import { openBrowser, uncaught } from "./browser.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
 const DEVICE = "tv-living";
 const SCRIPT = "omega-sync.iife.js";
+/** A test that takes longer waits for what will not come. */
+const TEST_MS_MAX = 3 * WAIT_MS;
 /** Titles that each page adds while the other one does the same. */
 const TITLES = 25;
 
@@ -98,7 +100,9 @@ function stored(page) {
   })`);
 }
 
-test("what one page stored offline the next one sends, once; the first is told", async (context) => {
+test("what one page stored offline the next one sends, once; the first is told", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
   const { first, second, phone, errors } = await twoPages(context);
   await first.evaluate("reopen().then(() => client.pause())");
   assert.equal(await first.evaluate("addAll(['a1', 'a2'])"), 0);
@@ -125,7 +129,9 @@ test("what one page stored offline the next one sends, once; the first is told",
   assert.deepEqual(errors, [[], []]);
 });
 
-test("two pages that take the storage from each other lose and double nothing", async (context) => {
+test("two pages that take the storage from each other lose and double nothing", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
   const { first, second, phone, errors } = await twoPages(context);
   /** How often each title came, as another device saw it, which removes what it sees. */
   const came = new Map();
@@ -175,7 +181,9 @@ test("two pages that take the storage from each other lose and double nothing", 
   assert.deepEqual(errors, [[], []]);
 });
 
-test("a leader that was frozen and wakes writes nothing over its successor", async (context) => {
+test("a leader that was frozen and wakes writes nothing over its successor", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
   const { browser, first, second, phone } = await twoPages(context);
   await first.evaluate("reopen()");
   assert.equal(await first.evaluate("add('before')"), "stored");

@@ -1,5 +1,7 @@
 //! Rules that a reviewer broke one by one, and no other test noticed.
 
+mod sessions;
+
 use crate::home::{Home, Tv, add, play, title};
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
@@ -117,6 +119,7 @@ fn what_was_taken_is_not_sent_again_under_a_new_id() {
     home.refresh(&mut tv);
     ack_lost(&mut home, &mut tv, add("film"));
     welcomed(&mut home, &mut tv);
+    assert_eq!(tv.held.as_deref(), Some(&[][..]), "nor under its old one");
     home.input(&mut tv, Input::Offline);
     (tv.held, tv.inbox) = (None, Default::default());
     home.refresh(&mut other);
@@ -430,4 +433,18 @@ fn no_gap_leads_past_the_last_stamp() {
     let end = 1 << 48;
     assert_eq!(read(end - (1 << 24) - 1), Ok(UnixMillis(end - 1)));
     assert_eq!(read(end - (1 << 24)), Err(DecodeError::Invalid("stamp")));
+}
+
+#[test]
+fn what_is_so_already_makes_no_operation() {
+    let (mut replica, _) = replica();
+    let device = DeviceId::new("kitchen").expect("short text");
+    let describe = || Intent::DescribeDevice(device.clone(), Some(DeviceRecord::default()));
+    let clear = || Intent::Progress(SHELF, title("film"), None);
+    let remove = || Intent::Remove(SHELF, title("film"));
+    assert!(replica.operate(now(), describe(), |_| true).is_ok_and(|done| done.is_some()));
+    for intent in [describe(), clear(), remove()] {
+        assert!(replica.operate(now(), intent, |_| true).is_ok_and(|done| done.is_none()));
+    }
+    assert_eq!(replica.outbox().len(), 1);
 }

@@ -41,7 +41,7 @@ impl Replica {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         let read = Client::read(&[], None, seed);
-        let (client, _) = read.expect("nothing stored that could be refused");
+        let client = read.expect("nothing stored that could be refused").client;
         Self { client, seed, answer: Answer::default() }
     }
 
@@ -59,10 +59,10 @@ impl Replica {
         };
         match Client::read(&convert::records(records), known, self.seed) {
             Err(_) => self.answer.refuse("storage_newer"),
-            Ok((client, damage)) => {
-                self.client = client;
+            Ok(opened) => {
+                self.client = opened.client;
                 self.answer.clear();
-                damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
+                opened.damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
                 self.answer.end()
             }
         }

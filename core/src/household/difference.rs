@@ -112,7 +112,9 @@ impl Difference {
                 }
             }
         }
-        titles.sort_unstable_by(|(a, b, _), (c, d, _)| (a, b).cmp(&(c, d)));
+        titles.sort_unstable_by(|(a, b, _), (c, d, _)| {
+            (a, Title::of(b.as_str())).cmp(&(c, Title::of(d.as_str())))
+        });
         let mut titles = titles.into_iter().peekable();
         while let Some((id, content, mut entry)) = titles.next() {
             if let Some((.., other)) = titles.next_if(|(i, c, _)| *i == id && *c == content) {
@@ -120,9 +122,6 @@ impl Difference {
             }
             let Some(profile) = state.profiles.get(&id) else { continue };
             this.shelves.or_default(id).add(profile, content, entry);
-        }
-        for shelf in this.shelves.values_mut() {
-            shelf.new.sort_unstable_by(|a, b| a.title().cmp(&b.title()));
         }
         this
     }
@@ -419,10 +418,6 @@ impl Shelf {
 }
 
 impl Entry {
-    fn title(&self) -> Option<Title<'_>> {
-        self.content.as_ref().map(|content| Title::of(content.as_str()))
-    }
-
     /// Takes over what `other` says of the same title.
     fn join(&mut self, other: Self) {
         self.watch = self.watch.take().or(other.watch);

@@ -26,6 +26,12 @@ impl Household {
             // The difference between nothing and nothing, as a fresh device stores it.
             return writer.bytes(&[]);
         }
+        self.encode_whole(writer);
+    }
+
+    /// Apart, so that a fresh device's engine need not compile it before the first screen.
+    #[inline(never)]
+    fn encode_whole(&self, writer: &mut Writer) {
         let touched = self.keys().map(|key| (key, Touch::New));
         writer.bytes(&Difference::of(self, touched).into_bytes(self));
     }

@@ -36,6 +36,8 @@ pub const WAIT_DOUBT_MS: u64 = 1_000;
 pub const PING_AFTER_MS: u64 = 25_000;
 /// The log may grow to this, or to four times the image, before an image replaces it, in bytes.
 pub const LOG_BYTES_MIN: usize = 32 * 1024;
+/// Most calls have no more outputs.
+const USUAL_OUTPUTS: usize = 4;
 
 /// The connection, if any.
 #[derive(Debug)]
@@ -105,20 +107,17 @@ impl Client {
         household: Option<HouseholdId>,
         seed: [u8; 16],
     ) -> Result<Opened, DecodeError> {
-        let (mut client, damage) = Self::read(records, household, seed)?;
-        let outputs = client.first_outputs();
-        Ok(Opened { client, damage, outputs })
+        let mut opened = Self::read(records, household, seed)?;
+        opened.outputs = opened.client.first_outputs();
+        Ok(opened)
     }
 
-    /// Loads a replica as [`Client::load`] does; [`Client::first_outputs`] are still to come.
-    ///
-    /// # Errors
-    /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
+    /// [`Client::load`], refusing the same, but [`Client::first_outputs`] has the outputs.
     pub fn read(
         records: &[Vec<u8>],
         household: Option<HouseholdId>,
         seed: [u8; 16],
-    ) -> Result<(Self, Option<DecodeError>), DecodeError> {
+    ) -> Result<Opened, DecodeError> {
         let mut random = Random::new(seed);
         let loaded = Replica::load(records, household, &mut random)?;
         let client = Self {
@@ -133,10 +132,10 @@ impl Client {
             tally: Tally::default(),
             differences: true,
         };
-        Ok((client, loaded.damage))
+        Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
     }
 
-    /// What comes before all other outputs of a client that was [`Client::read`]: the image to store.
+    /// The image to store first.
     pub fn first_outputs(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.store_image(&mut outputs);
@@ -153,7 +152,7 @@ impl Client {
     /// # Errors
     /// [`OperationError`]; nothing has changed then.
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         let link = &self.link;
         let leaves = |outbox: &Outbox| match link {
             // Alone it fits a frame; more may need several.
@@ -176,7 +175,7 @@ impl Client {
 
     /// Takes an input and says what to do.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         match input {
             Input::Online => {
                 self.backoff.reset();
@@ -234,6 +233,7 @@ impl Client {
         self.link = Link::Greeting(until, now.unix);
     }
 
+    #[inline(never)] // compiled when the first frame comes, not at the start
     fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
         match &mut self.link {
             Link::Open(connection) => {
@@ -423,41 +423,40 @@ impl Client {
 
     /// Sends what never left, as far as the window allows.
     fn flush(&mut self, outputs: &mut Vec<Output>) {
-        loop {
-            let Link::Open(connection) = &mut self.link else {
-                return;
-            };
-            if connection.in_flight.len() >= IN_FLIGHT_MAX {
-                return;
+        while let Link::Open(connection) = &self.link
+            && connection.in_flight.len() < IN_FLIGHT_MAX
+            && self.send_delta(outputs)
+        {}
+    }
+
+    /// Sends one delta of what never left, if anything.
+    #[inline(never)]
+    fn send_delta(&mut self, outputs: &mut Vec<Output>) -> bool {
+        let Link::Open(connection) = &mut self.link else { return false };
+        let mut bytes = 0;
+        let mut operations = Vec::new();
+        for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX) {
+            bytes += operation.bytes_bound();
+            if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
+                break;
             }
-            let mut bytes = 0;
-            let mut operations = Vec::new();
-            for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX)
-            {
-                bytes += operation.bytes_bound();
-                if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
-                    break;
-                }
-                operations.push(operation.clone());
-            }
-            let Some(through) = operations.last().map(|last| last.timestamp) else {
-                return;
-            };
-            let delta = Delta { replica: self.replica.id(), through, operations };
-            let number = connection.next_delta.advance();
-            connection.in_flight.push_back(through);
-            connection.sent = through;
-            let replica = &self.replica;
-            let version = replica.base_version().filter(|_| connection.caught_up);
-            let live =
-                &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
-            let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
-            self.tally.leave(&delta.operations, connection.retry_through, &frame);
-            if let Some(record) = self.replica.mark_sent(through) {
-                self.append(record, outputs);
-            }
-            outputs.push(Output::Send(frame));
+            operations.push(operation.clone());
         }
+        let Some(through) = operations.last().map(|last| last.timestamp) else { return false };
+        let delta = Delta { replica: self.replica.id(), through, operations };
+        let number = connection.next_delta.advance();
+        connection.in_flight.push_back(through);
+        connection.sent = through;
+        let replica = &self.replica;
+        let version = replica.base_version().filter(|_| connection.caught_up);
+        let live = &mut |operation: &Operation| version.filter(|_| replica.observed_all(operation));
+        let frame = ClientFrame::delta(number, &delta, &mut connection.up, live);
+        self.tally.leave(&delta.operations, connection.retry_through, &frame);
+        if let Some(record) = self.replica.mark_sent(through) {
+            self.append(record, outputs);
+        }
+        outputs.push(Output::Send(frame));
+        true
     }
 
     fn closed(&mut self, now: Now, code: u16, outputs: &mut Vec<Output>) {

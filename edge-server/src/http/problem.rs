@@ -55,7 +55,7 @@ impl Problem {
 }
 
 impl IntoResponse for Error {
-    /// The one place where an error becomes an HTTP answer. Its body is written by [`complete`],
+    /// The one place where an error becomes an HTTP answer. Its body is written by `complete`,
     /// which knows the request.
     fn into_response(self) -> Response {
         let kind = self.kind();
