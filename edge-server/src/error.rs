@@ -68,6 +68,7 @@ kinds! {
     Invalid = 422 "invalid" "a field or parameter is missing or wrong",
     NotSupported = 422 "not_supported" "the device does not take this",
     UpgradeRequired = 426 "upgrade_required" "this path speaks WebSocket",
+    RateLimited = 429 "rate_limited" "the device or its household asks too often",
     HeadersTooLarge = 431 "headers_too_large" "the headers are too large",
     Internal = 500 "internal" "the server has failed",
     Restart = 503 "restart" "the server stops or starts anew",
@@ -83,8 +84,7 @@ impl Kind {
         Self::ALL.iter().find(same).copied().unwrap_or(fallback)
     }
 
-    /// After how many seconds another try may help, if one may.
-    pub(crate) fn retry_after_s(self) -> Option<u32> {
+    fn retry_after_s(self) -> Option<u32> {
         match self {
             Self::Restart => Some(1),
             Self::Overloaded | Self::StorageUnavailable => Some(5),
@@ -152,6 +152,9 @@ pub enum Error {
     /// The server is at its limit.
     #[error("the server is at its limit: try again later")]
     Overloaded,
+    /// The device or its household asks too often; in so many seconds it may again.
+    #[error("asked too often: wait {0} s")]
+    RateLimited(u32),
     /// The server stops.
     #[error("the server is stopping: try again")]
     Stopping,
@@ -240,6 +243,7 @@ impl Error {
             Self::Malformed(_) => Kind::Malformed,
             Self::Idle | Self::Timeout => Kind::Timeout,
             Self::Overloaded => Kind::Overloaded,
+            Self::RateLimited(_) => Kind::RateLimited,
             Self::Stopping => Kind::Restart,
             Self::UpgradeRequired => Kind::UpgradeRequired,
             Self::Invalid(_) => Kind::Invalid,
@@ -266,6 +270,14 @@ impl Error {
         }
     }
 
+    /// After how many seconds another try may help, if one may.
+    pub(crate) fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::RateLimited(seconds) => Some(*seconds),
+            other => other.kind().retry_after_s(),
+        }
+    }
+
     /// What a socket is closed with.
     pub fn close_code(&self) -> CloseCode {
         match self {
@@ -275,7 +287,7 @@ impl Error {
             Self::HouseholdMismatch => CloseCode::HouseholdMismatch,
             Self::Frame(error) => CloseCode::from(*error),
             Self::Idle | Self::Timeout => CloseCode::Idle,
-            Self::Overloaded => CloseCode::Overloaded,
+            Self::Overloaded | Self::RateLimited(_) => CloseCode::Overloaded,
             Self::Stopping | Self::Internal => CloseCode::Restart,
             Self::TooLarge(_) => CloseCode::TooLarge,
             Self::Room(code) => *code,

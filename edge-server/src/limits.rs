@@ -2,6 +2,7 @@
 //! closes a socket or refuses a request with a code; none is reached silently.
 
 use crate::delta_sync::DeltaSync;
+use crate::quota::Rate;
 use std::time::Duration;
 
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
@@ -63,6 +64,11 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Requests and JSON messages of one device: in a second in the long run, and at once.
+pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
+/// Requests and JSON messages of one household: in a second in the long run, and at once.
+pub const HOUSEHOLD_RATE: Rate = Rate { per_second: 100, burst: 500 };
+
 /// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -86,6 +92,10 @@ pub struct Limits {
     pub delta_sync: DeltaSync,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
+    /// [`DEVICE_RATE`].
+    pub device_rate: Rate,
+    /// [`HOUSEHOLD_RATE`].
+    pub household_rate: Rate,
     /// [`COMMAND_LIFE`].
     pub command_life: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
@@ -105,6 +115,8 @@ impl Default for Limits {
             room_idle: ROOM_IDLE,
             delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,
+            device_rate: DEVICE_RATE,
+            household_rate: HOUSEHOLD_RATE,
             command_life: COMMAND_LIFE,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
         }

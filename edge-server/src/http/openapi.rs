@@ -176,6 +176,9 @@ fn refusals(route: &Route) -> BTreeMap<u16, BTreeSet<Kind>> {
     if !route.parameters.is_empty() {
         kinds.extend(PARAMETERS);
     }
+    if !matches!(route.access, Access::Operator) {
+        kinds.push(Kind::RateLimited);
+    }
     let mut refusals: BTreeMap<u16, BTreeSet<Kind>> = BTreeMap::new();
     for kind in kinds {
         refusals.entry(kind.status()).or_default().insert(kind);

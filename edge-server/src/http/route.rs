@@ -194,6 +194,7 @@ async fn check(
             if !need.met_by(principal.scope) {
                 return Err(Error::Scope(need.word()));
             }
+            edge.quota.take(&principal)?;
             request.extensions_mut().insert(principal);
         }
     }

@@ -212,6 +212,9 @@ fn reply(id: Option<Value>, result: Result<Option<Value>, Error>) -> String {
         Err(error) => {
             let code = error.kind().code();
             let mut reply = json!({"type": "error", "code": code, "message": error.to_string()});
+            if let Some(seconds) = error.retry_after_s() {
+                reply["retry_after"] = seconds.into();
+            }
             if let Error::Invalid(errors) = error {
                 reply["errors"] = json!(errors);
             }
@@ -269,6 +272,7 @@ impl Reader<'_> {
     }
 
     async fn answer(&mut self, kind: &str, message: Value) -> Result<Option<Value>, Error> {
+        self.edge.quota.take(&self.principal)?;
         match kind {
             "ping" => {
                 let EmptyMessage {} = read_value(message)?;
