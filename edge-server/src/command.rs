@@ -5,7 +5,7 @@
 //! a session that was alive.
 
 use crate::error::Error;
-use crate::http::value::{content_id, device_id, seconds};
+use crate::http::value::{optional, whole};
 use crate::hub::Inside;
 use crate::outbox::{Delivery, Outbox};
 use omega_sync_core::household::Progress;
@@ -43,45 +43,38 @@ pub(crate) struct Command {
     #[serde(rename = "type")]
     kind: CommandType,
     /// Where to: for `seek`
-    #[serde(default, deserialize_with = "optional_seconds")]
-    #[schemars(with = "f64", range(min = 0, max = 4_294_967_295_u32))]
+    #[serde(default, deserialize_with = "optional::seconds")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
     position_seconds: Option<u32>,
     /// How loud, in percent: for `volume_set`
     #[serde(default, deserialize_with = "level")]
-    #[schemars(with = "u8", range(max = 100))]
+    #[schemars(with = "Option<u8>", range(max = 100))]
     level: Option<u8>,
     /// Which title: for `load_content`
-    #[serde(default, deserialize_with = "optional_content")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[serde(default, deserialize_with = "optional::content")]
+    #[schemars(
+        with = "Option<String>",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     content_id: Option<ContentId>,
     /// Where to begin, in seconds: for `load_content`, if not at the start
-    #[serde(default, deserialize_with = "optional_seconds")]
-    #[schemars(with = "f64", range(min = 0, max = 4_294_967_295_u32))]
+    #[serde(default, deserialize_with = "optional::seconds")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
     start_position: Option<u32>,
     /// To which device: for `cast_to`
-    #[serde(default, deserialize_with = "optional_device")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[serde(default, deserialize_with = "optional::device")]
+    #[schemars(
+        with = "Option<String>",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     target_device_id: Option<DeviceId>,
 }
 
-fn optional_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    seconds(from).map(Some)
-}
-
-fn optional_content<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ContentId>, D::Error> {
-    content_id(from).map(Some)
-}
-
-fn optional_device<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeviceId>, D::Error> {
-    device_id(from).map(Some)
-}
-
 fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
-    use serde::de::Error as _;
-    match u8::deserialize(from)? {
-        level if level <= LEVEL_MAX => Ok(Some(level)),
-        level => Err(D::Error::custom(format!("{level} is more than {LEVEL_MAX}"))),
-    }
+    let level = whole(from, LEVEL_MAX.into())?;
+    Ok(level.and_then(|level| u8::try_from(level).ok()))
 }
 
 impl Command {

@@ -122,3 +122,24 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// What a client can reach is in a document.
+    #[test]
+    fn a_client_s_limits_are_documented() {
+        let documents = [
+            include_str!("../../docs/http.md"),
+            include_str!("../../docs/protocol.md"),
+            include_str!("../../docs/operations.md"),
+        ];
+        let source = include_str!("limits.rs");
+        let names = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+        let names: Vec<&str> = names.filter_map(|line| line.split(':').next()).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            let known = documents.iter().any(|text| text.contains(&format!("`{name}`")));
+            assert!(known, "{name} is in no document");
+        }
+    }
+}

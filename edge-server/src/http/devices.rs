@@ -140,11 +140,19 @@ pub(crate) async fn command_device(
 pub(crate) struct HandoffRequest {
     /// On which device
     #[serde(deserialize_with = "device_id")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     target_device_id: DeviceId,
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(with = "String", length(min = 1, max = 64))]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
     content_id: ContentId,
     /// On whose shelf its position is: the default profile's when it is missing or empty
     #[serde(default, deserialize_with = "profile_id")]

@@ -146,6 +146,8 @@ async fn a_command_that_is_wrong_names_its_field() {
         (json!({"type": "seek", "position_seconds": -1}), "position_seconds"),
         (json!({"type": "volume_set"}), "level"),
         (json!({"type": "volume_set", "level": 101}), "level"),
+        (json!({"type": "volume_set", "level": 0.5}), "level"),
+        (json!({"type": "volume_set", "level": null}), "level"),
         (json!({"type": "load_content"}), "content_id"),
         (json!({"type": "load_content", "content_id": ""}), "content_id"),
         (json!({"type": "cast_to"}), "target_device_id"),

@@ -14,7 +14,9 @@ use crate::http::body::read_value;
 use crate::http::devices::{HandoffRequest, command_device, hand_off_title};
 use crate::http::household::{WatchlistChange, note};
 use crate::http::route::check_device;
-use crate::http::value::{State, content_id, device_id, hlc, millis, profile_id, seconds, when};
+use crate::http::value::{
+    State, content_id, device_id, hlc, millis, optional, profile_id, seconds, when,
+};
 use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};
 use crate::listen::stopped;
 use crate::metrics::Count;
@@ -26,7 +28,7 @@ use omega_sync_core::clock::Timestamp;
 use omega_sync_core::household::{PlayState, Progress};
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use omega_sync_core::message::CloseCode;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
@@ -141,7 +143,7 @@ struct ProgressMessage {
     content_id: ContentId,
     #[serde(deserialize_with = "seconds")]
     position_seconds: u32,
-    #[serde(default, deserialize_with = "optional_seconds")]
+    #[serde(default, deserialize_with = "optional::seconds")]
     duration_seconds: Option<u32>,
     state: Option<State>,
     #[serde(default, deserialize_with = "profile_id")]
@@ -150,10 +152,6 @@ struct ProgressMessage {
     timestamp: Option<u64>,
     #[serde(default, deserialize_with = "hlc")]
     hlc: Option<Timestamp>,
-}
-
-fn optional_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    seconds(from).map(Some)
 }
 
 #[derive(Debug, Deserialize)]
