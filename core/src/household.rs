@@ -268,6 +268,26 @@ impl Household {
         changed
     }
 
+    /// Applies a delta that the server says it took, unless it can't have.
+    ///
+    /// # Errors
+    /// Why it must have refused an operation. Those before it are applied.
+    pub fn merge_taken(&mut self, delta: &Delta) -> Result<Changed, VoidReason> {
+        let mut changed = Changed::new();
+        let seen = self.seen.of(delta.replica);
+        if seen == Timestamp::ZERO && self.seen.len() >= REPLICAS_MAX {
+            return Err(VoidReason::HouseholdFull);
+        }
+        for operation in &delta.operations {
+            if operation.timestamp > seen {
+                self.check(operation)?;
+                self.apply(delta.replica, operation, &mut changed);
+            }
+        }
+        self.cover(delta.replica, delta.through);
+        Ok(changed)
+    }
+
     fn apply(&mut self, replica: ReplicaId, operation: &Operation, changed: &mut Changed) {
         let Operation { timestamp, profile, ref change } = *operation;
         let dot = Dot { timestamp, replica };

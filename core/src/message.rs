@@ -84,7 +84,7 @@ pub struct Hello {
     pub epoch: Option<u32>,
     /// Up to which version of that epoch it knows the household; `None` asks for a snapshot.
     pub cursor: Option<u64>,
-    /// Whether it still owes the server an offer of its confirmed state.
+    /// Whether it still owes the server an offer of what earlier epochs confirmed.
     pub owes_offer: bool,
 }
 
@@ -95,8 +95,8 @@ pub enum ClientFrame<'a> {
     Hello(Hello),
     /// Operations; to be decoded with the connection's context.
     Delta(FrameNumber, Body<'a>),
-    /// The replica's whole confirmed state, after a new epoch.
-    Offer(FrameNumber, Box<Household>),
+    /// The whole state that the replica confirmed with earlier epochs; see [`read_offer`].
+    Offer(FrameNumber, Body<'a>),
     /// Asks for a [`ServerFrame::Pong`].
     Ping,
 }
@@ -248,13 +248,14 @@ impl Hello {
 }
 
 impl<'a> ClientFrame<'a> {
-    /// Reads a client's frame; the operations of a delta are left for the context.
+    /// Reads a client's frame; the operations of a delta are left for the context, and an offer until
+    /// it is known whether it is wanted.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (tag, number, mut reader) = open(bytes, TAG_HELLO)?;
         let decoded = match tag {
             TAG_HELLO => Self::Hello(Hello::decode(&mut reader)?),
             TAG_DELTA => Self::Delta(number, Body(reader.rest())),
-            TAG_OFFER => Self::Offer(number, Box::new(Household::decode(&mut reader)?)),
+            TAG_OFFER => Self::Offer(number, Body(reader.rest())),
             TAG_PING if number == UNCOUNTED => Self::Ping,
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
@@ -387,6 +388,14 @@ pub fn read_update(
     live: LiveAdds,
 ) -> Result<Delta, DecodeError> {
     Delta::decode(&mut Reader::new(body), context, live)
+}
+
+/// Reads the body of an offer.
+pub fn read_offer(body: &Body) -> Result<Household, DecodeError> {
+    let mut reader = Reader::new(body.0);
+    let household = Household::decode(&mut reader)?;
+    reader.finish()?;
+    Ok(household)
 }
 
 /// Reads the body of a delta frame from `replica`.

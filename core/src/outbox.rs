@@ -179,30 +179,35 @@ impl Outbox {
     /// After a handshake no older session can deliver anything any more. What may have left keeps its
     /// stamp, because an earlier life of the database may have taken it and others may know it by that
     /// name; but not what is so far ahead that no server took it. The rest coalesces and gets the stamps
-    /// that a right clock would have given, above `above` and in order. What is not above it was taken.
+    /// that a right clock would have given, above `named` and in order. Up to `named` a server took names.
     /// Returns what may look different by the new stamps.
     pub fn restart(
         &mut self,
         author: ReplicaId,
-        above: Timestamp,
+        named: Timestamp,
         correction: Correction,
     ) -> Changed {
         let mut changed = Changed::new();
         let Self { entries, sent_through, .. } = core::mem::take(self);
-        let mut last = above;
+        let credible = |stamp| crate::clock::check_drift(correction.server, stamp).is_ok();
+        let mut last = named;
         for mut pending in entries.into_values() {
             let old = pending.operation.timestamp;
-            if old <= above {
+            if old <= named {
                 self.push(author, pending);
                 self.mark_sent(old);
                 continue;
             }
-            let credible = crate::clock::check_drift(correction.server, old).is_ok();
-            if old <= sent_through && old > last && credible {
+            if old <= sent_through && old > last && credible(old) {
                 last = old;
                 self.push(author, pending);
                 self.mark_sent(old);
                 continue;
+            }
+            if credible(sent_through) {
+                // What left last may be refused and gone; its name is not free.
+                self.mark_sent(sent_through);
+                last = last.max(sent_through);
             }
             let time = correction.time_of(&pending);
             let stamp = if old.millis().0.abs_diff(time.0) <= CORRECTION_MIN_MS {
@@ -217,6 +222,7 @@ impl Outbox {
             pending.operation.timestamp = last;
             self.push(author, pending);
         }
+        self.mark_sent(if credible(sent_through) { sent_through.max(named) } else { named });
         changed
     }
 

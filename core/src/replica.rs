@@ -6,7 +6,8 @@
 //!
 //! Invariant: confirmed state is exactly what the server has at the cursor. An own operation leaves the
 //! outbox when the state that contains it is here: with its ack, or with the catch-up after a handshake
-//! that found it taken.
+//! that found it taken. What an earlier life of the database confirmed is kept beside it as *owed* until
+//! the present life has it.
 
 pub mod record;
 pub mod view;
@@ -106,7 +107,7 @@ pub struct Replica {
     acked: Taken,
     epoch: Option<EpochId>,
     cursor: Option<Cursor>,
-    owes_offer: bool,
+    owed: Option<Household>,
     session_number: u64,
     rejected: Vec<Rejected>,
 }
@@ -124,7 +125,7 @@ impl Replica {
             acked: Taken::default(),
             epoch: None,
             cursor: None,
-            owes_offer: false,
+            owed: None,
             session_number: 0,
             rejected: Vec::new(),
         }
@@ -171,8 +172,7 @@ impl Replica {
                 (ProfileId::DEFAULT, Change::Device(device, record))
             }
         };
-        let seen = self.confirmed.seen().iter().map(|(_, through)| through);
-        let floor = seen.max().unwrap_or_default();
+        let floor = self.highest_seen();
         let timestamp = self.clock.tick(self.wall(now.unix));
         let operation = Operation { timestamp, profile, change };
         let steady_ms = Some(now.steady_ms);
@@ -247,21 +247,14 @@ impl Replica {
         if !self.remembers(taken, same_epoch) {
             return Err(Mismatch);
         }
-        let mut changed = Changed::new();
         if self.epoch.is_some() && !same_epoch {
-            // What the earlier life took goes with what is offered; no catch-up will bring it.
-            self.settle(self.acked, &[]);
+            self.owe();
         }
-        if taken.through > self.acked.through {
-            changed = self.reject(taken.through, &welcome.voids);
-            self.acked = taken;
-        } else if taken.through == self.acked.through {
-            self.acked = taken;
-        } else {
-            // The server learns of it by an offer, which says nothing of the operations before.
-            self.acked.digest = 0;
-        }
-        self.owes_offer |= self.epoch.is_some() && !same_epoch;
+        let voids = welcome.voids.iter().filter(|(stamp, _)| *stamp <= taken.through);
+        let mut changed = self.reject(voids);
+        // What an earlier life took, and this one not, is sent again unless it is owed.
+        let named = self.acked.through.max(taken.through);
+        self.acked = taken;
         self.epoch = epoch;
         if welcome.household.is_some() {
             self.household.clone_from(&welcome.household);
@@ -272,23 +265,43 @@ impl Replica {
             offset_ms: self.offset_ms,
             steady_ms: now.steady_ms,
         };
-        let above = self.acked.through.max(taken.through);
-        changed.append(&mut self.outbox.restart(self.id, above, correction));
-        let seen = self.confirmed.seen().iter().map(|(_, through)| through);
-        let last = seen.max().unwrap_or_default().max(self.outbox.last());
-        // What was taken and refused is in neither, and must not be named again.
-        self.clock = Clock::after(last.max(self.acked.through));
+        changed.append(&mut self.outbox.restart(self.id, named, correction));
+        // What left and was refused is neither seen nor waiting, and must not be named again.
+        let last = self.outbox.last().max(self.outbox.sent_through());
+        self.clock = Clock::after(self.highest_seen().max(last));
         Ok(changed)
+    }
+
+    /// The household began a new life: what the earlier one confirmed is owed to it, together with what
+    /// is still owed from before. Confirmed state stays until the new life's own comes.
+    fn owe(&mut self) {
+        let mut owed = self.confirmed.clone();
+        if let Some(before) = self.owed.take() {
+            owed.join(before);
+        }
+        let fits = owed.check_limits().is_ok();
+        self.owed = Some(if fits { owed } else { self.confirmed.clone() });
+    }
+
+    /// The highest stamp that its viewers may have seen anything of.
+    fn highest_seen(&self) -> Timestamp {
+        let states = core::iter::once(&self.confirmed).chain(&self.owed);
+        let seen = states.flat_map(|state| state.seen().iter().map(|(_, through)| through));
+        seen.max().unwrap_or_default()
     }
 
     fn remembers(&self, taken: Taken, same_epoch: bool) -> bool {
         if taken.through < self.acked.through {
             // The server lost what it had acknowledged: only a restored backup may do that.
-            return !same_epoch || self.owes_offer;
+            return !same_epoch;
         }
         if taken.through == self.acked.through {
             let unknown = taken.digest == 0 || self.acked.digest == 0;
             return !same_epoch || unknown || taken.digest == self.acked.digest;
+        }
+        if taken.digest == 0 && taken.through <= self.outbox.sent_through() {
+            // An offer brought it back. A connection that might only read may have refused it here.
+            return true;
         }
         let digest = self.digest(taken.through);
         let known = taken.digest == 0 || digest == 0 || taken.digest == digest;
@@ -306,10 +319,10 @@ impl Replica {
         taken.fold(self.acked.digest, |before, operation| operation.digest(before))
     }
 
-    /// Moves the refused among the operations up to `through` from the outbox to the rejected.
-    fn reject(&mut self, through: Timestamp, voids: &[(Timestamp, VoidReason)]) -> Changed {
+    /// Moves refused operations from the outbox to the rejected.
+    fn reject<'a>(&mut self, voids: impl Iterator<Item = &'a (Timestamp, VoidReason)>) -> Changed {
         let mut changed = Changed::new();
-        for &(stamp, reason) in voids.iter().filter(|(stamp, _)| *stamp <= through) {
+        for &(stamp, reason) in voids {
             let Some(Pending { operation, .. }) = self.outbox.remove(stamp) else {
                 continue;
             };
@@ -323,8 +336,16 @@ impl Replica {
     }
 
     /// Moves operations up to `taken` from the outbox to confirmed state, refused ones to the rejected.
-    fn settle(&mut self, taken: Taken, voids: &[(Timestamp, VoidReason)]) -> Changed {
-        let mut changed = self.reject(taken.through, voids);
+    fn settle(
+        &mut self,
+        taken: Taken,
+        voids: &[(Timestamp, VoidReason)],
+    ) -> Result<Changed, VoidReason> {
+        let mut changed = self.reject(voids.iter());
+        if taken.through <= self.acked.through {
+            // Nothing was taken.
+            return Ok(changed);
+        }
         let known = self.confirmed.seen().of(self.id);
         let accepted = self.outbox.take(taken.through).into_iter();
         let operations: Vec<Operation> = accepted.map(|pending| pending.operation).collect();
@@ -333,35 +354,53 @@ impl Replica {
             changed.append(&mut operation.parts());
         }
         let delta = Delta { replica: self.id, through: taken.through, operations };
-        self.confirmed.merge(&delta);
         self.acked = taken;
-        changed
+        self.confirmed.merge_taken(&delta)?;
+        Ok(changed)
     }
 
-    /// Settles a delta that the server acknowledged; `versions` is 1 when it became a new version.
+    /// Settles a delta up to `through` that the server answered; `versions` is 1 when it became a new
+    /// version. When it did not, what was not refused of it was known before.
+    ///
+    /// # Errors
+    /// Why the server must have refused more: confirmed state is not the server's any more. Call
+    /// [`Replica::forget_cursor`] and store the whole replica.
     pub fn acknowledged(
         &mut self,
         through: Timestamp,
         versions: u64,
         voids: &[(Timestamp, VoidReason)],
-    ) -> (Record, Changed) {
-        let taken = Taken { through, digest: self.digest(through) };
-        let changed = self.settle(taken, voids);
+    ) -> Result<(Record, Changed), VoidReason> {
+        let mut through = through;
+        if versions == 0 {
+            let refused = |stamp: &Timestamp| voids.iter().any(|(void, _)| void == stamp);
+            let stamps = self.outbox.iter().map(|pending| pending.operation.timestamp);
+            let known = stamps.take_while(|stamp| *stamp <= through);
+            through = known.filter(|stamp| !refused(stamp)).last().unwrap_or_default();
+        }
+        let taken = match through > self.acked.through {
+            true => Taken { through, digest: self.digest(through) },
+            false => self.acked,
+        };
+        let changed = self.settle(taken, voids)?;
         self.advance(versions);
-        (Record::Acknowledged { taken, versions, voids: voids.to_vec() }, changed)
+        Ok((Record::Acknowledged { taken, versions, voids: voids.to_vec() }, changed))
     }
 
     /// Applies the next version, a delta of another replica.
-    pub fn update(&mut self, delta: Delta) -> (Record, Changed) {
-        let changed = self.merge(&delta);
-        (Record::Update(delta), changed)
+    ///
+    /// # Errors
+    /// As [`Replica::acknowledged`].
+    pub fn update(&mut self, delta: Delta) -> Result<(Record, Changed), VoidReason> {
+        let changed = self.merge(&delta)?;
+        Ok((Record::Update(delta), changed))
     }
 
-    fn merge(&mut self, delta: &Delta) -> Changed {
+    fn merge(&mut self, delta: &Delta) -> Result<Changed, VoidReason> {
         self.clock.observe(delta.through);
-        let changed = self.confirmed.merge(delta);
+        let changed = self.confirmed.merge_taken(delta)?;
         self.advance(1);
-        changed
+        Ok(changed)
     }
 
     /// Takes the present values of all that was touched in the `versions` after the cursor. Store the
@@ -403,17 +442,14 @@ impl Replica {
         }
     }
 
-    /// Takes a whole state. Within an epoch it replaces confirmed state, because a retired entry must
-    /// not come back; while an offer is owed it is joined. Store the whole replica afterwards.
+    /// Takes a whole state in place of what was confirmed. Store the whole replica afterwards.
     pub fn snapshot(&mut self, version: u64, state: Household) -> Changed {
         let mut changed = self.confirmed.all_parts();
-        if self.owes_offer {
-            let mut joined = self.confirmed.clone();
-            joined.join(state.clone());
-            self.confirmed = if joined.check_limits().is_ok() { joined } else { state };
-        } else {
-            self.confirmed = state;
+        // A profile that only waiting operations know may be deleted there.
+        for pending in self.outbox.iter() {
+            changed.append(&mut pending.operation.parts());
         }
+        self.confirmed = state;
         self.outbox.take(self.acked.through);
         self.observe_confirmed();
         changed.append(&mut self.confirmed.all_parts());
@@ -421,9 +457,9 @@ impl Replica {
         changed
     }
 
-    /// The server holds the offered state. Store the whole replica afterwards.
+    /// What was owed is in confirmed state now. Store the whole replica afterwards.
     pub fn offered(&mut self) {
-        self.owes_offer = false;
+        self.owed = None;
     }
 
     /// Becomes another replica with the same state, and the outbox under the new id. Store the whole
@@ -489,16 +525,15 @@ impl Replica {
         self.cursor
     }
 
-    /// From which version of the present epoch on a difference may be applied. None while an offer is
-    /// owed: what is joined then must not be replaced.
+    /// From which version of the present epoch on a difference may be applied.
     pub fn base_version(&self) -> Option<u64> {
-        let of_epoch = |cursor: &Cursor| Some(cursor.epoch) == self.epoch && !self.owes_offer;
+        let of_epoch = |cursor: &Cursor| Some(cursor.epoch) == self.epoch;
         self.cursor.filter(of_epoch).map(|cursor| cursor.version)
     }
 
-    /// Whether the server must be offered the confirmed state.
-    pub fn owes_offer(&self) -> bool {
-        self.owes_offer
+    /// What earlier lives of the database confirmed and the present one has not said it has.
+    pub fn owed(&self) -> Option<&Household> {
+        self.owed.as_ref()
     }
 
     /// The number of the last session.

@@ -44,7 +44,7 @@ const TAG = {
  * @property {string | undefined} household
  * @property {bigint | undefined} epoch
  * @property {Cursor | undefined} cursor
- * @property {boolean} owesOffer
+ * @property {State | undefined} owed
  * @property {import("./frames.mjs").Taken} acked
  * @property {bigint} session
  * @property {bigint} clock
@@ -82,9 +82,9 @@ function readImage(reader) {
   const outbox = list(reader, OUTBOX_OPERATIONS_MAX, () => readWaiting(reader));
   const rejected = list(reader, REJECTED_MAX, () => readRejected(reader));
   const state = readState(reader);
-  const owesOffer = (flags & IMAGE.offer) !== 0;
+  const owed = (flags & IMAGE.offer) === 0 ? undefined : readState(reader);
   const household = text === "" ? undefined : checkedId(text);
-  const known = { id, household, epoch, cursor, owesOffer, acked, session, clock };
+  const known = { id, household, epoch, cursor, owed, acked, session, clock };
   return { ...known, offsetMs, sentThrough, outbox, rejected, state };
 }
 
@@ -199,15 +199,20 @@ function acknowledge(replica, reader) {
   const voids = new Map(readVoids(reader).map(({ stamp, reason }) => [stamp, reason]));
   const done = replica.outbox.filter(({ operation }) => operation.stamp <= taken.stamp);
   needDigest(replica.acked.digest, done, taken);
-  for (const { operation } of done) {
+  for (const { operation } of replica.outbox) {
     const reason = voids.get(operation.stamp);
-    if (reason === undefined) applyOperation(replica.state, replica.id, operation);
-    else replica.rejected.push({ operation, reason });
+    if (reason !== undefined) replica.rejected.push({ operation, reason });
+    else if (done.some((one) => one.operation === operation))
+      applyOperation(replica.state, replica.id, operation);
   }
   replica.rejected = replica.rejected.slice(-REJECTED_MAX);
-  replica.outbox = replica.outbox.filter(({ operation }) => operation.stamp > taken.stamp);
-  replica.state.seen.set(replica.id, taken.stamp);
-  replica.acked = taken;
+  replica.outbox = replica.outbox.filter(
+    ({ operation: { stamp } }) => stamp > taken.stamp && !voids.has(stamp),
+  );
+  if (taken.stamp > replica.acked.stamp) {
+    replica.state.seen.set(replica.id, taken.stamp);
+    replica.acked = taken;
+  }
   if (replica.cursor !== undefined) replica.cursor.version += versions;
 }
 
@@ -234,13 +239,14 @@ function next(replica, reader) {
 
 /** The shape of the vectors. @param {Replica} replica */
 export function replicaToJson(replica) {
-  const { household, epoch, cursor, owesOffer, rejected } = replica;
+  const { household, epoch, cursor, owed, rejected } = replica;
   return {
     id: idToJson(replica.id),
     ...(household === undefined ? {} : { household }),
     ...(epoch === undefined ? {} : { epoch: idToJson(epoch) }),
     ...(cursor === undefined ? {} : { cursor: cursorToJson(cursor) }),
-    owes_offer: owesOffer,
+    owes_offer: owed !== undefined,
+    ...(owed === undefined ? {} : { owed: stateToJson(owed) }),
     acked: takenToJson(replica.acked),
     session: numberToJson(replica.session),
     clock: stampToJson(replica.clock),

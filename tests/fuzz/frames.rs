@@ -5,7 +5,7 @@ use crate::living::START;
 use omega_sync_core::delta::Context;
 use omega_sync_core::id::{ContentId, ReplicaId};
 use omega_sync_core::message::{
-    ClientFrame, FRAME_BYTES_MAX, ServerFrame, read_delta, read_update,
+    ClientFrame, FRAME_BYTES_MAX, ServerFrame, read_delta, read_offer, read_update,
 };
 
 /// What a client sends.
@@ -15,11 +15,15 @@ pub fn client_frame(data: &[u8]) {
             let encoded = hello.encode();
             assert_eq!(ClientFrame::decode(&encoded), Ok(ClientFrame::Hello(hello)));
         }
-        Ok(ClientFrame::Offer(number, state)) => {
+        Ok(ClientFrame::Offer(number, body)) => {
+            let Ok(state) = read_offer(&body) else { return };
             comes_back(&state);
             let encoded = ClientFrame::offer(number, &state);
             assert!(encoded.len() <= FRAME_BYTES_MAX);
-            assert_eq!(ClientFrame::decode(&encoded), Ok(ClientFrame::Offer(number, state)));
+            let Ok(ClientFrame::Offer(again, body)) = ClientFrame::decode(&encoded) else {
+                panic!("an offer does not come back");
+            };
+            assert_eq!((again, read_offer(&body)), (number, Ok(state)));
         }
         Ok(ClientFrame::Delta(_, body)) => {
             let live = |_, _: &ContentId, _| Some(Vec::new());

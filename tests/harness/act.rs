@@ -145,7 +145,8 @@ impl World {
             }
             What::Name | What::Delete => {}
         }
-        let known = if what == What::Remove { ledger.known.clone() } else { Default::default() };
+        let lists = matches!(what, What::Add | What::Remove);
+        let known = if lists { ledger.known.clone() } else { Default::default() };
         Action {
             device: index,
             what,

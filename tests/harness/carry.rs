@@ -64,7 +64,7 @@ impl World {
             && before == Status::Connecting
             && matches!(after, Status::Syncing | Status::Live);
         if welcomed {
-            if client.replica().owes_offer() {
+            if client.replica().owed().is_some() {
                 first = Kind::Offer;
             }
             let wall = &mut self.oracle.clocks.walls[index];

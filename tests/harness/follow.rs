@@ -1,6 +1,6 @@
 //! Keeps a device's ledger true to the device, from outside, and checks each of its steps.
 
-use crate::ledger::{ActionId, Entry, Known, Ledger};
+use crate::ledger::{ActionId, Entry, Known, Ledger, OpId};
 use crate::oracle::{Oracle, What, life_of};
 use crate::shown::number;
 use omega_sync_core::household::{Change, Operation};
@@ -31,14 +31,14 @@ impl Oracle {
             if renewed {
                 self.blur(ledger);
             }
-            self.follow_outbox(ledger, replica, fresh, renewed);
+            self.follow_outbox(ledger, replica, fresh, (renewed, may_write));
             ledger.replica = replica.id().0;
         }
         let refused = replica.rejected().len();
         if held.refused != refused {
             Rc::make_mut(held).refused = refused;
         }
-        self.follow_knowledge(held, replica, may_write);
+        self.follow_knowledge(held, replica);
     }
 
     fn is(&self, action: ActionId, operation: &Operation) -> bool {
@@ -65,7 +65,7 @@ impl Oracle {
         ledger: &mut Ledger,
         replica: &Replica,
         fresh: Option<ActionId>,
-        renewed: bool,
+        (renewed, may_write): (bool, bool),
     ) {
         let mut old = core::mem::take(&mut ledger.entries);
         old.extend(fresh.map(|action| Entry { stamp: u64::MAX, action }));
@@ -99,7 +99,7 @@ impl Oracle {
         gone.extend(0..place);
         ledger.entries.reverse();
         for place in gone {
-            self.account_for(ledger, replica, &old, place, renewed);
+            self.account_for(ledger, replica, (&old, place), (renewed, may_write));
         }
     }
 
@@ -108,9 +108,8 @@ impl Oracle {
         &mut self,
         ledger: &mut Ledger,
         replica: &Replica,
-        old: &[Entry],
-        place: usize,
-        renewed: bool,
+        (old, place): (&[Entry], usize),
+        (renewed, may_write): (bool, bool),
     ) {
         let Entry { stamp, action } = old[place];
         let op = self.op_of(ledger.replica, stamp, action);
@@ -120,14 +119,21 @@ impl Oracle {
             ledger.known.extra.push(op);
             return;
         }
+        let mut told = replica.rejected().iter().rev();
+        let told = told.find(|told| told.operation.timestamp.0 == stamp);
+        let reason = told.map(|told| told.reason.code());
+        if !renewed && !may_write && reason == Some("forbidden") {
+            if op.is_some() {
+                // An earlier life judged otherwise, and may be remembered.
+                self.blur_one(action);
+            }
+            return;
+        }
         if !renewed && stamp <= replica.acked().through.0 {
             let op = op.unwrap_or_else(|| panic!("action {action} was lost: never taken"));
             // The answer may have come from a life before a restore.
             assert!(durable(op), "action {action} was acknowledged and is not durable");
             if let Some(refused) = self.ops[op as usize].refused {
-                let mut told = replica.rejected().iter().rev();
-                let told = told.find(|told| told.operation.timestamp.0 == stamp);
-                let reason = told.map(|told| told.reason.code());
                 let weak = self.actions[action as usize].weak;
                 if reason.is_none() && (self.lives.len() > 1 || weak) {
                     // The database that remembered the refusal is gone, and its answer was lost; or
@@ -136,6 +142,7 @@ impl Oracle {
                     return;
                 }
                 assert_eq!(reason, Some(refused), "action {action} was refused");
+                return;
             }
             ledger.known.extra.push(op);
             return;
@@ -156,17 +163,33 @@ impl Oracle {
         assert!(!left || known.weak, "action {action} may have left and was superseded");
     }
 
-    fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica, may_write: bool) {
-        let owes = replica.owes_offer();
+    fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica) {
+        let owes = replica.owed().is_some();
+        let synced = replica.epoch().map(life_of);
         let cursor = replica.cursor().map(|at| (life_of(at.epoch), at.version));
         let moved = cursor.is_some_and(|at| at != (held.known.life, held.known.version));
-        if held.owes == owes && !moved && (owes || held.known.extra.is_empty()) {
+        let same = held.owed.is_some() == owes && held.synced == synced;
+        if same && !moved && held.known.extra.is_empty() {
             return;
         }
-        let declined = held.declined || held.owes && !owes && !may_write;
         let ledger = Rc::make_mut(held);
-        ledger.owes = owes;
-        ledger.declined = declined;
+        if ledger.synced.is_some() && ledger.synced != synced {
+            let mut owed = ledger.owed.take().unwrap_or_default();
+            let ops = 0..self.ops.len() as OpId;
+            owed.extend(ops.filter(|&op| self.contains(&ledger.known, op)));
+            ledger.owed = Some(owed);
+        }
+        ledger.synced = synced;
+        if !owes && let Some(owed) = ledger.owed.take() {
+            let life = &self.lives[synced.expect("it offered what it owed")];
+            for op in owed {
+                let kept = life.version_of(op).is_some();
+                let op = &self.ops[op as usize];
+                let weak = self.actions[op.action as usize].weak;
+                assert!(kept || weak, "offered and forgotten: {op:?}");
+            }
+        }
+        assert_eq!(ledger.owed.is_some(), owes, "what it owes");
         let Some((life, version)) = cursor else {
             return;
         };
@@ -176,25 +199,23 @@ impl Oracle {
             assert!(version >= ledger.known.version, "a cursor went back to {version}");
             ledger.known.version = version;
         } else {
-            let before = core::mem::take(&mut ledger.known);
-            ledger.known = Known { life, version, extra: Vec::new() };
-            let ops = 0..self.ops.len() as u32;
-            let extra = ops.filter(|&op| self.contains(&before, op));
-            ledger.known.extra = extra.collect();
+            let extra = core::mem::take(&mut ledger.known.extra);
+            ledger.known = Known { life, version, extra };
+        }
+        if synced != Some(life) {
+            // Between the answer of a new life and its first state the cursor is still of the old one.
+            return;
         }
         let lives = &self.lives;
-        // Between the answer of a new life and its first state the cursor is still of the old one.
-        let synced = replica.epoch().map_or(life, life_of);
         ledger.known.extra.retain(|&op| match lives[life].version_of(op) {
             Some(at) => at > version,
             None => {
-                let coming = synced != life && lives[synced].version_of(op).is_some();
                 let op = &self.ops[op as usize];
-                assert!(coming || owes || declined, "acknowledged and forgotten: {op:?}");
-                coming || owes
+                let weak = self.actions[op.action as usize].weak;
+                assert!(owes || weak, "acknowledged and forgotten: {op:?}");
+                false
             }
         });
-        ledger.declined &= !ledger.known.extra.is_empty();
     }
 
     /// Of what never left a device at most one waits for each list and title, so that weeks without a

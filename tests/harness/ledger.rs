@@ -38,10 +38,10 @@ pub struct Ledger {
     pub entries: Vec<Entry>,
     /// What was heard of.
     pub known: Known,
-    /// Whether an earlier life's state is still to be offered.
-    pub owes: bool,
-    /// Whether an offer of it was declined.
-    pub declined: bool,
+    /// In which life it synced last, by its place in the oracle's list.
+    pub synced: Option<usize>,
+    /// What earlier lives said and the present one may not have.
+    pub owed: Option<Vec<OpId>>,
     /// How many refused operations the app has not taken.
     pub refused: usize,
     /// True time at which the hello left whose answer last measured the clock.

@@ -189,10 +189,13 @@ impl Oracle {
         self.lives.get(known.life).is_some_and(entered) || known.extra.contains(&op)
     }
 
-    /// Whether the author of an action had seen an operation.
+    /// Whether the author of an action had seen an operation. Knowing is transitive: an add that waited
+    /// took the place of what its author had seen then, which since may have gone with a restore.
     pub fn had_seen(&self, action: ActionId, op: OpId) -> bool {
         let action = &self.actions[action as usize];
-        action.own.contains(&self.ops[op as usize].action) || self.contains(&action.known, op)
+        action.own.contains(&self.ops[op as usize].action)
+            || self.contains(&action.known, op)
+            || action.own.iter().any(|&own| self.had_seen(own, op))
     }
 
     /// The operation of that name, if the server ever took it.
@@ -273,7 +276,7 @@ impl Oracle {
     ///
     /// # Panics
     /// When what it took is not what waited, was taken before, or has a stamp it must not have.
-    pub fn take(&mut self, ledger: &Ledger, through: u64, may_write: bool, now_ms: u64) {
+    pub fn take(&mut self, ledger: &Ledger, through: u64, now_ms: u64) {
         let after = self.taken(ledger.replica);
         let entries = ledger.entries.iter();
         let entries: Vec<_> =
@@ -283,7 +286,7 @@ impl Oracle {
         let version = self.life().version + 1;
         self.life_mut().version = version;
         for entry in entries {
-            let refused = self.refusal(entry.action, may_write);
+            let refused = self.refusal(entry.action);
             let op = self.name(ledger.replica, entry.stamp, entry.action);
             let known = self.lives.iter().any(|life| life.version_of(op).is_some());
             let before = core::mem::replace(&mut self.ops[op as usize].refused, refused);
@@ -296,20 +299,15 @@ impl Oracle {
         }
     }
 
-    /// The server joined what a device had heard of and is at this version now: the next one, or
-    /// the same when nothing of it was to be seen any more.
-    pub fn join(&mut self, known: &Known, version: u64) {
+    /// The server joined what a device owed and is at this version now: the next one, or the same when
+    /// nothing of it was to be seen any more.
+    pub fn join(&mut self, owed: &[OpId], version: u64) {
         self.life_mut().version = version;
-        for op in self.missing(known) {
-            self.enter(op, version);
+        for &op in owed {
+            if self.life().version_of(op).is_none() {
+                self.enter(op, version);
+            }
         }
-    }
-
-    /// What somebody has heard of and the server does not have.
-    pub fn missing(&self, known: &Known) -> Vec<OpId> {
-        let has = |op: &OpId| self.life().version_of(*op).is_some();
-        let ops = 0..self.ops.len() as OpId;
-        ops.filter(|op| self.contains(known, *op) && !has(op)).collect()
     }
 
     fn name(&mut self, replica: u64, stamp: u64, action: ActionId) -> OpId {
@@ -361,10 +359,7 @@ impl Oracle {
     }
 
     /// Why the server must refuse this now.
-    fn refusal(&self, action: ActionId, may_write: bool) -> Option<Refusal> {
-        if !may_write {
-            return Some("forbidden");
-        }
+    fn refusal(&self, action: ActionId) -> Option<Refusal> {
         let Action { profile, what, .. } = self.actions[action as usize];
         let now = self.now();
         if self.any(&now, self.shelves.get(&profile).map_or(&[], |shelf| &shelf.deletes)) {

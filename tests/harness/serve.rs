@@ -101,7 +101,8 @@ impl World {
         };
         let (version, before) = (room.version(), seen(room));
         let outputs = room.handle(UnixMillis(self.time_ms), input);
-        let (advanced, through) = (room.version() > version, seen(room));
+        let (reached, through) = (room.version(), seen(room));
+        let advanced = reached > version;
         assert!(advanced || through == before, "taken without a version");
         // A frame that was not answered was not taken.
         let answered = outputs
@@ -115,7 +116,7 @@ impl World {
             match kind {
                 Kind::Hello => took.push(Took::Session { replica: ledger.replica, place }),
                 Kind::Offer if !may_write => {}
-                Kind::Offer if advanced => took.push(Took::Offer { ledger, place }),
+                Kind::Offer if advanced => took.push(Took::Offer { ledger, place, reached }),
                 Kind::Offer => effects.push(Effect::Known(ledger)),
                 Kind::Rest if advanced => {
                     self.oracle.arrive(&ledger, through);
@@ -160,7 +161,7 @@ impl World {
             Effect::Persist(commit, took) => self.persist(node, commit, took),
             Effect::Known(ledger) => {
                 let version = self.oracle.life().version;
-                self.oracle.join(&ledger.known, version);
+                self.oracle.join(ledger.owed.as_deref().unwrap_or_default(), version);
             }
             Effect::Tell(RoomOutput::Send(ConnectionId(place), bytes)) => {
                 self.fingerprint.note(place | 1 << 32, &bytes);
@@ -173,6 +174,8 @@ impl World {
                 }
             }
             Effect::Tell(RoomOutput::Close(ConnectionId(place), code)) => {
+                let behind = CloseCode::StorageUnavailable;
+                assert_ne!(code, behind, "a room knows less than the device of {place}");
                 let link = &mut self.links[place as usize];
                 link.server_open = false;
                 link.close_code = Some(code.code());
@@ -204,7 +207,7 @@ impl World {
             return self.server_ends(node, Some(CloseCode::Restart));
         }
         for took in took {
-            self.becomes_durable(node, took, version);
+            self.becomes_durable(node, took);
         }
         assert_eq!(version, self.oracle.life().version, "the database's version");
         self.wake_others(node, revision);
@@ -220,21 +223,22 @@ impl World {
     }
 
     /// The oracle hears what the database took, in the order in which it did.
-    fn becomes_durable(&mut self, node: usize, took: Took, version: u64) {
+    fn becomes_durable(&mut self, node: usize, took: Took) {
         match took {
             Took::Session { replica, place } => self.oracle.session(replica, place),
             Took::Delta { ledger, through, place, at_ms } => {
                 self.oracle.check_session(ledger.replica, place);
                 let Link { device, may_write, .. } = self.links[place];
-                self.oracle.take(&ledger, through, may_write, at_ms);
+                assert!(may_write, "taken from a connection that may only read");
+                self.oracle.take(&ledger, through, at_ms);
                 let version = self.oracle.life().version;
                 self.say(|| format!("node {node} takes version {version} from tv {device}"));
             }
-            Took::Offer { ledger, place } => {
+            Took::Offer { ledger, place, reached } => {
                 self.oracle.check_session(ledger.replica, place);
-                self.oracle.join(&ledger.known, version);
+                self.oracle.join(ledger.owed.as_deref().unwrap_or_default(), reached);
                 let device = self.links[place].device;
-                self.say(|| format!("node {node} takes version {version}: tv {device}'s offer"));
+                self.say(|| format!("node {node} takes version {reached}: tv {device}'s offer"));
             }
         }
     }

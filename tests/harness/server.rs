@@ -141,6 +141,8 @@ pub enum Took {
         ledger: Rc<Ledger>,
         /// On which connection.
         place: usize,
+        /// The version that it brought.
+        reached: u64,
     },
 }
 

@@ -1,6 +1,6 @@
 //! What a screen must show, and what one shows.
 
-use crate::ledger::{ActionId, Entry, Known};
+use crate::ledger::{ActionId, Entry, Known, Ledger, OpId};
 use crate::oracle::{DEFAULT, Oracle, What};
 use omega_sync_core::household::{Household, Part, Progress};
 use omega_sync_core::id::{ContentId, ProfileId};
@@ -198,6 +198,18 @@ impl Oracle {
         last.map_or(String::new(), |&op| format!("p{}", self.ops[op as usize].action))
     }
 
+    /// Titles that a device may show although its viewer took them off: it may only read, so the state
+    /// it follows lacks what it owes, and with it what replaced the adds that are there.
+    pub fn unsure(&self, ledger: &Ledger) -> BTreeSet<(u64, u32)> {
+        let lacks = |op: &OpId| !self.contains(&ledger.known, *op);
+        if !ledger.owed.iter().flatten().any(lacks) {
+            return BTreeSet::new();
+        }
+        let actions = ledger.entries.iter().map(|entry| &self.actions[entry.action as usize]);
+        let removes = actions.filter(|action| action.what == What::Remove);
+        removes.map(|action| (action.profile, action.title)).collect()
+    }
+
     /// Compares a whole screen with what it must show, in any order; says what is wrong.
     ///
     /// # Errors
@@ -207,6 +219,7 @@ impl Oracle {
         known: &Known,
         waiting: (u64, &[Entry]),
         shown: &Shown,
+        unsure: &BTreeSet<(u64, u32)>,
     ) -> Result<(), String> {
         let ids: BTreeSet<u64> =
             self.titles.keys().map(|key| key.0).chain(shown.keys().copied()).collect();
@@ -229,7 +242,7 @@ impl Oracle {
             if !self.waits(waiting.1, id, What::Name) && shelf.name != name {
                 return Err(format!("profile {id:x} is {} and not {name}", shelf.name));
             }
-            self.compare_titles(known, waiting, id, shelf)?;
+            self.compare_titles(known, waiting, (id, shelf), unsure)?;
         }
         Ok(())
     }
@@ -238,8 +251,8 @@ impl Oracle {
         &self,
         known: &Known,
         waiting: (u64, &[Entry]),
-        profile: u64,
-        shelf: &ShownShelf,
+        (profile, shelf): (u64, &ShownShelf),
+        unsure: &BTreeSet<(u64, u32)>,
     ) -> Result<(), String> {
         let mut listed: BTreeSet<u32> = shelf.listed.iter().map(|item| item.0).collect();
         let mut played: BTreeMap<u32, ActionId> =
@@ -251,7 +264,7 @@ impl Oracle {
         for title in titles {
             let is_listed = listed.remove(&title);
             let action = played.remove(&title);
-            if self.is_blurred(profile, title) {
+            if self.is_blurred(profile, title) || unsure.contains(&(profile, title)) {
                 continue;
             }
             if is_listed != self.lists(known, waiting.1, profile, title) {

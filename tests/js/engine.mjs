@@ -16,11 +16,14 @@ export const STACK_BYTES = Number(
 export function nextMemory() {
   const { instantiate } = WebAssembly;
   return new Promise((resolve) => {
-    /** @param {BufferSource} bytes @param {WebAssembly.Imports} imports */
-    const watched = async (bytes, imports) => {
+    /** @param {any} source bytes or a module @param {WebAssembly.Imports} imports */
+    const watched = async (source, imports) => {
       WebAssembly.instantiate = instantiate;
-      const started = await instantiate(bytes, imports);
-      resolve(/** @type {WebAssembly.Memory} */ (started.instance.exports.memory));
+      /** @type {any} */
+      const started = await instantiate(source, imports);
+      // Bytes give a module as well, a module its instance alone.
+      const { exports } = started.instance ?? started;
+      resolve(/** @type {WebAssembly.Memory} */ (exports.memory));
       return started;
     };
     WebAssembly.instantiate = /** @type {typeof instantiate} */ (watched);

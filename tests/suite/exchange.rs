@@ -235,6 +235,9 @@ fn a_page_that_closes_may_use_its_open_session() {
     assert_eq!(home.position_s("film"), Some(10));
 }
 
+/// Makes a caller say what is not so.
+type Spoil = fn(&mut Caller);
+
 #[test]
 fn what_it_does_not_know_is_not_taken() {
     let mut home = Home::new();
@@ -243,12 +246,13 @@ fn what_it_does_not_know_is_not_taken() {
     let request = caller.request();
     let outputs = ask(&mut home, &request);
     assert_eq!(caller.hears(&outputs).acks, 1);
-    let wrong: [fn(&mut Caller); 3] = [
-        |caller| caller.digest ^= 1,
-        |caller| caller.acked = Timestamp(caller.acked.0 - 1),
-        |caller| caller.epoch = caller.epoch.map(|epoch| epoch ^ 1),
+    // Who comes from another life of the database owes an offer before anything else.
+    let wrong: [(Spoil, usize); 3] = [
+        (|caller| caller.digest ^= 1, 2),
+        (|caller| caller.acked = Timestamp(caller.acked.0 - 1), 2),
+        (|caller| caller.epoch = caller.epoch.map(|epoch| epoch ^ 1), 1),
     ];
-    for spoil in wrong {
+    for (spoil, frames) in wrong {
         caller.plays(TODAY_MS + 60_000, "film", 20);
         let version = home.room.version();
         let (acked, digest, epoch) = (caller.acked, caller.digest, caller.epoch);
@@ -257,7 +261,7 @@ fn what_it_does_not_know_is_not_taken() {
         let outputs = ask(&mut home, &request);
         assert_eq!(home.room.version(), version);
         let sent = outputs.iter().filter(|output| matches!(output, RoomOutput::Send(ASKS, _)));
-        assert_eq!(sent.count(), 2, "welcome and state, no ack: {outputs:?}");
+        assert_eq!(sent.count(), frames, "welcome, perhaps a state, no ack: {outputs:?}");
         (caller.acked, caller.digest, caller.epoch) = (acked, digest, epoch);
     }
 }

@@ -85,6 +85,14 @@ impl Home {
         self.input(tv, Input::Online);
     }
 
+    /// Connects and hears the welcome and what follows it at once; what the TV sends then is held.
+    pub fn connect_and_hold(&mut self, tv: &mut Tv) {
+        let outputs = tv.client.handle(self.now(tv), Input::Online);
+        self.carry_out(tv, outputs);
+        tv.held = Some(Vec::new());
+        self.input(tv, Input::Woke);
+    }
+
     pub fn input(&mut self, tv: &mut Tv, input: Input) {
         let outputs = tv.client.handle(self.now(tv), input);
         self.carry_out(tv, outputs);
@@ -155,8 +163,12 @@ impl Home {
     }
 
     pub fn listed(&self, name: &str) -> bool {
-        let shelf = self.room.household().profile(ProfileId::DEFAULT).expect("always there");
-        !shelf.watchlist().dots(&title(name)).is_empty()
+        self.listed_for(ProfileId::DEFAULT, name)
+    }
+
+    pub fn listed_for(&self, profile: ProfileId, name: &str) -> bool {
+        let shelf = self.room.household().profile(profile);
+        shelf.is_some_and(|shelf| !shelf.watchlist().dots(&title(name)).is_empty())
     }
 
     pub fn position_s(&self, name: &str) -> Option<u32> {

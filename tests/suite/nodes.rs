@@ -443,3 +443,22 @@ fn a_room_follows_only_what_it_can() {
     let back = Stored { revision: stored.revision + 1, version: 2, log: Vec::new(), ..stored };
     nodes.follow_to(1, &back).expect_err("its versions went back");
 }
+
+/// Why a driver of several nodes looks at the store before each hello.
+#[test]
+fn a_room_must_know_what_the_device_may_know() {
+    for looks in [false, true] {
+        let mut nodes = Nodes::new();
+        nodes.tv(0);
+        nodes.operate(2, add("film"));
+        nodes.tvs[2].node = 1;
+        if looks {
+            nodes.follow(1).expect("it only lags");
+        }
+        nodes.input(2, Input::Online);
+        let tv = &nodes.tvs[2];
+        let closed: &[_] = if looks { &[] } else { &[CloseCode::StorageUnavailable] };
+        assert_eq!(tv.closed, closed, "a node that lags takes its store for an older one");
+        assert_eq!(tv.client.status() == Status::Live, looks);
+    }
+}

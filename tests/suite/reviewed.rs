@@ -92,14 +92,17 @@ fn welcomed(home: &mut Home, tv: &mut Tv) {
 #[test]
 fn what_is_done_after_a_refusal_is_stamped_after_it() {
     let mut home = Home::new();
-    let mut tv = home.tv(1, 0);
-    tv.may_write = false;
+    let (mut tv, mut other) = (home.tv(1, 0), home.tv(2, 0));
+    let kids = ProfileId(7);
+    home.refresh(&mut other);
+    home.operate(&mut other, Intent::NameProfile(kids, "Kids".into()));
     home.refresh(&mut tv);
+    home.refresh(&mut other);
+    home.operate(&mut other, Intent::DeleteProfile(kids));
     // The clock is four minutes ahead for a while, which the server still takes.
     tv.skew_ms = 240_000;
-    ack_lost(&mut home, &mut tv, play("film", 10));
+    ack_lost(&mut home, &mut tv, Intent::Add(kids, title("film")));
     tv.skew_ms = 0;
-    tv.may_write = true;
     welcomed(&mut home, &mut tv);
     assert_eq!(tv.client.replica().rejected().len(), 1);
     home.operate(&mut tv, play("film", 20));
@@ -235,7 +238,7 @@ fn only_a_server_that_fits_its_history_is_believed() {
     let (now, (mut replica, _)) = (now(), replica());
     assert!(replica.welcome(now, 0, &welcome(1, Taken::default())).is_ok());
     replica.operate(now, add("film"), |_| true).expect("a valid action");
-    replica.acknowledged(replica.outbox().last(), 1, &[]);
+    replica.acknowledged(replica.outbox().last(), 1, &[]).expect("there is room");
     replica.operate(now, add("other"), |_| true).expect("a valid action");
     let first = replica.acked();
     let waiting = &replica.outbox().iter().next().expect("one waits").operation;
@@ -252,8 +255,9 @@ fn only_a_server_that_fits_its_history_is_believed() {
     assert_eq!(says(Taken::default(), 2), Ok(()), "a backup may know less");
     let mut restored = replica.clone();
     assert!(restored.welcome(now, 0, &welcome(2, Taken::default())).is_ok());
-    restored.acknowledged(restored.outbox().last(), 1, &[]);
-    assert_eq!(restored.acked().digest, 0, "what a backup forgot is in no digest");
+    restored.acknowledged(restored.outbox().last(), 1, &[]).expect("there is room");
+    let again = Taken { through: both.through, digest: waiting.digest(0) };
+    assert_eq!(restored.acked(), again, "what a backup forgot is in no digest");
 }
 
 /// More could not be loaded again.
@@ -265,17 +269,16 @@ fn so_many_refused_operations_are_kept() {
     }
     let waiting = replica.outbox().iter().map(|pending| pending.operation.timestamp);
     let voids: Vec<_> = waiting.map(|stamp| (stamp, VoidReason::HouseholdFull)).collect();
-    replica.acknowledged(replica.outbox().last(), 1, &voids);
+    replica.acknowledged(replica.outbox().last(), 1, &voids).expect("all are refused");
     assert_eq!(replica.rejected().len(), REJECTED_MAX);
     assert_eq!(replica.rejected()[0].operation.timestamp, voids[1].0, "the oldest went");
     let loaded = Replica::load(&[replica.image()], None, &mut random).expect("this version");
     assert_eq!((loaded.damage, loaded.replica.rejected().len()), (None, REJECTED_MAX));
 }
 
-/// A device that owes an offer joins what a restored server sends; beyond the limits it could not
-/// store that.
+/// What is owed to one life and to the next is joined; beyond the limits it could not be stored.
 #[test]
-fn a_state_that_is_joined_can_be_stored() {
+fn what_is_owed_can_be_stored() {
     let (now, (mut replica, mut random)) = (now(), replica());
     let state = |author| {
         let mut household = Household::default();
@@ -290,14 +293,16 @@ fn a_state_that_is_joined_can_be_stored() {
     assert!(replica.welcome(now, 0, &welcome(1, Taken::default())).is_ok());
     replica.snapshot(1, state(2));
     assert!(replica.welcome(now, 0, &welcome(2, Taken::default())).is_ok());
-    assert!(replica.owes_offer());
+    assert!(replica.owed().is_some());
     replica.snapshot(1, state(3));
+    assert!(replica.welcome(now, 0, &welcome(3, Taken::default())).is_ok());
     let loaded = Replica::load(&[replica.image()], None, &mut random).expect("this version");
     assert_eq!(loaded.damage, None);
     assert_eq!(loaded.replica.confirmed(), replica.confirmed());
+    assert_eq!(loaded.replica.owed(), replica.owed());
 }
 
-/// What is joined while an offer is owed must not be replaced, and a version of an earlier life is none.
+/// A version of an earlier life is none.
 #[test]
 fn a_difference_has_a_base_in_its_own_epoch_only() {
     let (mut replica, _) = replica();
@@ -305,18 +310,14 @@ fn a_difference_has_a_base_in_its_own_epoch_only() {
     replica.snapshot(7, Household::default());
     assert_eq!(replica.base_version(), Some(7));
     assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
-    let mut early = replica.clone();
-    early.offered();
-    assert_eq!(early.base_version(), None);
-    replica.snapshot(3, Household::default());
     assert_eq!(replica.base_version(), None);
-    replica.offered();
+    replica.snapshot(3, Household::default());
     assert_eq!(replica.base_version(), Some(3));
 }
 
 /// A handshake found an operation taken; before its state came, a backup took the server's place.
 #[test]
-fn what_an_earlier_life_took_is_offered_to_the_next() {
+fn what_an_earlier_life_took_is_sent_to_the_next() {
     let (mut replica, _) = replica();
     assert!(replica.welcome(now(), 0, &welcome(1, Taken::default())).is_ok());
     replica.operate(now(), add("film"), |_| true).expect("a valid action");
@@ -324,9 +325,9 @@ fn what_an_earlier_life_took_is_offered_to_the_next() {
     assert!(replica.welcome(now(), 0, &welcome(1, taken)).is_ok());
     assert_eq!(replica.outbox().len(), 1, "its state is still to come");
     assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
-    assert!(replica.owes_offer() && replica.outbox().is_empty());
-    let shelf = replica.confirmed().profile(SHELF).expect("always there");
-    assert!(!shelf.watchlist().dots(&title("film")).is_empty());
+    let waiting: Vec<_> = replica.outbox().above(replica.acked().through).collect();
+    assert_eq!(waiting.len(), 1, "it goes again, under its name");
+    assert_eq!(waiting[0].timestamp, taken.through);
 }
 
 /// The clock was ahead when the earlier life took something; what waits must not fall behind that.
@@ -338,7 +339,7 @@ fn what_waits_stays_above_what_an_earlier_life_took() {
     replica.operate(ahead, add("film"), |_| true).expect("a valid action");
     let first = replica.outbox().last();
     replica.operate(ahead, add("other"), |_| false).expect("a valid action");
-    replica.acknowledged(first, 1, &[]);
+    replica.acknowledged(first, 1, &[]).expect("there is room");
     assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
     assert!(replica.outbox().last() > first);
 }

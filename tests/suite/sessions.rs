@@ -135,7 +135,7 @@ fn a_restored_server_gets_back_what_devices_confirmed() {
     home.refresh(&mut tv);
     home.refresh(&mut other);
     assert!(home.listed("kept") && home.listed("made meanwhile"));
-    assert!(!tv.client.replica().owes_offer() && !other.client.replica().owes_offer());
+    assert_eq!((tv.client.replica().owed(), other.client.replica().owed()), (None, None));
     assert_eq!(tv.client.replica().confirmed(), other.client.replica().confirmed());
 }
 

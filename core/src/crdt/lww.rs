@@ -50,24 +50,19 @@ impl<K: Ord, V> LwwMap<K, V> {
         self.0.merge(registers);
     }
 
-    /// Joins another map; `seen` and `other_seen` say what each side has seen.
+    /// Joins another map; `seen` and `other_seen` say what each side has seen. Of two values the later
+    /// one wins. A value that the other side has seen and has none for was refused there.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {
-        let gone = |dot: Dot, holder: Option<Dot>, seen: &VersionVector| {
-            holder != Some(dot) && seen.covers(dot)
-        };
-        self.0.retain(|key, mine| !gone(mine.dot, other.dot(key), other_seen));
+        self.0.retain(|key, mine| other.0.contains_key(key) || !other_seen.covers(mine.dot));
         let mut taken = Vec::new();
         for (key, theirs) in other.0 {
-            let mine = self.dot(&key);
-            if !gone(theirs.dot, mine, seen) && mine.is_none_or(|mine| mine < theirs.dot) {
+            let mine = self.0.get(&key).map(|register| register.dot);
+            let wins = mine.map_or(!seen.covers(theirs.dot), |mine| mine < theirs.dot);
+            if wins {
                 taken.push((key, Some(theirs)));
             }
         }
         self.0.merge(taken);
-    }
-
-    fn dot(&self, key: &K) -> Option<Dot> {
-        self.0.get(key).map(|register| register.dot)
     }
 
     /// The register at `key`.

@@ -76,6 +76,9 @@ const TAG_UPDATE: u8 = 6;
 const TAG_REJECTED_TAKEN: u8 = 7;
 const TAG_LEAVING: u8 = 8;
 
+/// A record of something that no server can have taken.
+const NEVER_TAKEN: DecodeError = DecodeError::Invalid("operation that was taken");
+
 /// What came out of storage.
 #[derive(Debug)]
 pub struct Loaded {
@@ -202,7 +205,7 @@ impl Replica {
         self.repeat(record)
     }
 
-    /// Makes a stored change again; an error changes nothing.
+    /// Makes a stored change again.
     fn repeat(&mut self, record: Record) -> Result<(), DecodeError> {
         match record {
             Record::Operation(pending) => self.wait(*pending)?,
@@ -214,10 +217,10 @@ impl Replica {
             Record::Session(number) => self.session_number = number,
             Record::Sent(through) => self.outbox.mark_sent(through),
             Record::Acknowledged { taken, versions, voids } => {
-                self.settle(taken, &voids);
+                self.settle(taken, &voids).map_err(|_| NEVER_TAKEN)?;
                 self.advance(versions);
             }
-            Record::Update(delta) => drop(self.merge(&delta)),
+            Record::Update(delta) => drop(self.merge(&delta).map_err(|_| NEVER_TAKEN)?),
             Record::RejectedTaken => self.rejected.clear(),
         }
         Ok(())
@@ -239,7 +242,7 @@ impl Replica {
         writer.bytes(self.household.as_ref().map_or("", HouseholdId::as_str).as_bytes());
         writer.u8(u8::from(self.epoch.is_some())
             | u8::from(self.cursor.is_some()) << 1
-            | u8::from(self.owes_offer) << 2);
+            | u8::from(self.owed.is_some()) << 2);
         if let Some(epoch) = self.epoch {
             writer.fixed64(epoch.0);
         }
@@ -262,6 +265,9 @@ impl Replica {
             writer.u8(*reason as u8);
         }
         self.confirmed.encode(&mut writer);
+        if let Some(owed) = &self.owed {
+            owed.encode(&mut writer);
+        }
         seal(writer)
     }
 
@@ -302,13 +308,13 @@ impl Replica {
             id,
             household,
             confirmed: Household::decode(reader)?,
+            owed: if flags & 4 != 0 { Some(Household::decode(reader)?) } else { None },
             outbox,
             clock,
             offset_ms,
             acked,
             epoch,
             cursor,
-            owes_offer: flags & 4 != 0,
             session_number,
             rejected,
         })

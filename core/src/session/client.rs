@@ -2,25 +2,26 @@
 //!
 //! Invariant: what a frame carries was made durable by an output before it.
 
+mod connection;
 mod effect;
 mod fault;
 
 pub use effect::{Input, Output, Status};
 
+use self::connection::Connection;
 use self::fault::Fault;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
+use crate::delta::{DELTA_OPERATIONS_MAX, Delta};
 use crate::household::{Changed, Intent, Operation};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome, read_update,
+    Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
 };
 use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
-use std::collections::VecDeque;
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
 pub const IN_FLIGHT_MAX: usize = 8;
@@ -51,23 +52,6 @@ enum Link {
     /// The hello left; give up then. With the wall clock at which it left.
     Greeting(u64, UnixMillis),
     Open(Box<Connection>),
-}
-
-/// A connection after the welcome.
-#[derive(Debug)]
-struct Connection {
-    up: Context,
-    down: Context,
-    next_delta: FrameNumber,
-    next_stream: FrameNumber,
-    in_flight: VecDeque<Timestamp>,
-    /// Up to where operations left on this connection.
-    sent: Timestamp,
-    /// Up to where operations may have left on earlier ones.
-    retry_through: Timestamp,
-    caught_up: bool,
-    heard_ms: u64,
-    pinged_ms: Option<u64>,
 }
 
 /// One device's replica and its connection.
@@ -226,7 +210,7 @@ impl Client {
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
             cursor: self.replica.base_version().filter(|_| self.differences),
-            owes_offer: self.replica.owes_offer(),
+            owes_offer: self.replica.owed().is_some(),
         };
         outputs.push(Output::Send(hello.encode()));
         let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
@@ -298,10 +282,7 @@ impl Client {
         match frame {
             ServerFrame::Welcome(_) => return Err(Fault::Malformed),
             ServerFrame::Pong => {}
-            ServerFrame::Offered => {
-                self.replica.offered();
-                self.store_image(outputs);
-            }
+            ServerFrame::Offered => connection.offered = true,
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
                 if self.replica.base_version().is_some_and(|known| version < known) {
@@ -310,16 +291,21 @@ impl Client {
                 }
                 let changed = self.replica.snapshot(version, *state);
                 outputs.push(Output::Changed(changed));
+                self.note_offered();
                 self.store_image(outputs);
                 self.caught_up(version);
             }
             ServerFrame::Difference(number, versions, body) => {
                 connection.expect(number)?;
                 let version = self.replica.base_version().ok_or(Fault::Malformed)?;
-                if versions > 0 {
+                if versions > 0 || connection.offered {
                     self.catch_up(versions, body.0, outputs)?;
                 }
                 self.caught_up(version.saturating_add(versions));
+            }
+            // What moves confirmed state on needs one that is the server's.
+            ServerFrame::Update(..) | ServerFrame::Ack(..) if !connection.caught_up => {
+                return Err(Fault::Malformed);
             }
             ServerFrame::Update(number, body) => {
                 connection.expect(number)?;
@@ -329,7 +315,8 @@ impl Client {
                     Some(shelf.map_or(Vec::new(), |p| p.watchlist().dots(content).to_vec()))
                 };
                 let delta = read_update(body.0, &mut connection.down, &live)?;
-                let (record, changed) = self.replica.update(delta);
+                let updated = self.replica.update(delta);
+                let (record, changed) = updated.or_else(|_| self.disbelieve(outputs))?;
                 push_changed(changed, outputs);
                 self.append(record, outputs);
             }
@@ -361,9 +348,9 @@ impl Client {
         let mut connection = Connection::new(now, welcome.server_time);
         connection.sent = self.replica.acked().through;
         connection.retry_through = self.replica.outbox().sent_through();
-        if self.replica.owes_offer() {
+        if let Some(owed) = self.replica.owed() {
             let number = connection.next_delta.advance();
-            outputs.push(Output::Send(ClientFrame::offer(number, self.replica.confirmed())));
+            outputs.push(Output::Send(ClientFrame::offer(number, owed)));
         }
         self.link = Link::Open(Box::new(connection));
         self.report(before, changed, outputs);
@@ -378,18 +365,44 @@ impl Client {
         body: &[u8],
         outputs: &mut Vec<Output>,
     ) -> Result<(), Fault> {
-        let applied = self.replica.difference(versions, body);
-        if applied.is_err() {
-            self.replica.forget_cursor();
+        let applied = match versions {
+            0 => Ok(Changed::new()),
+            _ => self.replica.difference(versions, body),
+        };
+        match applied {
+            Ok(_) => self.note_offered(),
+            Err(_) => self.replica.forget_cursor(),
         }
         self.store_image(outputs);
         push_changed(applied?, outputs);
         Ok(())
     }
 
+    /// The server says it took what a household can't hold: nothing it says next would fit what is
+    /// here, so the whole state is asked for.
+    fn disbelieve<T>(&mut self, outputs: &mut Vec<Output>) -> Result<T, Fault> {
+        self.replica.forget_cursor();
+        outputs.push(Output::Changed(self.replica.confirmed().all_parts()));
+        self.store_image(outputs);
+        Err(Fault::Malformed)
+    }
+
+    /// What the server said it took of an offer is in the state that just came.
+    fn note_offered(&mut self) {
+        if let Link::Open(connection) = &mut self.link
+            && core::mem::take(&mut connection.offered)
+        {
+            self.replica.offered();
+            self.backoff.reset();
+        }
+    }
+
     /// From the first snapshot or difference on, both ends know the same version.
     fn caught_up(&mut self, version: u64) {
-        self.backoff.reset();
+        // A server that will close at what it is sent gives no success before an answer to it.
+        if self.replica.outbox().is_empty() {
+            self.backoff.reset();
+        }
         if let Link::Open(connection) = &mut self.link
             && !connection.caught_up
         {
@@ -406,7 +419,9 @@ impl Client {
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
         self.tally.refuse(ack.voids.iter());
-        let (record, changed) = self.replica.acknowledged(through, versions, &ack.voids);
+        let settled = self.replica.acknowledged(through, versions, &ack.voids);
+        let (record, changed) = settled.or_else(|_| self.disbelieve(outputs))?;
+        self.backoff.reset();
         self.append(record, outputs);
         self.report(before, changed, outputs);
         Ok(())
@@ -586,27 +601,5 @@ impl Client {
 fn push_changed(changed: Changed, outputs: &mut Vec<Output>) {
     if !changed.is_empty() {
         outputs.push(Output::Changed(changed));
-    }
-}
-
-impl Connection {
-    fn new(now: Now, server_time: UnixMillis) -> Self {
-        Self {
-            up: Context::starting(server_time),
-            down: Context::starting(server_time),
-            next_delta: FrameNumber::FIRST,
-            next_stream: FrameNumber::FIRST,
-            in_flight: VecDeque::new(),
-            sent: Timestamp::ZERO,
-            retry_through: Timestamp::ZERO,
-            caught_up: false,
-            heard_ms: now.steady_ms,
-            pinged_ms: None,
-        }
-    }
-
-    /// The next frame of the stream must have the next number.
-    fn expect(&mut self, number: FrameNumber) -> Result<(), Fault> {
-        if number == self.next_stream.advance() { Ok(()) } else { Err(Fault::Resync) }
     }
 }

@@ -20,8 +20,8 @@ use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
 use crate::household::{History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason};
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
-    Ack, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
-    read_delta,
+    Ack, Body, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
+    read_delta, read_offer,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use stored::Row;
@@ -74,7 +74,10 @@ pub enum RoomOutput {
 struct Connection {
     replica: ReplicaId,
     may_write: bool,
-    may_offer: bool,
+    /// Its replica owes an offer: that comes before its deltas and before anything goes to it.
+    awaits_offer: bool,
+    /// Up to where its hello knew this household.
+    known: Option<u64>,
     up: Context,
     down: Context,
     next_delta: FrameNumber,
@@ -210,19 +213,28 @@ impl Room {
             voids,
         };
         outputs.push(RoomOutput::Send(id, welcome.encode()));
-        let mut connection = Connection {
+        let connection = Connection {
             replica: hello.replica,
             may_write,
-            may_offer: hello.owes_offer || hello.epoch.is_some() && !same_epoch,
+            awaits_offer: hello.owes_offer || hello.epoch.is_some() && !same_epoch,
+            known,
             up: Context::starting(now),
             down: Context::starting(now),
             next_delta: FrameNumber::FIRST,
             next_stream: FrameNumber::FIRST,
         };
-        connection.up.begin_at(self.version);
-        let frame = self.catch_up(connection.next_stream.advance(), known);
-        outputs.push(RoomOutput::Send(id, frame));
+        let awaits_offer = connection.awaits_offer;
         self.connections.insert(id, connection);
+        if awaits_offer { Ok(()) } else { self.begin(id, outputs) }
+    }
+
+    /// Brings a connection up to date, the first thing after its welcome and its offer.
+    fn begin(&mut self, id: ConnectionId, outputs: &mut Vec<RoomOutput>) -> Result<(), CloseCode> {
+        let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
+        connection.up.begin_at(self.version);
+        let (number, known) = (connection.next_stream.advance(), connection.known);
+        let frame = self.catch_up(number, known);
+        outputs.push(RoomOutput::Send(id, frame));
         Ok(())
     }
 
@@ -264,9 +276,9 @@ impl Room {
                 outputs.push(RoomOutput::Send(id, ServerFrame::pong()));
                 Ok(())
             }
-            ClientFrame::Offer(number, state) => {
+            ClientFrame::Offer(number, body) => {
                 self.expect(id, number)?;
-                self.offer(now, id, *state, outputs)
+                self.offer(now, id, body, outputs)
             }
             ClientFrame::Delta(number, body) => {
                 let (replica, mut up) = {
@@ -323,6 +335,9 @@ impl Room {
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
+        if connection.awaits_offer {
+            return Err(CloseCode::Malformed);
+        }
         let Delta { replica, through, operations } = delta;
         // A clock of ours that was ahead once must not lock the household out: the next stamp after
         // the highest is always good.
@@ -338,6 +353,15 @@ impl Room {
             outputs.push(RoomOutput::Send(id, frame));
             return Ok(());
         }
+        if !connection.may_write {
+            // Refused without a trace: nobody else hears of it, so nothing needs to be kept.
+            let new = operations.iter().filter(|operation| operation.timestamp > known);
+            let void = |operation: &Operation| (operation.timestamp, VoidReason::Forbidden);
+            let ack = Ack { advances: false, voids: new.map(void).collect() };
+            let frame = ServerFrame::ack(connection.next_stream.advance(), &ack);
+            outputs.push(RoomOutput::Send(id, frame));
+            return Ok(());
+        }
         if known == Timestamp::ZERO && self.household.seen().len() >= REPLICAS_MAX {
             return Err(CloseCode::Overloaded);
         }
@@ -348,7 +372,6 @@ impl Room {
         }
         let mut accepted = Vec::new();
         let mut voids = Vec::new();
-        let may_write = connection.may_write;
         let number = connection.next_stream.advance();
         let mut whole = BTreeSet::new();
         self.version += 1;
@@ -360,11 +383,7 @@ impl Room {
             if row.digest != 0 || known == Timestamp::ZERO {
                 row.digest = operation.digest(row.digest);
             }
-            let checked = match may_write {
-                true => self.household.check(&operation),
-                false => Err(VoidReason::Forbidden),
-            };
-            match checked {
+            match self.household.check(&operation) {
                 Ok(()) => {
                     self.apply(replica, &operation, &mut whole);
                     accepted.push(operation);
@@ -420,7 +439,7 @@ impl Room {
         outputs: &mut Vec<RoomOutput>,
     ) {
         for (&id, connection) in &mut self.connections {
-            if Some(id) != author {
+            if Some(id) != author && !connection.awaits_offer {
                 let number = connection.next_stream.advance();
                 let live =
                     &mut |operation: &Operation| whole.contains(&operation.timestamp).then_some(0);
@@ -430,31 +449,40 @@ impl Room {
         }
     }
 
-    /// Joins a whole state that a device confirmed with an earlier life of this database.
+    /// Takes what a device confirmed with an earlier life of this database, and brings it up to date.
+    /// Who may only read goes on owing it.
     fn offer(
         &mut self,
         now: UnixMillis,
         id: ConnectionId,
-        state: Household,
+        body: Body,
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
         let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
-        if !connection.may_offer {
+        if !connection.awaits_offer {
             return Err(CloseCode::Malformed);
         }
-        if !connection.may_write {
-            return self.decline(id, outputs);
+        if connection.may_write {
+            self.join(now, read_offer(&body)?, outputs)?;
+            outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
         }
+        self.connections.get_mut(&id).ok_or(CloseCode::Resync)?.awaits_offer = false;
+        self.begin(id, outputs)
+    }
+
+    /// Joins a whole state, unless the limits of the household forbid it.
+    fn join(
+        &mut self,
+        now: UnixMillis,
+        state: Household,
+        outputs: &mut Vec<RoomOutput>,
+    ) -> Result<(), CloseCode> {
         for (_, through) in state.seen().iter() {
             check_drift(now, through).map_err(|_| CloseCode::Drift)?;
         }
         let mut joined = self.household.clone();
         joined.join(state);
-        if joined.check_limits().is_err() {
-            return self.decline(id, outputs);
-        }
-        if joined == self.household {
-            outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
+        if joined.check_limits().is_err() || joined == self.household {
             return Ok(());
         }
         let raised = joined
@@ -472,22 +500,7 @@ impl Room {
         let mut commit = self.commit(&raised);
         commit.snapshot = Some(self.snapshot());
         outputs.push(RoomOutput::Persist(commit));
-        outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-        self.send_state(outputs);
-        Ok(())
-    }
-
-    /// Ends an offer that is not taken: the device goes on with what is here.
-    fn decline(
-        &mut self,
-        id: ConnectionId,
-        outputs: &mut Vec<RoomOutput>,
-    ) -> Result<(), CloseCode> {
-        let connection = self.connections.get_mut(&id).ok_or(CloseCode::Resync)?;
-        outputs.push(RoomOutput::Send(id, ServerFrame::offered()));
-        let number = connection.next_stream.advance();
-        let frame = ServerFrame::snapshot(number, self.version, &self.household);
-        outputs.push(RoomOutput::Send(id, frame));
+        self.send_state(None, outputs);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use omega_sync_core::household::{Household, Operation, VoidReason};
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{
     Ack, ClientFrame, FrameNumber, Hello, PROTOCOL_VERSION, ServerFrame, Session, TOKEN_BYTES_MAX,
-    Taken, VOIDS_MAX, Welcome,
+    Taken, VOIDS_MAX, Welcome, read_offer,
 };
 use serde_json::{Value, json};
 
@@ -277,7 +277,8 @@ fn client_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
         ClientFrame::Delta(_, body) => {
             json!({"tag": "delta", "number": number, "body": hex(body.0)})
         }
-        ClientFrame::Offer(_, state) => {
+        ClientFrame::Offer(_, body) => {
+            let state = read_offer(&body)?;
             assert_eq!(state_bytes(&state), bytes[1..]);
             json!({"tag": "offer", "number": number, "body": hex(&bytes[1..])})
         }

@@ -114,14 +114,14 @@ fn online() -> Device {
     let third = tv.operate(false, Intent::Add(ProfileId(0x00c0_ffee_0000_0001), content("tmdb:2")));
     let sent = tv.replica.mark_sent(third).expect("not sent yet");
     tv.store(&sent);
-    let (record, _) = tv.replica.acknowledged(first, 1, &[]);
+    let (record, _) = tv.replica.acknowledged(first, 1, &[]).expect("there is room");
     tv.store(&record);
-    let (record, _) = tv.replica.update(update());
+    let (record, _) = tv.replica.update(update()).expect("there is room");
     tv.store(&record);
     let session = tv.replica.begin_session();
     tv.store(&session);
     let void = [(third, VoidReason::ProfileDeleted)];
-    let (record, _) = tv.replica.acknowledged(third, 1, &void);
+    let (record, _) = tv.replica.acknowledged(third, 1, &void).expect("there is room");
     tv.store(&record);
     assert!(second > first && tv.replica.rejected().len() == 1);
     let (record, _) = tv.replica.take_rejected();
@@ -150,7 +150,7 @@ fn rejected() -> Device {
     let first = tv.operate(true, Intent::Add(KIDS, content("tmdb:5")));
     let second = tv.operate(true, position("tmdb:6", 10));
     let void = [(first, VoidReason::ProfileUnknown), (second, VoidReason::HouseholdFull)];
-    let (record, _) = tv.replica.acknowledged(second, 1, &void);
+    let (record, _) = tv.replica.acknowledged(second, 1, &void).expect("both are refused");
     tv.store(&record);
     tv.operate(true, Intent::NameProfile(ProfileId(9), "Nine".into()));
     tv.records = vec![tv.replica.image()];
@@ -162,7 +162,7 @@ fn owing() -> Device {
     let mut tv = Device::new();
     tv.connect(Taken::default());
     let stamp = tv.operate(true, position("tmdb:6", 10));
-    let (record, _) = tv.replica.acknowledged(stamp, 1, &[]);
+    let (record, _) = tv.replica.acknowledged(stamp, 1, &[]).expect("there is room");
     tv.store(&record);
     let welcome = Welcome {
         session: tv.replica.session_number() as u8,
@@ -174,6 +174,11 @@ fn owing() -> Device {
     };
     tv.replica.welcome(tv.now(), 40, &welcome).expect("a new epoch may have lost it");
     tv.records = vec![tv.replica.image()];
+    // Its token may only read now: what it sends is refused and leaves no trace.
+    let stamp = tv.operate(true, position("tmdb:5", 20));
+    let void = [(stamp, VoidReason::Forbidden)];
+    let (record, _) = tv.replica.acknowledged(stamp, 0, &void).expect("nothing is taken");
+    tv.store(&record);
     tv
 }
 
@@ -339,8 +344,10 @@ fn replica_fields(replica: &Replica) -> Value {
         "session": number(replica.session_number()), "offset_ms": signed(replica.offset_ms()),
         "sent_through": stamp(replica.outbox().sent_through()),
         "outbox": outbox.collect::<Value>(), "rejected": rejected.collect::<Value>(),
-        "state": meaning::state(replica.confirmed()), "owes_offer": replica.owes_offer(),
+        "state": meaning::state(replica.confirmed()), "owes_offer": replica.owed().is_some(),
     });
+    let owed = replica.owed().map(|owed| json!({"owed": meaning::state(owed)}));
+    let fields = with(fields, owed.unwrap_or_else(|| json!({})));
     let fields = with(fields, hidden(&replica.image()));
     let household = replica.household().map(|household| json!({"household": household.as_str()}));
     with(fields, household.unwrap_or_else(|| json!({})))

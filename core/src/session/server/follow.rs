@@ -16,7 +16,6 @@ use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
 use crate::household::{Change, Household, Operation};
 use crate::id::ReplicaId;
-use crate::message::ServerFrame;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Room {
@@ -43,8 +42,9 @@ impl Room {
             self.take_rows(reached.rows, &mut outputs);
             self.history = reached.history;
             self.snapshot_version = reached.snapshot_version;
+            let known = self.version;
             self.reach(reached.version, reached.household);
-            self.send_state(&mut outputs);
+            self.send_state(Some(known), &mut outputs);
         } else {
             let entries = stored.entries_after(self.version)?;
             self.take_rows(stored.rows()?, &mut outputs);
@@ -133,13 +133,16 @@ impl Room {
         self.trim_added();
     }
 
-    /// Sends the whole state to every connection, as the next frame of its stream.
-    pub(super) fn send_state(&mut self, outputs: &mut Vec<RoomOutput>) {
-        for (&id, Connection { next_stream, .. }) in &mut self.connections {
-            let number = next_stream.advance();
-            let frame = ServerFrame::snapshot(number, self.version, &self.household);
+    /// Brings every connection that is up to date from a version to this one, as the next frame of its
+    /// stream.
+    pub(super) fn send_state(&mut self, known: Option<u64>, outputs: &mut Vec<RoomOutput>) {
+        let mut connections = core::mem::take(&mut self.connections);
+        let begun = connections.iter_mut().filter(|(_, connection)| !connection.awaits_offer);
+        for (&id, Connection { next_stream, .. }) in begun {
+            let frame = self.catch_up(next_stream.advance(), known);
             outputs.push(RoomOutput::Send(id, frame));
         }
+        self.connections = connections;
     }
 }
 
