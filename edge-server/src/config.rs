@@ -2,6 +2,8 @@
 
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::error::StartError;
+use crate::limits::{DEVICE_RATE, HOUSEHOLD_RATE, Limits};
+use crate::quota::Rate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use omega_sync_core::id::{DeviceId, HouseholdId};
@@ -15,6 +17,11 @@ pub const HOST: &str = "127.0.0.1";
 pub const PORT: u16 = 8083;
 /// Longest life of a token from the `token` command.
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Highest rate that can be set: what one core can answer.
+pub const RATE_MAX: u32 = 100_000;
+/// Requests at once for each that is allowed in a second.
+const BURST: u32 = 5;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -63,6 +70,13 @@ pub struct ServeArgs {
     /// Hand out tokens at /dev/token, and create a missing secret; on a loopback address only
     #[arg(long)]
     pub dev: bool,
+    /// Requests and JSON messages a second that one device may send, 0 for any number; five times as
+    /// many at once
+    #[arg(long, value_name = "N", default_value_t = DEVICE_RATE.per_second, value_parser = rate)]
+    pub device_rate: u32,
+    /// The same for all devices of a household together
+    #[arg(long, value_name = "N", default_value_t = HOUSEHOLD_RATE.per_second, value_parser = rate)]
+    pub household_rate: u32,
     /// Also serve the files of this folder
     #[arg(long = "static", value_name = "DIR")]
     pub static_folder: Option<PathBuf>,
@@ -103,6 +117,11 @@ fn scope(text: &str) -> Result<String, String> {
         return Err(format!("use one or more of the words \"{SCOPES}\""));
     }
     Ok(text.into())
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| *rate <= RATE_MAX);
+    rate.ok_or_else(|| format!("use a number from 0 to {RATE_MAX}"))
 }
 
 fn life(text: &str) -> Result<Duration, String> {
@@ -147,6 +166,13 @@ fn one_line(message: &str) -> String {
 }
 
 impl ServeArgs {
+    /// The bounds that flags can change.
+    pub fn limits(&self) -> Limits {
+        let rate = |per_second| Rate { per_second, burst: per_second * BURST };
+        let (device, household) = (rate(self.device_rate), rate(self.household_rate));
+        Limits { device_rate: device, household_rate: household, ..Limits::default() }
+    }
+
     /// The address to listen on, from the flag, else from the environment, else the default.
     pub fn address(
         &self,
@@ -249,9 +275,20 @@ mod tests {
         assert!(usage(&token(&["--expires-in", "367d"])).contains("from 1s to 366d"));
         assert!(usage(&token(&["--scope", "owner"])).contains(SCOPES));
         assert!(usage(&token(&["--scope", ""])).contains("scope"));
+        let rate: Vec<&str> = SERVE.iter().chain(&["--device-rate", "100001"]).copied().collect();
+        assert!(usage(&rate).contains("from 0 to 100000"));
         let long = "x".repeat(65);
         let id = usage(&["omega-edge", "token", "--household", &long]);
         assert!(id.contains("1 to 64 bytes"), "{id}");
+    }
+
+    #[test]
+    fn rates_follow_their_flags() {
+        let limits = serve(&[]).limits();
+        assert_eq!((limits.device_rate, limits.household_rate), (DEVICE_RATE, HOUSEHOLD_RATE));
+        let limits = serve(&["--device-rate", "0", "--household-rate", "100000"]).limits();
+        assert_eq!(limits.device_rate.per_second, 0);
+        assert_eq!(limits.household_rate, Rate { per_second: 100_000, burst: 500_000 });
     }
 
     #[test]

@@ -52,8 +52,11 @@ kinds! {
     NotOnWatchlist = 404 "not_on_watchlist" "the title is not on the watchlist",
     ProfileUnknown = 404 "profile_unknown" "the profile was never created",
     ProfileDeleted = 404 "profile_deleted" "the profile was deleted, for good",
+    DeviceUnknown = 404 "device_unknown" "the household has no such device",
     MethodNotAllowed = 405 "method_not_allowed" "the path has no such method",
     Timeout = 408 "timeout" "the request took too long",
+    DeviceOffline = 409 "device_offline" "the device has no session",
+    Expired = 409 "expired" "the command's time was over before it was written",
     HouseholdFull = 409 "household_full" "a limit of the household is reached",
     Superseded = 409 "superseded" "a later update of the title is there",
     StaleSession = 409 "stale_session" "the storage is a copy or was rolled back",
@@ -63,7 +66,9 @@ kinds! {
     TooLarge = 413 "too_large" "the body is too large",
     MediaTypeUnsupported = 415 "media_type_unsupported" "the body is of another type",
     Invalid = 422 "invalid" "a field or parameter is missing or wrong",
+    NotSupported = 422 "not_supported" "the device does not take this",
     UpgradeRequired = 426 "upgrade_required" "this path speaks WebSocket",
+    RateLimited = 429 "rate_limited" "the device or its household asks too often",
     HeadersTooLarge = 431 "headers_too_large" "the headers are too large",
     Internal = 500 "internal" "the server has failed",
     Restart = 503 "restart" "the server stops or starts anew",
@@ -79,8 +84,7 @@ impl Kind {
         Self::ALL.iter().find(same).copied().unwrap_or(fallback)
     }
 
-    /// After how many seconds another try may help, if one may.
-    pub(crate) fn retry_after_s(self) -> Option<u32> {
+    fn retry_after_s(self) -> Option<u32> {
         match self {
             Self::Restart => Some(1),
             Self::Overloaded | Self::StorageUnavailable => Some(5),
@@ -148,6 +152,9 @@ pub enum Error {
     /// The server is at its limit.
     #[error("the server is at its limit: try again later")]
     Overloaded,
+    /// The device or its household asks too often; in so many seconds it may again.
+    #[error("asked too often: wait {0} s")]
+    RateLimited(u32),
     /// The server stops.
     #[error("the server is stopping: try again")]
     Stopping,
@@ -172,6 +179,18 @@ pub enum Error {
     /// A title that was to be removed is not there.
     #[error("the title is not on this watchlist")]
     NotOnWatchlist,
+    /// A command is for a device that nobody knows.
+    #[error("the household has no such device")]
+    DeviceUnknown,
+    /// A command is for a device that is not here.
+    #[error("the device is offline")]
+    DeviceOffline,
+    /// A command is for a device that does not take it.
+    #[error("{0}")]
+    NotSupported(&'static str),
+    /// A command could not be written in time.
+    #[error("the device did not take it in time")]
+    Expired,
     /// Something later is there.
     #[error("a later update of this title is there: read it, or send this without a time")]
     Superseded,
@@ -224,6 +243,7 @@ impl Error {
             Self::Malformed(_) => Kind::Malformed,
             Self::Idle | Self::Timeout => Kind::Timeout,
             Self::Overloaded => Kind::Overloaded,
+            Self::RateLimited(_) => Kind::RateLimited,
             Self::Stopping => Kind::Restart,
             Self::UpgradeRequired => Kind::UpgradeRequired,
             Self::Invalid(_) => Kind::Invalid,
@@ -233,6 +253,10 @@ impl Error {
             Self::NotFound => Kind::NotFound,
             Self::NotOnWatchlist => Kind::NotOnWatchlist,
             Self::Superseded => Kind::Superseded,
+            Self::DeviceUnknown => Kind::DeviceUnknown,
+            Self::DeviceOffline => Kind::DeviceOffline,
+            Self::NotSupported(_) => Kind::NotSupported,
+            Self::Expired => Kind::Expired,
             Self::Refused(reason) => match reason {
                 VoidReason::ProfileDeleted => Kind::ProfileDeleted,
                 VoidReason::ProfileUnknown => Kind::ProfileUnknown,
@@ -246,6 +270,14 @@ impl Error {
         }
     }
 
+    /// After how many seconds another try may help, if one may.
+    pub(crate) fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::RateLimited(seconds) => Some(*seconds),
+            other => other.kind().retry_after_s(),
+        }
+    }
+
     /// What a socket is closed with.
     pub fn close_code(&self) -> CloseCode {
         match self {
@@ -255,7 +287,7 @@ impl Error {
             Self::HouseholdMismatch => CloseCode::HouseholdMismatch,
             Self::Frame(error) => CloseCode::from(*error),
             Self::Idle | Self::Timeout => CloseCode::Idle,
-            Self::Overloaded => CloseCode::Overloaded,
+            Self::Overloaded | Self::RateLimited(_) => CloseCode::Overloaded,
             Self::Stopping | Self::Internal => CloseCode::Restart,
             Self::TooLarge(_) => CloseCode::TooLarge,
             Self::Room(code) => *code,
@@ -267,6 +299,10 @@ impl Error {
             | Self::NotFound
             | Self::NotOnWatchlist
             | Self::Superseded
+            | Self::DeviceUnknown
+            | Self::DeviceOffline
+            | Self::NotSupported(_)
+            | Self::Expired
             | Self::Refused(_) => CloseCode::Malformed,
         }
     }

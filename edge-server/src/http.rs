@@ -1,7 +1,7 @@
 //! What all requests share, and the way from the list of routes to a router.
 
 pub(crate) mod body;
-mod devices;
+pub(crate) mod devices;
 mod health;
 pub(crate) mod household;
 mod openapi;
@@ -20,6 +20,7 @@ use crate::http::route::{DEVICE_ID, Route};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::store::Store;
 use axum::Router;
 use axum::http::header::{
@@ -52,6 +53,8 @@ pub(crate) struct Edge {
     /// Places for the bytes of one-shot sessions.
     pub(crate) exchanges: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// How often each may ask.
+    pub(crate) quota: Quota,
     /// Whether the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

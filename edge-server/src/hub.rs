@@ -31,6 +31,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) room: &'a mut Room,
     /// Which devices are connected.
     pub(crate) presence: &'a mut Presence,
+    /// The sessions that take commands.
+    pub(crate) listeners: &'a HashMap<ConnectionId, Outbox>,
     /// The server's clock.
     pub(crate) now: UnixMillis,
 }

@@ -5,6 +5,7 @@
 //! merge.
 
 pub mod auth;
+mod command;
 pub mod config;
 pub mod delta_sync;
 mod dev;
@@ -17,6 +18,7 @@ mod metrics;
 mod news;
 mod outbox;
 mod presence;
+pub mod quota;
 mod room;
 pub mod store;
 mod ws;
@@ -29,6 +31,7 @@ use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
@@ -77,6 +80,7 @@ impl Server {
         let edge = Arc::new(Edge {
             hub: Hub::new(store.clone(), limits.clone(), metrics.clone()),
             metrics,
+            quota: Quota::new(limits.device_rate, limits.household_rate),
             store,
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
@@ -120,7 +124,7 @@ impl Server {
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let asked = asked_to_end()?;
     let delta_sync = DeltaSync::read(|name| std::env::var(name).ok())?;
-    let server = Server::start(args, Limits { delta_sync, ..Limits::default() }).await?;
+    let server = Server::start(args, Limits { delta_sync, ..args.limits() }).await?;
     // Nobody may be there to read it.
     let _ = writeln!(std::io::stdout(), "omega-edge listens on http://{}", server.address());
     if args.dev {

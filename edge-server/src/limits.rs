@@ -2,6 +2,7 @@
 //! closes a socket or refuses a request with a code; none is reached silently.
 
 use crate::delta_sync::DeltaSync;
+use crate::quota::Rate;
 use std::time::Duration;
 
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
@@ -32,6 +33,8 @@ pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LISTENERS_MAX: usize = 64;
 /// Answers to a connection that speaks JSON that wait to be written; above it it is not read.
 pub const REPLIES_MAX: usize = 16;
+/// Life of a remote command; one that is not written by then is dropped.
+pub const COMMAND_LIFE: Duration = Duration::from_secs(5);
 /// Bytes of the `id` of a JSON message.
 pub const MESSAGE_ID_BYTES_MAX: usize = 64;
 /// Inputs a room handles before it persists.
@@ -61,6 +64,11 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Requests and JSON messages of one device: in a second in the long run, and at once.
+pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
+/// Requests and JSON messages of one household: in a second in the long run, and at once.
+pub const HOUSEHOLD_RATE: Rate = Rate { per_second: 100, burst: 500 };
+
 /// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -84,6 +92,12 @@ pub struct Limits {
     pub delta_sync: DeltaSync,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
+    /// [`DEVICE_RATE`].
+    pub device_rate: Rate,
+    /// [`HOUSEHOLD_RATE`].
+    pub household_rate: Rate,
+    /// [`COMMAND_LIFE`].
+    pub command_life: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
     pub exchanges_bytes_max: usize,
 }
@@ -101,7 +115,31 @@ impl Default for Limits {
             room_idle: ROOM_IDLE,
             delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,
+            device_rate: DEVICE_RATE,
+            household_rate: HOUSEHOLD_RATE,
+            command_life: COMMAND_LIFE,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// What a client can reach is in a document.
+    #[test]
+    fn a_client_s_limits_are_documented() {
+        let documents = [
+            include_str!("../../docs/http.md"),
+            include_str!("../../docs/protocol.md"),
+            include_str!("../../docs/operations.md"),
+        ];
+        let source = include_str!("limits.rs");
+        let names = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+        let names: Vec<&str> = names.filter_map(|line| line.split(':').next()).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            let known = documents.iter().any(|text| text.contains(&format!("`{name}`")));
+            assert!(known, "{name} is in no document");
         }
     }
 }

@@ -264,6 +264,10 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 3);
+        let document = include_str!("../../docs/operations.md");
+        for name in names {
+            assert!(document.contains(&format!("`{name}")), "{name} is not in docs/operations.md");
+        }
     }
 
     #[test]

@@ -8,13 +8,27 @@ use axum::body::Bytes;
 use omega_sync_core::message::CloseCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// A command for the device at the other end.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// What to write.
+    pub(crate) text: String,
+    /// Until when.
+    pub(crate) deadline: Instant,
+    /// Told when it is written.
+    pub(crate) written: oneshot::Sender<()>,
+}
 
 /// What a socket has to do next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Outgoing {
     /// Write a frame.
     Frame(Bytes),
+    /// Write a command, if its time is not over, and say so.
+    Command(Delivery),
     /// Close; all frames before it were written.
     Close(CloseCode),
 }
@@ -62,6 +76,20 @@ impl Outbox {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Full),
         }
+    }
+
+    /// Adds a command.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Full> {
+        let size = delivery.text.len();
+        if self.bytes.load(Ordering::Relaxed) + size > self.bytes_max {
+            return Err(Full);
+        }
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.queue.try_send(Outgoing::Command(delivery)).map_err(|_| {
+            // The socket lives on without it.
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            Full
+        })
     }
 
     /// Closes the socket when it has written what waits.
@@ -117,6 +145,11 @@ impl OutboxReader {
 mod tests {
     use super::*;
 
+    /// What it is, to compare.
+    fn text(outgoing: &Outgoing) -> String {
+        format!("{outgoing:?}")
+    }
+
     fn limits(frames: usize, bytes: usize) -> Limits {
         Limits { outbox_frames_max: frames, outbox_bytes_max: bytes, ..Limits::default() }
     }
@@ -127,7 +160,7 @@ mod tests {
         assert_eq!(outbox.push(vec![1; 6]), Ok(()));
         assert_eq!(outbox.push(vec![2; 4]), Ok(()));
         assert_eq!(outbox.push(vec![3]), Err(Full));
-        assert_eq!(reader.next().await, Outgoing::Frame(vec![1; 6].into()));
+        assert_eq!(text(&reader.next().await), text(&Outgoing::Frame(vec![1; 6].into())));
         assert_eq!(outbox.push(vec![3]), Err(Full), "taken is not yet written");
         reader.written(6);
         assert_eq!(outbox.push(vec![3]), Ok(()));
@@ -142,13 +175,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_command_that_does_not_fit_takes_no_room() {
+        let (outbox, mut reader) = outbox(&limits(1, 10));
+        let command = |length| {
+            let (written, _) = oneshot::channel();
+            Delivery { text: "x".repeat(length), deadline: Instant::now(), written }
+        };
+        assert_eq!(outbox.deliver(command(11)), Err(Full));
+        assert_eq!(outbox.deliver(command(5)), Ok(()));
+        for _ in 0..5 {
+            assert_eq!(outbox.deliver(command(5)), Err(Full), "the queue is full");
+        }
+        assert!(matches!(reader.next().await, Outgoing::Command(_)));
+        reader.written(5);
+        assert_eq!(outbox.deliver(command(10)), Ok(()), "all of the room is there again");
+    }
+
+    #[tokio::test]
     async fn a_close_comes_after_the_frames_before_it() {
         let (outbox, mut reader) = outbox(&limits(2, 100));
         outbox.push(vec![1]).unwrap();
         outbox.close(CloseCode::Replaced);
-        assert_eq!(reader.next().await, Outgoing::Frame(vec![1].into()));
-        assert_eq!(reader.next().await, Outgoing::Close(CloseCode::Replaced));
-        assert_eq!(reader.next().await, Outgoing::Close(CloseCode::Restart));
+        assert_eq!(text(&reader.next().await), text(&Outgoing::Frame(vec![1].into())));
+        assert_eq!(text(&reader.next().await), text(&Outgoing::Close(CloseCode::Replaced)));
+        assert_eq!(text(&reader.next().await), text(&Outgoing::Close(CloseCode::Restart)));
     }
 
     #[tokio::test]
@@ -158,7 +208,11 @@ mod tests {
         outbox.push(vec![1]).unwrap();
         outbox.close(CloseCode::Slow);
         assert_eq!(urgent.await, CloseCode::Slow);
-        assert_eq!(reader.next().await, Outgoing::Frame(vec![1].into()));
-        assert_eq!(reader.next().await, Outgoing::Close(CloseCode::Slow), "by either way");
+        assert_eq!(text(&reader.next().await), text(&Outgoing::Frame(vec![1].into())));
+        assert_eq!(
+            text(&reader.next().await),
+            text(&Outgoing::Close(CloseCode::Slow)),
+            "by either way"
+        );
     }
 }

@@ -227,8 +227,8 @@ impl RoomTask<'_> {
                 RoomInput::Closed(connection)
             }
             RoomMessage::Call(Call { work, refused }) => {
-                let Self { room, presence, .. } = self;
-                let Done { outputs, answer } = work(Inside { room, presence, now });
+                let Self { room, presence, listeners, .. } = self;
+                let Done { outputs, answer } = work(Inside { room, presence, listeners, now });
                 batch.add(outputs);
                 batch.effects.push(Effect::Answer(answer, refused));
                 return;

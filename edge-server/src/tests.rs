@@ -1,9 +1,11 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
+mod commands;
 mod exchange;
 mod http;
 mod json;
 mod matrix;
+mod rates;
 mod rest;
 mod sessions;
 
@@ -11,6 +13,7 @@ use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
 use crate::config::{JwtArgs, ServeArgs};
 use crate::limits::Limits;
+use crate::quota::Rate;
 use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::clock::{Clock, Timestamp, UnixMillis};
@@ -49,6 +52,8 @@ fn args(data: &Path) -> ServeArgs {
             jwt_audience: AUDIENCE.into(),
         },
         dev: true,
+        device_rate: 0,
+        household_rate: 0,
         static_folder: None,
     }
 }
@@ -65,15 +70,21 @@ async fn home_with(limits: Limits) -> Home {
     Home { folder, server }
 }
 
+/// Limits that no test reaches by chance.
+fn limits() -> Limits {
+    let any = Rate { per_second: 0, burst: 0 };
+    Limits { device_rate: any, household_rate: any, ..Limits::default() }
+}
+
 async fn home() -> Home {
-    home_with(Limits::default()).await
+    home_with(limits()).await
 }
 
 impl Home {
     async fn restart(self) -> Self {
         let Self { folder, server } = self;
         server.stop().await.unwrap();
-        let server = Server::start(&args(folder.path()), Limits::default()).await.unwrap();
+        let server = Server::start(&args(folder.path()), limits()).await.unwrap();
         Self { folder, server }
     }
 

@@ -249,6 +249,8 @@ async fn write_all(
                 code = Some(close);
                 break;
             }
+            // The binary protocol has no commands; nobody sends one here.
+            Outgoing::Command(delivery) => size += delivery.text.len(),
         }
         next = outbox.try_next();
     }

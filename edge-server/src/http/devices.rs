@@ -1,18 +1,21 @@
-//! The devices of a household: what they say of themselves, and whether they are here.
+//! The devices of a household: what they say of themselves, whether they are here, and what one tells
+//! another to do.
 
 use crate::auth::Principal;
+use crate::command::{Command, Handoff, Status, hand_off, send};
 use crate::error::Error;
 use crate::http::Edge;
-use crate::http::body::{Parameters, tagged};
-use crate::http::value::{Abilities, Kind};
+use crate::http::body::{JsonBody, Parameters, tagged};
+use crate::http::value::{Abilities, Kind, content_id, device_id, profile_id};
 use crate::hub::Inside;
-use axum::extract::{Extension, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use omega_sync_core::household::DeviceRecord;
-use omega_sync_core::id::DeviceId;
+use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -91,4 +94,115 @@ fn list(inside: &Inside) -> Devices {
         })
         .collect();
     Devices { total: devices.len(), devices }
+}
+
+/// A command was sent.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Commanded {
+    /// Its name
+    pub(crate) command_id: String,
+    /// What became of it
+    pub(crate) status: Status,
+}
+
+/// `POST /api/v1/devices/{id}/commands`.
+pub(crate) async fn command(
+    State(edge): State<Arc<Edge>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    JsonBody(command): JsonBody<Command>,
+) -> Result<Response, Error> {
+    let target = DeviceId::new(&id).map_err(|error| Error::field("id", error.to_string()))?;
+    let commanded = command_device(&edge, &principal, target, command).await?;
+    Ok((StatusCode::ACCEPTED, Json(commanded)).into_response())
+}
+
+/// Sends a command, and waits until it is written or its time is over.
+pub(crate) async fn command_device(
+    edge: &Edge,
+    principal: &Principal,
+    target: DeviceId,
+    command: Command,
+) -> Result<Commanded, Error> {
+    let (from, life) = (principal.device.clone(), edge.limits.command_life);
+    let sent = edge.hub.call(&principal.household, move |inside| {
+        inside.presence.see(&from, inside.now);
+        (Vec::new(), send(&inside, &from, &target, &command, life))
+    });
+    let sent = sent.await.map_err(Error::Room)??;
+    let command_id = sent.id().to_owned();
+    Ok(Commanded { command_id, status: sent.status().await })
+}
+
+/// A title is to go on on another device.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HandoffRequest {
+    /// On which device
+    #[serde(deserialize_with = "device_id")]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    target_device_id: DeviceId,
+    /// Which title
+    #[serde(deserialize_with = "content_id")]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 64),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+    )]
+    content_id: ContentId,
+    /// On whose shelf its position is: the default profile's when it is missing or empty
+    #[serde(default, deserialize_with = "profile_id")]
+    #[schemars(with = "String", regex(pattern = "^([0-9a-fA-F]{16})?$"))]
+    profile: ProfileId,
+}
+
+/// A title goes on on another device.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HandedOff {
+    /// Always true
+    success: bool,
+    /// On which device
+    target_device_id: String,
+    /// Which title
+    content_id: String,
+    /// From where
+    pub(crate) position_seconds: u32,
+}
+
+/// `POST /api/v1/devices/handoff`.
+pub(crate) async fn handoff(
+    State(edge): State<Arc<Edge>>,
+    Extension(principal): Extension<Principal>,
+    JsonBody(wanted): JsonBody<HandoffRequest>,
+) -> Result<Json<HandedOff>, Error> {
+    hand_off_title(&edge, &principal, wanted).await.map(Json)
+}
+
+/// Hands a title off; it has succeeded when the target has the command.
+pub(crate) async fn hand_off_title(
+    edge: &Edge,
+    principal: &Principal,
+    wanted: HandoffRequest,
+) -> Result<HandedOff, Error> {
+    let HandoffRequest { target_device_id, content_id, profile } = wanted;
+    let (from, life) = (principal.device.clone(), edge.limits.command_life);
+    let (to, content) = (target_device_id.clone(), content_id.clone());
+    let handed = edge.hub.call(&principal.household, move |inside| {
+        inside.presence.see(&from, inside.now);
+        (Vec::new(), hand_off(&inside, &from, &to, profile, &content, life))
+    });
+    let Handoff { position_s, sent } = handed.await.map_err(Error::Room)??;
+    match sent.status().await {
+        Status::Expired => Err(Error::Expired),
+        Status::Delivered => Ok(HandedOff {
+            success: true,
+            target_device_id: target_device_id.as_str().into(),
+            content_id: content_id.as_str().into(),
+            position_seconds: position_s,
+        }),
+    }
 }

@@ -118,8 +118,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     if let Some(content) = content(route.takes, generator) {
         operation["requestBody"] = json!({"required": true, "content": content});
     }
-    if !route.parameters.is_empty() {
-        operation["parameters"] = route.parameters.iter().map(parameter).collect();
+    let parameters: Vec<Value> =
+        in_path(route).chain(route.parameters.iter().map(parameter)).collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
     }
     operation
 }
@@ -128,6 +130,21 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 fn name(route: &Route) -> String {
     let path = route.path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
     format!("{}{path}", route.method.as_str().to_lowercase())
+}
+
+/// The parameters in a route's path, which are ids.
+fn in_path(route: &Route) -> impl Iterator<Item = Value> {
+    let parts = route.path.split('/');
+    let names = parts.filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    names.map(|name| {
+        json!({
+            "name": name,
+            "in": "path",
+            "required": true,
+            "description": "Which one",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+        })
+    })
 }
 
 fn parameter(parameter: &Parameter) -> Value {
@@ -158,6 +175,9 @@ fn refusals(route: &Route) -> BTreeMap<u16, BTreeSet<Kind>> {
     }
     if !route.parameters.is_empty() {
         kinds.extend(PARAMETERS);
+    }
+    if !matches!(route.access, Access::Operator) {
+        kinds.push(Kind::RateLimited);
     }
     let mut refusals: BTreeMap<u16, BTreeSet<Kind>> = BTreeMap::new();
     for kind in kinds {

@@ -68,7 +68,7 @@ impl IntoResponse for Error {
         };
         let mut response = StatusCode::from_u16(kind.status()).unwrap_or_default().into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = kind.retry_after_s() {
+        if let Some(seconds) = self.retry_after_s() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         // RFC 6750, section 3.

@@ -40,6 +40,7 @@ pub(crate) enum Access {
 pub(crate) enum Need {
     Read,
     Write,
+    Control,
 }
 
 impl Need {
@@ -48,6 +49,7 @@ impl Need {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Control => "control",
         }
     }
 
@@ -55,6 +57,7 @@ impl Need {
         match self {
             Self::Read => scope.read,
             Self::Write => scope.write,
+            Self::Control => scope.control,
         }
     }
 }
@@ -191,6 +194,7 @@ async fn check(
             if !need.met_by(principal.scope) {
                 return Err(Error::Scope(need.word()));
             }
+            edge.quota.take(&principal)?;
             request.extensions_mut().insert(principal);
         }
     }

@@ -1,8 +1,11 @@
 //! The list of all routes, but those of `--dev` and the static files: what each is for, who may use
 //! it, what it takes and gives.
 
+use crate::command::Command;
 use crate::error::Kind;
-use crate::http::devices::{Devices, devices};
+use crate::http::devices::{
+    Commanded, Devices, HandedOff, HandoffRequest, command, devices, handoff,
+};
 use crate::http::health::{Health, PROBE, health};
 use crate::http::household::{
     PAGE_PARAMETERS, Page, ProgressItem, ProgressNoted, ProgressUpdate, WatchlistChange,
@@ -37,10 +40,15 @@ const PROGRESS_REFUSED: &[Kind] = &[
 const SYNC_REFUSED: &[Kind] =
     &[Kind::Malformed, Kind::VersionUnsupported, Kind::HouseholdMismatch, Kind::StaleSession];
 
+const COMMAND_REFUSED: &[Kind] = &[Kind::DeviceUnknown, Kind::DeviceOffline, Kind::NotSupported];
+const HANDOFF_REFUSED: &[Kind] =
+    &[Kind::DeviceUnknown, Kind::DeviceOffline, Kind::NotSupported, Kind::Expired];
+
 /// Every route.
 pub(crate) fn all() -> Vec<Route> {
     let read = Access::Scope(Need::Read);
     let write = Access::Scope(Need::Write);
+    let control = Access::Scope(Need::Control);
     let mut all = operator();
     all.extend([
         Route::get("/ws", Access::Own, get(ws::upgrade))
@@ -79,6 +87,16 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Devices>(200)
             .gives_content(304, Content::Nothing)
             .refuses(&[Kind::Invalid]),
+        Route::post("/api/v1/devices/handoff", control, post(handoff))
+            .about("Let a title go on on another device")
+            .takes::<HandoffRequest>()
+            .gives::<HandedOff>(200)
+            .refuses(HANDOFF_REFUSED),
+        Route::post("/api/v1/devices/{id}/commands", control, post(command))
+            .about("Tell another device what to do")
+            .takes::<Command>()
+            .gives::<Commanded>(202)
+            .refuses(COMMAND_REFUSED),
     ]);
     all
 }

@@ -52,6 +52,7 @@ pub(crate) async fn sync(
     if !principal.scope.read {
         return Err(Error::Scope("read"));
     }
+    edge.quota.take(&principal)?;
     let frames: Vec<Vec<u8>> = frames.into_iter().map(<[u8]>::to_vec).collect();
     drop(bytes);
     let (frames, close) = exchange(&edge, principal, hello, acked, frames, place).await?;

@@ -3,7 +3,7 @@
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::household::{Capabilities, DeviceType, PlayState, Resolution};
-use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
+use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,6 +20,12 @@ pub(crate) fn content_id<'de, D: Deserializer<'de>>(from: D) -> Result<ContentId
     ContentId::new(&text).map_err(D::Error::custom)
 }
 
+/// Reads a device id.
+pub(crate) fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<DeviceId, D::Error> {
+    let text = String::deserialize(from)?;
+    DeviceId::new(&text).map_err(D::Error::custom)
+}
+
 /// Reads a profile id.
 pub(crate) fn profile_id<'de, D: Deserializer<'de>>(from: D) -> Result<ProfileId, D::Error> {
     let text = String::deserialize(from)?;
@@ -28,21 +34,30 @@ pub(crate) fn profile_id<'de, D: Deserializer<'de>>(from: D) -> Result<ProfileId
 
 /// Reads seconds; fractions are dropped.
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let number = f64::deserialize(from)?;
+    checked_seconds(f64::deserialize(from)?)
+}
+
+fn checked_seconds<E: serde::de::Error>(number: f64) -> Result<u32, E> {
     if (0.0..=f64::from(u32::MAX)).contains(&number) {
         Ok(number as u32)
     } else {
-        Err(D::Error::custom(format!("{number} is not from 0 to {}", u32::MAX)))
+        Err(E::custom(format!("{number} is not from 0 to {}", u32::MAX)))
     }
 }
 
 /// Reads Unix milliseconds; null is none.
 pub(crate) fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    match Option::<u64>::deserialize(from)? {
-        Some(number) if number > MILLIS_MAX => {
-            Err(D::Error::custom(format!("{number} is more than {MILLIS_MAX}")))
+    whole(from, MILLIS_MAX)
+}
+
+/// Reads a whole number up to a bound, which may be written as `5.0`; null is none.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D, max: u64) -> Result<Option<u64>, D::Error> {
+    match Option::<f64>::deserialize(from)? {
+        // All bounds are below 2^53, up to where every whole number is one of these.
+        Some(number) if number.fract() != 0.0 || !(0.0..=max as f64).contains(&number) => {
+            Err(D::Error::custom(format!("{number} is no whole number from 0 to {max}")))
         }
-        number => Ok(number),
+        number => Ok(number.map(|number| number as u64)),
     }
 }
 
@@ -61,6 +76,28 @@ pub(crate) fn hlc<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp
 /// The time that was given, the more exact one if both are.
 pub(crate) fn when(timestamp: Option<u64>, hlc: Option<Timestamp>) -> Option<Timestamp> {
     hlc.or(timestamp.map(|millis| Timestamp::new(UnixMillis(millis), 0)))
+}
+
+/// Reads seconds, a content id or a device id; null is none.
+pub(crate) mod optional {
+    use super::{ContentId, Deserialize, Deserializer, DeviceId, checked_seconds};
+    use serde::de::Error as _;
+
+    pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        Option::<f64>::deserialize(from)?.map(checked_seconds).transpose()
+    }
+
+    pub(crate) fn content<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<ContentId>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| ContentId::new(&text).map_err(D::Error::custom)).transpose()
+    }
+
+    pub(crate) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeviceId>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| DeviceId::new(&text).map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// What the player was doing.

@@ -7,14 +7,14 @@ use crate::news::NEWS_MAX;
 use serde_json::{Value, json};
 
 /// A program with a plain WebSocket.
-struct Plain(Socket);
+pub(super) struct Plain(Socket);
 
 impl Plain {
-    async fn say(&mut self, message: &Value) {
+    pub(super) async fn say(&mut self, message: &Value) {
         self.0.socket.send(Message::Text(message.to_string().into())).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(super) async fn hear(&mut self) -> Value {
         loop {
             match self.0.message().await {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
@@ -24,13 +24,13 @@ impl Plain {
         }
     }
 
-    async fn ask(&mut self, message: Value) -> Value {
+    pub(super) async fn ask(&mut self, message: Value) -> Value {
         self.say(&message).await;
         self.hear().await
     }
 
     /// The code of the error that a message is answered with.
-    async fn refused(&mut self, message: Value) -> String {
+    pub(super) async fn refused(&mut self, message: Value) -> String {
         let answer = self.ask(message).await;
         assert_eq!(answer["type"], "error", "{answer}");
         assert!(!answer["message"].as_str().unwrap().is_empty());
@@ -43,7 +43,7 @@ impl Home {
         Plain(self.connect_with(&[]).await.unwrap())
     }
 
-    async fn plain_with(&self, token: &str) -> Plain {
+    pub(super) async fn plain_with(&self, token: &str) -> Plain {
         let mut socket = self.bare().await;
         let ack = socket.ask(json!({"type": "auth", "token": token, "id": 1})).await;
         assert_eq!(ack, json!({"type": "ack", "id": 1}));

@@ -57,6 +57,19 @@ fn entries() -> Vec<Entry> {
         get("GET /api/v1/watchlist", "read"),
         get("GET /api/v1/progress", "read"),
         get("GET /api/v1/devices", "read"),
+        // The device that asks is known, and has no socket.
+        Entry {
+            route: "POST /api/v1/devices/handoff",
+            scope: "control",
+            sends: Sends::Json(json!({"target_device_id": "tv", "content_id": SECRET_TITLE})),
+            good: 409,
+        },
+        Entry {
+            route: "POST /api/v1/devices/{id}/commands",
+            scope: "control",
+            sends: Sends::Json(json!({"type": "pause"})),
+            good: 409,
+        },
     ]
 }
 
@@ -84,11 +97,12 @@ fn fresh_replica() -> u64 {
 async fn send(home: &Home, entry: &Entry, headers: &[(&'static str, &str)]) -> Outcome {
     let mut headers = headers.to_vec();
     headers.push(("x-forwarded-for", "192.0.2.1"));
+    let line = entry.route.replace("{id}", "tv");
     match &entry.sends {
-        Sends::Nothing => Outcome::of(home.ask(entry.route, &headers, "").await),
+        Sends::Nothing => Outcome::of(home.ask(&line, &headers, "").await),
         Sends::Json(body) => {
             headers.push(("content-type", "application/json"));
-            Outcome::of(home.ask(entry.route, &headers, &body.to_string()).await)
+            Outcome::of(home.ask(&line, &headers, &body.to_string()).await)
         }
         Sends::Hello => {
             let hello = hello(fresh_replica(), "");

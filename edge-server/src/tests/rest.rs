@@ -138,6 +138,7 @@ async fn a_body_that_is_wrong_names_its_fields() {
         (WATCHLIST, with(adding("t"), "content_id", json!(550)), "content_id"),
         (WATCHLIST, with(adding("t"), "profile", json!("kids")), "profile"),
         (WATCHLIST, with(adding("t"), "timestamp", json!(-1)), "timestamp"),
+        (WATCHLIST, with(adding("t"), "timestamp", json!(0.5)), "timestamp"),
         (WATCHLIST, with(adding("t"), "timestamp", json!((1_u64 << 47) + 1)), "timestamp"),
         (WATCHLIST, with(adding("t"), "hlc", json!("soon")), "hlc"),
         (WATCHLIST, with(adding("t"), "hlc", json!(u64::MAX.to_string())), "hlc"),
@@ -207,6 +208,9 @@ async fn what_the_household_does_not_take_is_said() {
     let ahead = with(playing("film", 20), "timestamp", json!(now().0 + 2 * DRIFT_MAX_MS));
     let answer = home.rest(PROGRESS, ahead).await;
     assert_eq!((answer.status, answer.problem()), (409, "drift".into()));
+    let whole = with(adding("w"), "timestamp", json!(at as f64));
+    let said = home.rest(WATCHLIST, whole).await.json();
+    assert!(said["timestamp"].as_u64().unwrap() >= at, "1.0 is 1: {said}");
     let nulls = with(with(adding("n"), "timestamp", Value::Null), "hlc", Value::Null);
     assert_eq!(home.rest(WATCHLIST, nulls).await.status, 200, "null is as good as missing");
     let late = with(playing("film", 20), "timestamp", json!(at - 60_000));

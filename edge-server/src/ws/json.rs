@@ -7,24 +7,28 @@
 
 use super::{Claim, End, Sink, Stream, next_message};
 use crate::auth::Principal;
+use crate::command::Command;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::read_value;
+use crate::http::devices::{HandoffRequest, command_device, hand_off_title};
 use crate::http::household::{WatchlistChange, note};
 use crate::http::route::check_device;
-use crate::http::value::{State, content_id, hlc, millis, profile_id, seconds, when};
+use crate::http::value::{
+    State, content_id, device_id, hlc, millis, optional, profile_id, seconds, when,
+};
 use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};
 use crate::listen::stopped;
 use crate::metrics::Count;
-use crate::outbox::{OutboxReader, Outgoing, outbox};
+use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes};
 use futures_util::SinkExt;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::household::{PlayState, Progress};
-use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use omega_sync_core::message::CloseCode;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
@@ -139,7 +143,7 @@ struct ProgressMessage {
     content_id: ContentId,
     #[serde(deserialize_with = "seconds")]
     position_seconds: u32,
-    #[serde(default, deserialize_with = "optional_seconds")]
+    #[serde(default, deserialize_with = "optional::seconds")]
     duration_seconds: Option<u32>,
     state: Option<State>,
     #[serde(default, deserialize_with = "profile_id")]
@@ -150,14 +154,18 @@ struct ProgressMessage {
     hlc: Option<Timestamp>,
 }
 
-fn optional_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    seconds(from).map(Some)
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AuthMessage {
     token: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandMessage {
+    #[serde(deserialize_with = "device_id")]
+    target_device_id: DeviceId,
+    command: Command,
 }
 
 #[derive(Debug, Deserialize)]
@@ -202,6 +210,9 @@ fn reply(id: Option<Value>, result: Result<Option<Value>, Error>) -> String {
         Err(error) => {
             let code = error.kind().code();
             let mut reply = json!({"type": "error", "code": code, "message": error.to_string()});
+            if let Some(seconds) = error.retry_after_s() {
+                reply["retry_after"] = seconds.into();
+            }
             if let Error::Invalid(errors) = error {
                 reply["errors"] = json!(errors);
             }
@@ -259,6 +270,7 @@ impl Reader<'_> {
     }
 
     async fn answer(&mut self, kind: &str, message: Value) -> Result<Option<Value>, Error> {
+        self.edge.quota.take(&self.principal)?;
         match kind {
             "ping" => {
                 let EmptyMessage {} = read_value(message)?;
@@ -285,6 +297,21 @@ impl Reader<'_> {
                 self.may_write()?;
                 self.progress(read_value(message)?).await
             }
+            "device_command" => {
+                self.may_control()?;
+                let CommandMessage { target_device_id, command } = read_value(message)?;
+                let told = command_device(self.edge, &self.principal, target_device_id, command);
+                let told = told.await?;
+                Ok(Some(json!({
+                    "type": "ack", "command_id": told.command_id, "status": told.status,
+                })))
+            }
+            "device_handoff" => {
+                self.may_control()?;
+                let wanted: HandoffRequest = read_value(message)?;
+                let done = hand_off_title(self.edge, &self.principal, wanted).await?;
+                Ok(Some(json!({"type": "ack", "position_seconds": done.position_seconds})))
+            }
             _ => Err(Error::field("type", "there is no such message")),
         }
     }
@@ -305,6 +332,10 @@ impl Reader<'_> {
 
     fn may_write(&self) -> Result<(), Error> {
         if self.principal.scope.write { Ok(()) } else { Err(Error::Scope("write")) }
+    }
+
+    fn may_control(&self) -> Result<(), Error> {
+        if self.principal.scope.control { Ok(()) } else { Err(Error::Scope("control")) }
     }
 
     async fn progress(&self, message: ProgressMessage) -> Result<Option<Value>, Error> {
@@ -335,11 +366,20 @@ async fn write(
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.tick().await;
     loop {
+        let mut command = None;
         let message = tokio::select! {
             biased;
             Some(answer) = answers.recv() => Message::Text(answer.into()),
             outgoing = news.next() => match outgoing {
                 Outgoing::Close(code) => return End::Close(code),
+                Outgoing::Command(Delivery { text, deadline, written }) => {
+                    news.written(text.len());
+                    if Instant::now() >= deadline {
+                        continue;
+                    }
+                    command = Some(written);
+                    Message::Text(text.into())
+                }
                 Outgoing::Frame(bytes) => {
                     news.written(bytes.len());
                     match Utf8Bytes::try_from(bytes) {
@@ -356,6 +396,10 @@ async fn write(
         }
         if sink.send(message).await.is_err() {
             return End::Gone;
+        }
+        if let Some(written) = command {
+            // Who sent it may have gone.
+            let _ = written.send(());
         }
     }
 }
