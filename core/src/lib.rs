@@ -29,6 +29,8 @@ pub mod household;
 pub mod id;
 pub mod message;
 pub mod outbox;
+#[cfg(feature = "patterns")]
+pub mod pattern;
 pub mod rangecoder;
 pub mod replica;
 pub mod session;

@@ -63,6 +63,7 @@ fn modules_of_the_core_look_only_down() {
         "crdt",
         "household",
         "delta",
+        "pattern",
         "message",
         "outbox",
         "replica",
