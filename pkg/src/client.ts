@@ -12,6 +12,7 @@
  * a log that has grown long by one image.
  */
 
+import { type Copy, callWrite, type WriteName, type Writes } from "./calls.js";
 import type { Output, ReplayReport, Replica, SyncState } from "./engine.js";
 import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
@@ -56,7 +57,7 @@ interface Barrier {
 type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }> | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
-export class Driver {
+export class Driver implements Copy {
   readonly replica: Replica;
   readonly storage: Storage;
   private readonly events: DriverEvents;
@@ -97,10 +98,10 @@ export class Driver {
   }
 
   /** A write of the app: resolves when it is durable on this device. */
-  write(call: EngineCall): Promise<void> {
+  write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;
-      this.apply(this.call(call));
+      this.apply(this.call((replica, ...now) => callWrite(replica, name, values, ...now)));
       this.queue.push({ kind: "barrier", resolve, reject });
       this.pump();
     });

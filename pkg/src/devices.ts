@@ -2,7 +2,7 @@
  * The devices of the household: what each says of itself. Whether one is online is not known here.
  */
 
-import type { Driver } from "./client.js";
+import type { Copy } from "./calls.js";
 import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
@@ -70,7 +70,7 @@ export interface Device {
 /** The devices of the household. */
 export class Devices {
   constructor(
-    private readonly driver: Driver,
+    private readonly copy: Copy,
     private readonly device: string,
   ) {}
 
@@ -82,23 +82,22 @@ export class Devices {
    * is out of range. A household has at most 64 devices: what the server refuses for that comes back
    * as rejected, with `household_full`.
    */
-  describe(description: DeviceDescription): Promise<void> {
+  async describe(description: DeviceDescription): Promise<void> {
     const { name, deviceType = "other", platform = "", appVersion = "" } = description;
-    return this.driver.write((replica, ...now) => {
-      const kind = placeOf(deviceType, DEVICE_TYPES);
-      const bits = bitsOf(description.capabilities ?? {});
-      return replica.deviceDescribe(this.device, name, kind, platform, appVersion, bits, ...now);
-    });
+    const kind = placeOf(deviceType, DEVICE_TYPES);
+    const bits = bitsOf(description.capabilities ?? {});
+    const { copy, device } = this;
+    return copy.write("deviceDescribe", device, name, kind, platform, appVersion, bits);
   }
 
   /** Takes a device off the list, also another one; no error when it is not there. */
   remove(device: string): Promise<void> {
-    return this.driver.write((replica, ...now) => replica.deviceRemove(device, ...now));
+    return this.copy.write("deviceRemove", device);
   }
 
   /** Every device that described itself, in the order of their ids. */
   list(): Device[] {
-    const list = this.driver.read((replica) => rows(replica.devices(), "ttnttn"));
+    const list = this.copy.read((replica) => rows(replica.devices(), "ttnttn"));
     return list.map(([device, name, kind, platform, appVersion, bits]) => ({
       device: String(device),
       name: String(name),

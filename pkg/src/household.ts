@@ -2,7 +2,7 @@
  * The household as an app sees it: watchlist, progress and profiles over the engine's flat arrays.
  */
 
-import type { Driver } from "./client.js";
+import type { Copy } from "./calls.js";
 import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
@@ -57,34 +57,28 @@ export interface Profile {
 /** The watchlist of one profile. */
 export class Watchlist {
   constructor(
-    private readonly driver: Driver,
+    private readonly copy: Copy,
     private readonly profile: string,
   ) {}
 
   /** Adds a title; resolves when that is durable on this device. */
   add(content: string): Promise<void> {
-    return this.driver.write((replica, ...now) =>
-      replica.watchlistAdd(this.profile, content, ...now),
-    );
+    return this.copy.write("watchlistAdd", this.profile, content);
   }
 
   /** Removes a title; no error when it is not there. */
   remove(content: string): Promise<void> {
-    return this.driver.write((replica, ...now) =>
-      replica.watchlistRemove(this.profile, content, ...now),
-    );
+    return this.copy.write("watchlistRemove", this.profile, content);
   }
 
   /** Whether a title is on the list. */
   has(content: string): boolean {
-    return (
-      this.driver.read((replica) => rows(replica.has(this.profile, content), "n"))[0]?.[0] === 1
-    );
+    return this.copy.read((replica) => rows(replica.has(this.profile, content), "n"))[0]?.[0] === 1;
   }
 
   /** Every title, the last added first. */
   items(): WatchlistItem[] {
-    const list = this.driver.read((replica) => rows(replica.watchlist(this.profile), "tn"));
+    const list = this.copy.read((replica) => rows(replica.watchlist(this.profile), "tn"));
     return list.map(([content, addedMs]) => ({
       content: String(content),
       addedMs: Number(addedMs),
@@ -95,30 +89,26 @@ export class Watchlist {
 /** The playback progress of one profile. */
 export class ProgressMap {
   constructor(
-    private readonly driver: Driver,
+    private readonly copy: Copy,
     private readonly profile: string,
   ) {}
 
   /** Writes a position; call it every few seconds while playing and at each change of state. */
-  set(content: string, update: ProgressUpdate): Promise<void> {
-    return this.driver.write((replica, ...now) => {
-      const position = wholeSeconds(update.positionSeconds);
-      const duration = wholeSeconds(update.durationSeconds);
-      const state = PLAY_STATES.indexOf(update.state ?? "playing");
-      return replica.progressSet(this.profile, content, position, duration, state, ...now);
-    });
+  async set(content: string, update: ProgressUpdate): Promise<void> {
+    const position = wholeSeconds(update.positionSeconds);
+    const duration = wholeSeconds(update.durationSeconds);
+    const state = PLAY_STATES.indexOf(update.state ?? "playing");
+    return this.copy.write("progressSet", this.profile, content, position, duration, state);
   }
 
   /** Takes a title out of both lists, on every device. */
   remove(content: string): Promise<void> {
-    return this.driver.write((replica, ...now) =>
-      replica.progressRemove(this.profile, content, ...now),
-    );
+    return this.copy.write("progressRemove", this.profile, content);
   }
 
   /** How far a title was watched, if it was. */
   get(content: string): Progress | undefined {
-    const [cells] = this.driver.read((replica) =>
+    const [cells] = this.copy.read((replica) =>
       rows(replica.progress(this.profile, content), PROGRESS_SHAPE),
     );
     return cells === undefined ? undefined : progressOf([content, ...cells]);
@@ -140,7 +130,7 @@ export class ProgressMap {
   }
 
   private all(): Progress[] {
-    const list = this.driver.read((replica) =>
+    const list = this.copy.read((replica) =>
       rows(replica.progressAll(this.profile), `t${PROGRESS_SHAPE}`),
     );
     return list.map(progressOf);
@@ -149,32 +139,29 @@ export class ProgressMap {
 
 /** The profiles of the household. */
 export class Profiles {
-  constructor(private readonly driver: Driver) {}
+  constructor(private readonly copy: Copy) {}
 
   /** Every profile, the default one first. */
   list(): Profile[] {
-    const list = this.driver.read((replica) => rows(replica.profiles(), "tt"));
+    const list = this.copy.read((replica) => rows(replica.profiles(), "tt"));
     return list.map(([id, name]) => ({ id: String(id), name: String(name) }));
   }
 
   /** Makes a profile; resolves to its new id. */
   async create(name: string): Promise<string> {
-    let id = "";
-    await this.driver.write((replica, ...now) => {
-      id = String(rows(replica.newProfileId(), "t")[0]?.[0]);
-      return replica.profileName(id, name, ...now);
-    });
+    const id = this.copy.read((replica) => String(rows(replica.newProfileId(), "t")[0]?.[0]));
+    await this.copy.write("profileName", id, name);
     return id;
   }
 
   /** Gives a profile another name. */
   rename(id: string, name: string): Promise<void> {
-    return this.driver.write((replica, ...now) => replica.profileName(id, name, ...now));
+    return this.copy.write("profileName", id, name);
   }
 
   /** Deletes a profile with its lists, for good. */
   delete(id: string): Promise<void> {
-    return this.driver.write((replica, ...now) => replica.profileDelete(id, ...now));
+    return this.copy.write("profileDelete", id);
   }
 }
 

@@ -307,7 +307,7 @@ class SyncClient implements Client {
 
   async takeRejected(): Promise<Rejected[]> {
     const taken = this.rejected();
-    await this.driver.write((replica, ...now) => replica.rejectedTaken(...now));
+    await this.driver.write("rejectedTaken");
     return taken;
   }
 

@@ -2,7 +2,7 @@
  * What a client counts: its writes, the bytes they took, and how a reconnect went.
  */
 
-import type { Driver } from "./client.js";
+import type { Copy } from "./calls.js";
 import { type ReplayReport, rows } from "./engine.js";
 
 /** Counts since {@link open} returned; `operations` are writes that changed something. */
@@ -39,8 +39,8 @@ export interface Metrics {
 }
 
 /** The engine's counts, beside the report of the last reconnect. */
-export function metricsOf(driver: Driver, replay: ReplayReport | undefined): Metrics {
-  const [cells = []] = driver.read((replica) => rows(replica.metrics(), "nnnnnnnnn"));
+export function metricsOf(copy: Copy, replay: ReplayReport | undefined): Metrics {
+  const [cells = []] = copy.read((replica) => rows(replica.metrics(), "nnnnnnnnn"));
   const [operations = 0, coalesced = 0, sent = 0, retried = 0, ...rest] = cells.map(Number);
   const [acknowledged = 0, rejected = 0, bytesBefore = 0, bytes = 0, savedPercent = 0] = rest;
   return {
