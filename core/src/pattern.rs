@@ -9,6 +9,7 @@
 //! the same bits. Conversions from and to floating point use only operations that IEEE 754 defines
 //! exactly.
 
+pub mod exchange;
 pub mod message;
 pub mod tables;
 

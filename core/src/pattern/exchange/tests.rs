@@ -1,0 +1,100 @@
+use super::*;
+
+fn request(batch: Option<Batch<'_>>) -> Request<'_> {
+    Request {
+        opted_out: false,
+        wants_titles: true,
+        known: Known { version: 7, titles: 300, trends: 1 },
+        position: 0,
+        tables: 0xaabb_ccdd,
+        answer_bytes: ANSWER_BYTES,
+        batch,
+    }
+}
+
+fn answer<'a>() -> Answer<'a> {
+    let genre = Genre::new("drama").expect("valid");
+    let content = ContentId::new("tmdb:550").expect("valid");
+    let message = Message { bases: 9, bytes: &[1, 2, 3] };
+    Answer {
+        outcome: Outcome::Conflict,
+        full: true,
+        more: true,
+        not_private: true,
+        known: Known { version: 8, titles: 301, trends: 2 },
+        next: 40,
+        epoch: 3,
+        tables: 5,
+        receipt: Some(Receipt { number: 1, taken: Taken::BaseUnknown }),
+        patterns: Some(message),
+        removed: vec![PatternId(u128::MAX - 1)],
+        trends: Some(Trends {
+            region: "DE".into(),
+            until_ms: 1_800_000_000_000,
+            list: vec![Trend { content: content.clone(), genre, score: 1_500 }],
+        }),
+        titles: Some(Titles { contents: vec![content], message }),
+    }
+}
+
+#[test]
+fn requests_and_answers_come_back_and_no_part_of_them_is_read() {
+    let batch = Batch { number: 3, message: Message { bases: 0, bytes: &[7; 9] } };
+    for batch in [None, Some(batch)] {
+        let request = request(batch);
+        let bytes = request.encode();
+        assert!(is_request(&bytes) && !is_answer(&bytes));
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        assert!((0..bytes.len()).all(|length| Request::decode(&bytes[..length]).is_err()));
+    }
+    let limited = Answer { outcome: Outcome::RateLimited(60), ..Answer::default() };
+    for answer in [Answer::default(), limited, answer()] {
+        let bytes = answer.encode();
+        assert!(is_answer(&bytes) && !is_request(&bytes));
+        assert_eq!(Answer::decode(&bytes), Ok(answer));
+        assert!((0..bytes.len()).all(|length| Answer::decode(&bytes[..length]).is_err()));
+    }
+    let nothing = Answer::default().encode();
+    assert_eq!(nothing.len(), 12, "an answer without news");
+}
+
+#[test]
+fn what_is_beyond_a_bound_is_refused() {
+    for (cap, fits) in [
+        (CAP_BYTES_MIN - 1, false),
+        (CAP_BYTES_MIN, true),
+        (CAP_BYTES_MAX, true),
+        (CAP_BYTES_MAX + 1, false),
+    ] {
+        let request = Request { answer_bytes: cap, ..request(None) };
+        assert_eq!(Request::decode(&request.encode()).is_ok(), fits, "{cap}");
+    }
+    let long = vec![0; CAP_BYTES_MAX as usize + 1];
+    let message = Message { bases: 0, bytes: &long };
+    let bytes = request(Some(Batch { number: 0, message })).encode();
+    assert_eq!(Request::decode(&bytes), Err(DecodeError::Limit("CAP_BYTES_MAX")));
+    let mut many = answer();
+    many.removed = vec![PatternId(1); LISTED_MAX + 1];
+    assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::Limit("LISTED_MAX")));
+    let mut many = answer();
+    let trends = many.trends.as_mut().expect("some");
+    trends.list = vec![trends.list[0].clone(); TRENDS_MAX + 1];
+    assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::Limit("TRENDS_MAX")));
+    let mut long = answer();
+    long.trends.as_mut().expect("some").region = "x".repeat(REGION_BYTES_MAX + 1);
+    assert_eq!(Answer::decode(&long.encode()), Err(DecodeError::Limit("REGION_BYTES_MAX")));
+}
+
+#[test]
+fn a_checksum_tells_bases_apart() {
+    let axis = |at: usize| {
+        let units = (0..crate::pattern::DIMENSIONS).map(|i| f32::from(i == at));
+        Embedding::from_f32(&units.collect::<Vec<f32>>()).expect("valid")
+    };
+    let (a, b) = (axis(0), axis(1));
+    assert_eq!(bases_sum([]), 0);
+    let sums = [bases_sum([&a]), bases_sum([&b]), bases_sum([&a, &b]), bases_sum([&b, &a])];
+    for (at, sum) in sums.iter().enumerate() {
+        assert!(*sum != 0 && !sums[..at].contains(sum));
+    }
+}
