@@ -24,6 +24,9 @@ const WASM_OPT = [
   "--one-caller-inline-max-function-size=40",
 ];
 
+/** The translation to plain JavaScript, for TVs without WebAssembly. */
+const WASM2JS = ["-Oz"];
+
 /**
  * For the one step that sees the whole program: functions up to twice the usual size for "s" may be put
  * into their callers. An operation takes 0.93 of the time, and brotli 1.8 KB more.
@@ -85,7 +88,9 @@ export function wasmTools() {
 /** The glue is written beside its place and moved there once it has passed every check. */
 function buildGlue() {
   const compiled = join(paths.WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`);
-  const what = { inputs: [compiled, TOOL_FOLDER, LOCK], outputs: [paths.PKG_WASM] };
+  const inputs = [compiled, TOOL_FOLDER, LOCK];
+  const facts = [...WASM_OPT, ...WASM2JS];
+  const what = { inputs, facts, outputs: [paths.PKG_WASM] };
   return unlessStamped("wasm-glue", what, async () => {
     const made = `${paths.PKG_WASM}.new`;
     const module = join(made, `${MODULE}_bg.wasm`);
@@ -94,14 +99,18 @@ function buildGlue() {
     await run(paths.WASM_BUILD, ["bind", compiled, made]);
     await run(paths.WASM_BUILD, ["check", module]);
     // wasm-opt exits 0 on a module that it could not keep MVP: hence the second check.
-    await run(process.execPath, [
-      join(paths.ROOT, "node_modules", "binaryen", "bin", "wasm-opt"),
-      ...[...WASM_OPT, module, "-o", module],
-    ]);
+    await binaryen("wasm-opt", [...WASM_OPT, module, "-o", module]);
     await run(paths.WASM_BUILD, ["check", module]);
+    await binaryen("wasm2js", [...WASM2JS, module, "-o", join(made, `${MODULE}_plain.js`)]);
     rmSync(paths.PKG_WASM, { recursive: true, force: true });
     renameSync(made, paths.PKG_WASM);
   });
+}
+
+/** @param {string} name of its program @param {string[]} args */
+function binaryen(name, args) {
+  const program = join(paths.ROOT, "node_modules", "binaryen", "bin", name);
+  return run(process.execPath, [program, ...args]);
 }
 
 function buildPackage() {

@@ -55,6 +55,9 @@ export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped
 export type WasmSource = WasmFile | Promise<WasmFile>;
 type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 
+/** Where the engine comes from: a file to compile, or a function that has its exports. */
+export type EngineSource = WasmSource | (() => WebAssembly.Exports);
+
 const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
 const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
 
@@ -86,8 +89,8 @@ const decoder = new TextDecoder();
 /** Random bits for a replica. */
 export type Entropy = () => Uint32Array | Promise<Uint32Array>;
 
-/** Compiles the engine; the first call of a page decides from where, later ones wait for it. */
-export function startEngine(source: () => WasmSource, entropy: Entropy = random): Promise<void> {
+/** Starts the engine; the first call of a page decides from where, later ones wait for it. */
+export function startEngine(source: () => EngineSource, entropy: Entropy = random): Promise<void> {
   started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;
     const message = "the WebAssembly engine did not start; check the `wasm` option and the CSP";
@@ -96,17 +99,21 @@ export function startEngine(source: () => WasmSource, entropy: Entropy = random)
   return started;
 }
 
-async function instantiate(source: () => WasmSource, entropy: Entropy): Promise<void> {
+async function instantiate(source: () => EngineSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
-  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
-  // Never the synchronous way: engines refuse it on the main thread above 4 KB.
-  const instance =
-    given instanceof WebAssembly.Module
-      ? await WebAssembly.instantiate(given, imports)
-      : (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance;
+  const exports = typeof given === "function" ? given() : await compile(given);
   seed = drawn;
-  memory = instance.exports.memory as WebAssembly.Memory;
-  glue.__wbg_set_wasm(guarded(instance.exports));
+  memory = exports.memory as WebAssembly.Memory;
+  glue.__wbg_set_wasm(guarded(exports));
+}
+
+/** Never the synchronous way: engines refuse it on the main thread above 4 KB. */
+async function compile(given: WasmFile): Promise<WebAssembly.Exports> {
+  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
+  if (given instanceof WebAssembly.Module) {
+    return (await WebAssembly.instantiate(given, imports)).exports;
+  }
+  return (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance.exports;
 }
 
 /** `fetch` is touched for an address only: in Node its first use costs as much as all the rest. */

@@ -11,7 +11,7 @@
 import { Driver } from "./client.js";
 import { checkDeltaSync, type DeltaSyncOptions } from "./delta-sync.js";
 import { Devices } from "./devices.js";
-import type { Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
+import type { EngineSource, Entropy, ReplayReport, SyncState, WasmSource } from "./engine.js";
 import { engineFailure, loadReplica, type Replica, rows, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
@@ -173,16 +173,16 @@ export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
 }
 
-/** {@link open} with another default place of the WebAssembly file, and another source of chance. */
+/** {@link open} with another place that the engine comes from by default, and another source of chance. */
 export async function openWith(
   options: OpenOptions,
-  defaultWasm: () => WasmSource,
+  defaultEngine: () => EngineSource,
   entropy?: Entropy,
 ): Promise<Client> {
   const url = socketUrl(options.url);
   const { enabled } = checkDeltaSync(options.deltaSync);
   const WebSocket = options.WebSocket ?? platformWebSocket();
-  await startEngine(() => options.wasm ?? defaultWasm(), entropy);
+  await startEngine(() => options.wasm ?? defaultEngine(), entropy);
   const { storage, records, warning } = await loadStorage(options);
   let loaded: ReturnType<typeof loadReplica>;
   try {

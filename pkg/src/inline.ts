@@ -1,23 +1,27 @@
 /**
- * The single-file build for `file://` pages: the WebAssembly file is inside, as base64.
+ * The package with the WebAssembly file inside it.
  *
- * Packaged TV apps run from `file://`, where module scripts and fetching a sibling file both fail.
- * The build gives this file's exports the global name `OmegaSync` and adds no other.
+ * As `omega-sync/inline` for bundlers that can't serve a file beside the script, and as one classic
+ * script for packaged TV apps: they run from `file://`, where module scripts and fetching a sibling
+ * both fail. That build gives this file's exports the global name `OmegaSync` and adds no other.
  */
 
-import wasmBase64 from "omega-sync-wasm-base64";
+import wasmText from "omega-sync-wasm-text";
 import { type Client, type OpenOptions, openWith } from "./index.js";
 
+export type * from "./index.js";
 export { MemoryStorage, OmegaError } from "./index.js";
 
 /** Opens this device's copy; see the documentation of `open` in `index.ts`. */
 export function open(options: OpenOptions): Promise<Client> {
-  return openWith(options, () => decodeBase64(wasmBase64));
+  return openWith(options, () => bytesOf(wasmText));
 }
 
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let at = 0; at < binary.length; at += 1) bytes[at] = binary.charCodeAt(at);
+/** What `build.mjs` adds to a byte to make it a character. */
+const WASM_TEXT_SHIFT = 35;
+
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = text.charCodeAt(at) - WASM_TEXT_SHIFT;
   return bytes;
 }

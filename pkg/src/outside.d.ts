@@ -1,10 +1,13 @@
 /** What the package uses from outside the browser's own interfaces. */
 
-/** The WebAssembly file as base64: a name that `build.mjs` gives to it for the single-file build. */
-declare module "omega-sync-wasm-base64" {
-  const base64: string;
-  export default base64;
+/** The WebAssembly file as a text, a character for each byte: `build.mjs` gives the name its meaning. */
+declare module "omega-sync-wasm-text" {
+  const text: string;
+  export default text;
 }
+
+/** The same as plain JavaScript: a module with its exports, see `plain-engine.mjs`. */
+declare module "omega-sync-plain-engine";
 
 /** The functions of Node that `node.ts` needs; all its types would hide browser mistakes. */
 declare module "node:fs" {

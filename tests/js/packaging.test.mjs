@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import vm from "node:vm";
+import { parse } from "acorn";
 import { PKG } from "../../scripts/paths.mjs";
 
 const manifest = JSON.parse(readFileSync(join(PKG, "package.json"), "utf8"));
@@ -47,23 +48,52 @@ test("there are no run-time dependencies", () => {
   assert.equal(manifest.dependencies, undefined);
 });
 
-test("the single file adds one global and runs as a classic script", () => {
-  const context = vm.createContext({ TextDecoder, TextEncoder });
-  const before = new Set(Object.getOwnPropertyNames(context));
-  vm.runInContext(dist("omega-sync.iife.js"), context);
-  // `var` at the top of a script makes a property of the global object; anything else would too.
-  const added = Object.getOwnPropertyNames(context).filter((name) => !before.has(name));
-  assert.deepEqual(added, ["OmegaSync"]);
-  const shown = vm.runInContext("Object.keys(OmegaSync).sort()", context);
-  assert.deepEqual([...shown], ["MemoryStorage", "OmegaError", "open"]);
+test("every browser build shows the same names", async () => {
+  const { openWith: _, ...shown } = await import("../../pkg/dist/index.js");
+  const inline = await import("../../pkg/dist/inline.js");
+  assert.deepEqual(Object.keys(inline).sort(), Object.keys(shown).sort());
+  for (const name of ["omega-sync.iife.js", "omega-sync.nowasm.js"]) {
+    const context = vm.createContext({ TextDecoder, TextEncoder });
+    const before = new Set(Object.getOwnPropertyNames(context));
+    vm.runInContext(dist(name), context);
+    // `var` at the top of a script makes a property of the global object; anything else would too.
+    const added = Object.getOwnPropertyNames(context).filter((name) => !before.has(name));
+    assert.deepEqual(added, ["OmegaSync"]);
+    const names = vm.runInContext("Object.keys(OmegaSync).sort()", context);
+    assert.deepEqual([...names], Object.keys(shown).sort(), name);
+  }
+});
+
+test("a page of any encoding reads the single file as UTF-8", () => {
+  assert.ok(dist("omega-sync.iife.js").startsWith("\uFEFF"));
 });
 
 test("only the file that is loaded last has what Chromium 63 cannot parse", () => {
-  for (const name of ["index.js", "engine.js", "omega-sync.iife.js"]) {
+  for (const name of ["index.js", "engine.js", "inline.js", "omega-sync.iife.js"]) {
     const text = dist(name);
     assert.ok(!text.includes("import.meta"), `${name} has import.meta`);
     assert.ok(!/\bglobalThis\b/.test(text), `${name} uses globalThis`);
     assert.ok(!/\bBigInt/.test(text), `${name} uses BigInt`);
   }
   assert.ok(dist("wasm-url.js").includes("import.meta.url"));
+});
+
+/** Interfaces that Chromium 53 has not; what `typeof` asks for first is no use of it. */
+const AFTER_CHROMIUM_53 = [
+  ...["Object.entries", "Object.values", "Object.fromEntries", "Object.getOwnPropertyDescriptors"],
+  ...[".padStart(", ".padEnd(", ".flat(", ".flatMap(", ".finally(", ".matchAll(", ".replaceAll("],
+  ...[".at(", "globalThis", "BigInt", "new AbortController", "queueMicrotask(", "structuredClone("],
+  ...["Promise.allSettled", "Promise.any", "Array.prototype.at", "randomUUID", ".trimEnd("],
+  ...["URLSearchParams", "new BroadcastChannel", "indexedDB.databases", "WebAssembly.Memory("],
+];
+
+test("the build without WebAssembly is what Chromium 53 can parse, and asks for nothing newer", () => {
+  const text = dist("omega-sync.nowasm.js");
+  parse(text, { ecmaVersion: 2016, sourceType: "script" });
+  for (const name of ["index.js", "omega-sync.iife.js"]) {
+    const newer = () => parse(dist(name), { ecmaVersion: 2016, sourceType: "module" });
+    assert.throws(newer, SyntaxError, `${name} has nothing newer: the parser can't tell`);
+  }
+  const used = AFTER_CHROMIUM_53.filter((name) => text.includes(name));
+  assert.deepEqual(used, []);
 });
