@@ -60,6 +60,9 @@ pub struct Request<'a> {
     pub tables: u32,
     /// How long the answer may be, in bytes.
     pub answer_bytes: u32,
+    /// Patterns of this device that are no more, or not good enough any more: the server erases them.
+    /// Any answer but [`Outcome::RateLimited`] says that it has.
+    pub gone: Vec<PatternId>,
     /// Patterns for the server.
     pub batch: Option<Batch<'a>>,
 }
@@ -230,6 +233,7 @@ pub struct Answer<'a> {
 const OPTED_OUT: u8 = 1;
 const WANTS_TITLES: u8 = 2;
 const HAS_BATCH: u8 = 4;
+const HAS_GONE: u8 = 8;
 
 const FULL: u8 = 1;
 const MORE: u8 = 2;
@@ -294,11 +298,15 @@ impl<'a> Request<'a> {
         writer.u8(REQUEST_TAG);
         writer.u8(flag(self.opted_out, OPTED_OUT)
             | flag(self.wants_titles, WANTS_TITLES)
-            | flag(self.batch.is_some(), HAS_BATCH));
+            | flag(self.batch.is_some(), HAS_BATCH)
+            | flag(!self.gone.is_empty(), HAS_GONE));
         self.known.encode(&mut writer);
         writer.varint(self.position.into());
         writer.fixed32(self.tables);
         writer.varint(self.answer_bytes.into());
+        if !self.gone.is_empty() {
+            write_pattern_ids(&mut writer, &self.gone);
+        }
         if let Some(batch) = self.batch {
             writer.varint(batch.number.into());
             batch.message.encode(&mut writer);
@@ -313,7 +321,7 @@ impl<'a> Request<'a> {
     pub fn decode(frame: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = open(frame, REQUEST_TAG)?;
         let flags = reader.u8()?;
-        if flags >= HAS_BATCH << 1 {
+        if flags >= HAS_GONE << 1 {
             return Err(DecodeError::Invalid("request flags"));
         }
         let known = Known::decode(&mut reader)?;
@@ -323,6 +331,10 @@ impl<'a> Request<'a> {
         if !(CAP_BYTES_MIN..=CAP_BYTES_MAX).contains(&answer_bytes) {
             return Err(DecodeError::Limit("CAP_BYTES_MAX"));
         }
+        let gone = match flags & HAS_GONE != 0 {
+            true => read_pattern_ids(&mut reader)?,
+            false => Vec::new(),
+        };
         let batch = match flags & HAS_BATCH != 0 {
             true => Some(Batch {
                 number: reader.u32("batch number")?,
@@ -338,6 +350,7 @@ impl<'a> Request<'a> {
             position,
             tables,
             answer_bytes,
+            gone,
             batch,
         })
     }
@@ -398,8 +411,7 @@ impl<'a> Answer<'a> {
             patterns.encode(&mut writer);
         }
         if !self.removed.is_empty() {
-            writer.varint(self.removed.len() as u64);
-            self.removed.iter().for_each(|id| writer.raw(&id.0.to_le_bytes()));
+            write_pattern_ids(&mut writer, &self.removed);
         }
         if let Some(trends) = &self.trends {
             trends.encode(&mut writer);
@@ -434,12 +446,7 @@ impl<'a> Answer<'a> {
         let tables = reader.fixed32()?;
         let receipt = if has(RECEIPT) { Some(Receipt::decode(&mut reader)?) } else { None };
         let patterns = if has(PATTERNS) { Some(Message::decode(&mut reader)?) } else { None };
-        let mut removed = Vec::new();
-        if has(REMOVED) {
-            for _ in 0..reader.count(LISTED_MAX, "LISTED_MAX")? {
-                removed.push(read_pattern_id(&mut reader)?);
-            }
-        }
+        let removed = if has(REMOVED) { read_pattern_ids(&mut reader)? } else { Vec::new() };
         let trends = if has(TRENDS) { Some(Trends::decode(&mut reader)?) } else { None };
         let titles = if has(TITLES) { Some(Titles::decode(&mut reader)?) } else { None };
         reader.finish()?;
@@ -459,6 +466,16 @@ impl<'a> Answer<'a> {
             titles,
         })
     }
+}
+
+fn write_pattern_ids(writer: &mut Writer, ids: &[PatternId]) {
+    writer.varint(ids.len() as u64);
+    ids.iter().for_each(|id| writer.raw(&id.0.to_le_bytes()));
+}
+
+fn read_pattern_ids(reader: &mut Reader) -> Result<Vec<PatternId>, DecodeError> {
+    let count = reader.count(LISTED_MAX, "LISTED_MAX")?;
+    (0..count).map(|_| read_pattern_id(reader)).collect()
 }
 
 /// An id of 128 bits, little endian.

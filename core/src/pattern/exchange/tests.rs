@@ -8,6 +8,7 @@ fn request(batch: Option<Batch<'_>>) -> Request<'_> {
         position: 0,
         tables: 0xaabb_ccdd,
         answer_bytes: ANSWER_BYTES,
+        gone: Vec::new(),
         batch,
     }
 }
@@ -41,7 +42,8 @@ fn answer<'a>() -> Answer<'a> {
 fn requests_and_answers_come_back_and_no_part_of_them_is_read() {
     let batch = Batch { number: 3, message: Message { bases: 0, bytes: &[7; 9] } };
     for batch in [None, Some(batch)] {
-        let request = request(batch);
+        let gone = batch.iter().map(|_| PatternId(5)).collect();
+        let request = Request { gone, ..request(batch) };
         let bytes = request.encode();
         assert!(is_request(&bytes) && !is_answer(&bytes));
         assert_eq!(Request::decode(&bytes), Ok(request));
@@ -73,6 +75,9 @@ fn what_is_beyond_a_bound_is_refused() {
     let message = Message { bases: 0, bytes: &long };
     let bytes = request(Some(Batch { number: 0, message })).encode();
     assert_eq!(Request::decode(&bytes), Err(DecodeError::Limit("CAP_BYTES_MAX")));
+    let gone = vec![PatternId(1); LISTED_MAX + 1];
+    let bytes = Request { gone, ..request(None) }.encode();
+    assert_eq!(Request::decode(&bytes), Err(DecodeError::Limit("LISTED_MAX")));
     let mut many = answer();
     many.removed = vec![PatternId(1); LISTED_MAX + 1];
     assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::Limit("LISTED_MAX")));
