@@ -5,11 +5,11 @@ import { build } from "./build.mjs";
 import { ROOT } from "./paths.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
 import { Complaint, main, run, step, stepsToTheEnd } from "./steps.mjs";
-import { nativeToolchain } from "./toolchain.mjs";
+import { FEATURES, nativeToolchain } from "./toolchain.mjs";
 
 /** Packages with native code, and the wasm package, which compiles natively too. */
 const LINTED = [
-  { name: "workspace", folder: ROOT, args: ["--workspace"] },
+  { name: "workspace", folder: ROOT, args: ["--workspace", ...FEATURES] },
   { name: "wasm-build", folder: join(ROOT, "scripts", "wasm-build"), args: [] },
 ];
 const TYPED = ["scripts", "pkg", "web-demo", "tests"];

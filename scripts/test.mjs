@@ -7,7 +7,7 @@ import { ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
 import { planted } from "./planted.mjs";
 import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
-import { nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
+import { FEATURES, nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
 
 /** A suite that takes longer hangs. */
 const SUITE_MS_MAX = 20 * 60_000;
@@ -57,7 +57,7 @@ function chosen(names) {
 
 function rust() {
   const { cargo, env } = nativeToolchain();
-  const args = ["test", "--locked", "--workspace", "--exclude", "omega-sync-wasm"];
+  const args = ["test", "--locked", "--workspace", "--exclude", "omega-sync-wasm", ...FEATURES];
   return suite(cargo, args, env);
 }
 

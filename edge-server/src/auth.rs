@@ -1,23 +1,28 @@
 //! Tokens: parsed once into a [`Principal`], after which no other part of the server sees them.
 //!
-//! JWT (RFC 7519) hardened by RFC 8725: one algorithm on an explicit list, issuer, audience and
-//! times always checked, `crit` and foreign types refused, size bounded before anything is parsed.
-//! Invariant: a token or secret is never part of an error, a log line or a `Debug` text.
+//! JWT (RFC 7519) hardened by RFC 8725: algorithms on an explicit list, issuer, audience and times
+//! always checked, `crit` and foreign types refused, size bounded before anything is parsed. Tokens
+//! are our own, signed with a secret (HS256), or an identity provider's, signed with one of its
+//! public keys ([`jwks`]). Invariants: a key has one algorithm, which no token can change; a token
+//! or secret is never part of an error, a log line or a `Debug` text.
 
-mod hs256;
+#[cfg(feature = "crypto")]
+pub(crate) mod fetch;
+pub mod jwks;
+mod provider;
+mod secret;
 
+use self::jwks::Keys;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use omega_sync_core::message::TOKEN_BYTES_MAX;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+
+pub use self::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
 
 /// Issuer of tokens when none is configured.
 pub const ISSUER: &str = "omega-sync";
@@ -27,10 +32,6 @@ pub const AUDIENCE: &str = "omega-edge";
 pub const SCOPE: &str = "read write control";
 /// All that a token can allow.
 pub const SCOPES: &str = "read write control admin";
-/// Shortest secret in bytes: the output length of SHA-256 (RFC 7518, section 3.2).
-pub const SECRET_BYTES_MIN: usize = 32;
-/// Longest secret in bytes.
-pub const SECRET_BYTES_MAX: usize = 4 * 1024;
 /// How far the clocks of issuer and server may differ.
 pub const LEEWAY: Duration = Duration::from_secs(10);
 
@@ -49,10 +50,13 @@ pub enum AuthError {
     /// It is not a JWT, or a claim is not of its type.
     #[error("the token can't be read")]
     Malformed,
-    /// It is signed with another algorithm than HS256, or not at all.
-    #[error("the token's algorithm is not allowed: sign with HS256")]
+    /// It is signed with an algorithm that the key has not, or not at all.
+    #[error("the token's algorithm is not allowed here")]
     Algorithm,
-    /// The signature is not by our secret.
+    /// The identity provider has no such key.
+    #[error("the token's key (`kid`) is not known: fetch another token")]
+    Key,
+    /// The signature is not by our secret, or not by the key.
     #[error("the token's signature is wrong")]
     Signature,
     /// Its time is over.
@@ -70,83 +74,6 @@ pub enum AuthError {
     /// A claim is missing or has no valid value.
     #[error("the token's claim `{0}` is missing or wrong")]
     Claim(&'static str),
-}
-
-/// Why a secret can't be used.
-#[derive(Debug, Error)]
-pub enum SecretError {
-    /// The file can't be read.
-    #[error(
-        "can't read the secret file {path}: {source}; put {SECRET_BYTES_MIN} random bytes there"
-    )]
-    Read {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file can't be created.
-    #[error("can't create the secret file {path}: {source}; choose a path that can be written")]
-    Create {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The secret is too short or too long.
-    #[error("the secret has {0} bytes; use {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} random bytes")]
-    Length(usize),
-}
-
-/// The key that signs and verifies tokens.
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Checks the length; white space at the end, as editors leave it, does not count.
-    pub fn new(bytes: &[u8]) -> Result<Self, SecretError> {
-        let bytes = bytes.trim_ascii_end();
-        if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()) {
-            Ok(Self(bytes.to_vec()))
-        } else {
-            Err(SecretError::Length(bytes.len()))
-        }
-    }
-
-    /// Reads it from a file.
-    pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let failed = |source| SecretError::Read { path: path.display().to_string(), source };
-        let length = fs::metadata(path).map_err(failed)?.len();
-        if length > 2 * SECRET_BYTES_MAX as u64 {
-            return Err(SecretError::Length(usize::try_from(length).unwrap_or(usize::MAX)));
-        }
-        Self::new(&fs::read(path).map_err(failed)?)
-    }
-
-    /// Reads it, or creates a random one that only this user can read.
-    pub fn read_or_create(path: &Path) -> Result<Self, SecretError> {
-        let failed = |source| SecretError::Create { path: path.display().to_string(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let mut random = [0; SECRET_BYTES_MIN];
-                getrandom::fill(&mut random).map_err(|error| failed(error.into()))?;
-                let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-                file.write_all(text.as_bytes()).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
-                Self::new(text.as_bytes())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Self::read(path),
-            Err(error) => Err(failed(error)),
-        }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// What a token allows.
@@ -207,8 +134,14 @@ struct ReceivedClaims {
     exp: Option<f64>,
 }
 
-/// Issues and verifies tokens of one issuer for one audience.
+/// Issues and verifies tokens for one audience.
 pub struct Authority {
+    own: Option<Own>,
+    provider: Option<Arc<Keys>>,
+}
+
+/// The tokens that are signed here.
+struct Own {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
@@ -219,23 +152,32 @@ pub struct Authority {
 impl Authority {
     /// An authority over one secret.
     pub fn new(secret: &Secret, issuer: &str, audience: &str) -> Self {
-        hs256::install();
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.validate_nbf = true;
-        validation.leeway = LEEWAY.as_secs();
-        Self {
+        provider::install();
+        let own = Own {
             encoding: EncodingKey::from_secret(&secret.0),
             decoding: DecodingKey::from_secret(&secret.0),
-            validation,
+            validation: validation(Algorithm::HS256, issuer, audience),
             issuer: issuer.into(),
             audience: audience.into(),
-        }
+        };
+        Self { own: Some(own), provider: None }
+    }
+
+    /// One that takes the tokens of an identity provider, and signs none.
+    pub fn of_provider(keys: Arc<Keys>) -> Self {
+        provider::install();
+        Self { own: None, provider: Some(keys) }
+    }
+
+    /// The same, which also takes the tokens of an identity provider.
+    pub fn with_provider(self, keys: Arc<Keys>) -> Self {
+        Self { provider: Some(keys), ..self }
     }
 
     /// Signs a token for a device of a household.
+    ///
+    /// # Errors
+    /// There is no secret to sign with.
     pub fn issue(
         &self,
         household: &HouseholdId,
@@ -243,10 +185,11 @@ impl Authority {
         scope: &str,
         life: Duration,
     ) -> Result<String, AuthError> {
+        let own = self.own.as_ref().ok_or(AuthError::Algorithm)?;
         let now = jsonwebtoken::get_current_timestamp();
         let claims = IssuedClaims {
-            iss: &self.issuer,
-            aud: &self.audience,
+            iss: &own.issuer,
+            aud: &own.audience,
             sub: household.as_str(),
             did: device.as_str(),
             scope,
@@ -254,11 +197,23 @@ impl Authority {
             nbf: now,
             exp: now.saturating_add(life.as_secs()),
         };
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &own.encoding)
             .map_err(|_| AuthError::Malformed)
     }
 
-    /// Checks a token and says who its bearer is.
+    /// Checks a token and says who its bearer is. A key that is not known is looked for at the
+    /// identity provider, if it was not asked lately.
+    pub async fn admit(&self, token: &str) -> Result<Principal, AuthError> {
+        let verified = self.verify(token);
+        match &self.provider {
+            Some(keys) if verified == Err(AuthError::Key) && keys.look_again().await => {
+                self.verify(token)
+            }
+            _ => verified,
+        }
+    }
+
+    /// Checks a token with the keys that are here, and says who its bearer is.
     pub fn verify(&self, token: &str) -> Result<Principal, AuthError> {
         if token.is_empty() {
             return Err(AuthError::Missing);
@@ -266,25 +221,56 @@ impl Authority {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::TooLong);
         }
-        let TokenData { header, claims } =
-            jsonwebtoken::decode::<ReceivedClaims>(token, &self.decoding, &self.validation)
-                .map_err(|error| refusal(error.kind()))?;
+        let header = jsonwebtoken::decode_header(token).map_err(|error| refusal(error.kind()))?;
         check_header(&header)?;
-        let sub = claims.sub.ok_or(AuthError::Claim("sub"))?;
-        let did = claims.did.ok_or(AuthError::Claim("did"))?;
-        let exp = claims.exp.ok_or(AuthError::Claim("exp"))?;
-        // A time beyond the range of the clock is as good as never.
-        let ends = Duration::try_from_secs_f64(exp)
-            .ok()
-            .and_then(|exp| UNIX_EPOCH.checked_add(exp)?.checked_add(LEEWAY))
-            .unwrap_or_else(|| SystemTime::now() + Duration::from_secs(u64::from(u32::MAX)));
-        Ok(Principal {
-            household: HouseholdId::new(&sub).map_err(|_| AuthError::Claim("sub"))?,
-            device: DeviceId::new(&did).map_err(|_| AuthError::Claim("did"))?,
-            scope: Scope::parse(claims.scope.as_deref().unwrap_or(SCOPE)),
-            ends,
-        })
+        let claims = match (header.alg, &self.own, &self.provider) {
+            (Algorithm::HS256, Some(own), _) => claims(token, &own.decoding, &own.validation)?,
+            (Algorithm::HS256, None, _) | (_, _, None) => return Err(AuthError::Algorithm),
+            (algorithm, _, Some(keys)) => {
+                let key = keys.find(algorithm, header.kid.as_deref())?;
+                claims(token, &key.decoding, &key.validation)?
+            }
+        };
+        principal(&claims)
     }
+}
+
+/// What every token must have, whoever signed it.
+fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.validate_nbf = true;
+    validation.leeway = LEEWAY.as_secs();
+    validation
+}
+
+fn claims(
+    token: &str,
+    key: &DecodingKey,
+    validation: &Validation,
+) -> Result<ReceivedClaims, AuthError> {
+    let decoded = jsonwebtoken::decode::<ReceivedClaims>(token, key, validation);
+    let TokenData { claims, .. } = decoded.map_err(|error| refusal(error.kind()))?;
+    Ok(claims)
+}
+
+fn principal(claims: &ReceivedClaims) -> Result<Principal, AuthError> {
+    let sub = claims.sub.as_deref().ok_or(AuthError::Claim("sub"))?;
+    let did = claims.did.as_deref().ok_or(AuthError::Claim("did"))?;
+    let exp = claims.exp.ok_or(AuthError::Claim("exp"))?;
+    // A time beyond the range of the clock is as good as never.
+    let ends = Duration::try_from_secs_f64(exp)
+        .ok()
+        .and_then(|exp| UNIX_EPOCH.checked_add(exp)?.checked_add(LEEWAY))
+        .unwrap_or_else(|| SystemTime::now() + Duration::from_secs(u64::from(u32::MAX)));
+    Ok(Principal {
+        household: HouseholdId::new(sub).map_err(|_| AuthError::Claim("sub"))?,
+        device: DeviceId::new(did).map_err(|_| AuthError::Claim("did"))?,
+        scope: Scope::parse(claims.scope.as_deref().unwrap_or(SCOPE)),
+        ends,
+    })
 }
 
 /// The token in an `Authorization` header; empty when it is of another scheme.

@@ -1,5 +1,8 @@
 //! Flags and environment, each with its unit and default, checked before anything starts.
 
+pub mod access;
+
+use self::access::AccessArgs;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::error::StartError;
 use crate::limits::{DEVICE_RATE, HOUSEHOLD_RATE, Limits};
@@ -41,12 +44,9 @@ pub enum Command {
     Token(TokenArgs),
 }
 
-/// The secret and the claims that `serve` and `token` must agree on.
+/// The claims that `serve` and `token` must agree on.
 #[derive(Debug, Clone, Args)]
-pub struct JwtArgs {
-    /// File with the secret that signs tokens: at least 32 random bytes
-    #[arg(long, value_name = "FILE")]
-    pub jwt_secret_file: PathBuf,
+pub struct ClaimArgs {
     /// Issuer (`iss`) of tokens
     #[arg(long, value_name = "NAME", default_value = ISSUER)]
     pub jwt_issuer: String,
@@ -64,9 +64,15 @@ pub struct ServeArgs {
     /// Folder of the database, created if it is missing
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// The secret and the claims.
+    /// File with the secret that signs tokens: at least 32 random bytes
+    #[arg(long, value_name = "FILE", required_unless_present = "jwks")]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// The claims.
     #[command(flatten)]
-    pub jwt: JwtArgs,
+    pub claims: ClaimArgs,
+    /// Others who issue tokens, and TLS.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// Hand out tokens at /dev/token, and create a missing secret; on a loopback address only
     #[arg(long)]
     pub dev: bool,
@@ -97,9 +103,12 @@ pub struct TokenArgs {
     /// How long it lives, such as 90s, 15m, 1h or 30d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
     pub expires_in: Duration,
-    /// The secret and the claims.
+    /// File with the secret that signs tokens: at least 32 random bytes
+    #[arg(long, value_name = "FILE")]
+    pub jwt_secret_file: PathBuf,
+    /// The claims.
     #[command(flatten)]
-    pub jwt: JwtArgs,
+    pub claims: ClaimArgs,
 }
 
 fn household(text: &str) -> Result<HouseholdId, String> {

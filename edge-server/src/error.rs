@@ -317,6 +317,13 @@ pub enum StartError {
     /// The secret can't be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The identity provider's keys can't be used.
+    #[error("{0}; --jwks needs a JWK set that can be read")]
+    Keys(#[from] crate::auth::jwks::ReadError),
+    /// The certificate can't be used.
+    #[cfg(feature = "crypto")]
+    #[error("{0}; --tls-cert and --tls-key need PEM files that fit each other")]
+    Tls(#[from] crate::tls::TlsError),
     /// The token could not be signed.
     #[error("can't sign a token: {0}")]
     Token(#[from] AuthError),
@@ -343,6 +350,12 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// A flag needs what this build has not.
+    #[cfg(not(feature = "crypto"))]
+    pub(crate) fn without_crypto(flag: &str) -> Self {
+        Self::Usage(format!("{flag} needs a build with public keys: --features crypto"))
+    }
+
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -21,10 +21,12 @@ mod presence;
 pub mod quota;
 mod room;
 pub mod store;
+#[cfg(feature = "crypto")]
+mod tls;
 mod ws;
 
 use crate::auth::{Authority, Secret};
-use crate::config::{JwtArgs, ServeArgs, TokenArgs};
+use crate::config::{ServeArgs, TokenArgs};
 use crate::delta_sync::DeltaSync;
 use crate::error::StartError;
 use crate::http::Edge;
@@ -62,7 +64,8 @@ impl Server {
         if let Some(folder) = args.static_folder.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(StartError::Static(folder.display().to_string()));
         }
-        let authority = authority(&args.jwt, args.dev)?;
+        let (authority, keys) = args.authority(&limits).await?;
+        let tls = args.access.tls()?;
         let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
             _ => StartError::Listen { address: wanted.to_string(), reason: error.to_string() },
@@ -85,11 +88,18 @@ impl Server {
             authority,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
-            limits,
+            limits: limits.clone(),
             stopping: stopping.clone(),
         });
         let router = http::router(edge.clone(), args.dev, args.static_folder.as_deref());
-        let listening = tokio::spawn(listen::run(listener, router, stopping));
+        #[cfg(feature = "crypto")]
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().run(limits.tls_reload_every, stopping.clone()));
+        }
+        if let Some(keys) = keys {
+            tokio::spawn(keys.run(stopping.clone()));
+        }
+        let listening = tokio::spawn(listen::run(listener, router, tls, stopping));
         Ok(Self { address, edge, stop, listening })
     }
 
@@ -126,7 +136,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let delta_sync = DeltaSync::read(|name| std::env::var(name).ok())?;
     let server = Server::start(args, Limits { delta_sync, ..args.limits() }).await?;
     // Nobody may be there to read it.
-    let _ = writeln!(std::io::stdout(), "omega-edge listens on http://{}", server.address());
+    let scheme = if args.access.tls_cert.is_some() { "https" } else { "http" };
+    let _ = writeln!(std::io::stdout(), "omega-edge listens on {scheme}://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
     }
@@ -143,14 +154,9 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
 /// # Errors
 /// The secret can't be read.
 pub fn token(args: &TokenArgs) -> Result<String, StartError> {
-    let authority = authority(&args.jwt, false)?;
+    let secret = Secret::read(&args.jwt_secret_file)?;
+    let authority = Authority::new(&secret, &args.claims.jwt_issuer, &args.claims.jwt_audience);
     Ok(authority.issue(&args.household, &args.device, &args.scope, args.expires_in)?)
-}
-
-fn authority(jwt: &JwtArgs, create: bool) -> Result<Authority, StartError> {
-    let file = &jwt.jwt_secret_file;
-    let secret = if create { Secret::read_or_create(file) } else { Secret::read(file) }?;
-    Ok(Authority::new(&secret, &jwt.jwt_issuer, &jwt.jwt_audience))
 }
 
 /// Listens for the signals from now on, not only once the future is polled.

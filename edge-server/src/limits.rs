@@ -1,6 +1,7 @@
 //! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one
 //! closes a socket or refuses a request with a code; none is reached silently.
 
+use crate::auth::jwks::Patience;
 use crate::delta_sync::DeltaSync;
 use crate::quota::Rate;
 use std::time::Duration;
@@ -63,6 +64,20 @@ pub const REQUEST_ID_BYTES_MAX: usize = 64;
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often an identity provider's keys are fetched.
+pub const JWKS_EVERY: Duration = Duration::from_secs(5 * 60);
+/// How often they are read when they are in a file.
+pub const JWKS_FILE_EVERY: Duration = Duration::from_secs(5);
+/// After they were asked for, tokens with unknown keys make nobody ask again for this long.
+pub const JWKS_RETRY: Duration = Duration::from_secs(10);
+/// Age at which keys that can't be read anew are dropped.
+pub const JWKS_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time for an identity provider to answer.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the files of the server's certificate are read.
+pub const TLS_RELOAD_EVERY: Duration = Duration::from_secs(5);
+/// Time for a TLS handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests and JSON messages of one device: in a second in the long run, and at once.
 pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
@@ -100,6 +115,10 @@ pub struct Limits {
     pub command_life: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
     pub exchanges_bytes_max: usize,
+    /// [`JWKS_EVERY`], [`JWKS_RETRY`], [`JWKS_STALE`], if not as usual.
+    pub jwks: Option<Patience>,
+    /// [`TLS_RELOAD_EVERY`].
+    pub tls_reload_every: Duration,
 }
 
 impl Default for Limits {
@@ -119,6 +138,8 @@ impl Default for Limits {
             household_rate: HOUSEHOLD_RATE,
             command_life: COMMAND_LIFE,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
+            jwks: None,
+            tls_reload_every: TLS_RELOAD_EVERY,
         }
     }
 }

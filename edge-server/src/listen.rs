@@ -1,4 +1,4 @@
-//! Accepts TCP connections, serves HTTP/1.1 on them, and stops.
+//! Accepts TCP connections, with TLS if there is a certificate, serves HTTP/1.1 on them, and stops.
 //!
 //! A loop of our own because of two bounds that `axum::serve` has not: connections at a time, and
 //! time for a request's headers to arrive.
@@ -12,9 +12,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
+#[cfg(feature = "crypto")]
+use {crate::limits::TLS_HANDSHAKE_TIMEOUT, tokio::time::timeout};
 
 /// Wait after a failed accept; most often there are no file descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -26,8 +29,20 @@ pub(crate) struct Peer {
     _place: Arc<OwnedSemaphorePermit>,
 }
 
+/// What connections are secured with.
+#[cfg(feature = "crypto")]
+pub(crate) type Tls = Option<Arc<crate::tls::ServerTls>>;
+/// This build has no TLS.
+#[cfg(not(feature = "crypto"))]
+pub(crate) type Tls = Option<Arc<std::convert::Infallible>>;
+
 /// Serves until told to stop, then gives the HTTP connections that are open up.
-pub(crate) async fn run(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    router: Router,
+    tls: Tls,
+    stopping: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = stopping.clone();
     loop {
@@ -37,7 +52,8 @@ pub(crate) async fn run(listener: TcpListener, router: Router, stopping: watch::
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, router.clone(), stopping.clone()));
+                let (router, stopping) = (router.clone(), stopping.clone());
+                tokio::spawn(secured(stream, peer, router, tls.clone(), stopping));
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -64,12 +80,38 @@ async fn accept(
     Ok((stream, Peer { address, _place: Arc::new(place) }))
 }
 
-async fn connection(
+/// Lets a connection begin with TLS, if there is a certificate.
+async fn secured(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    mut stopping: watch::Receiver<bool>,
+    tls: Tls,
+    stopping: watch::Receiver<bool>,
 ) {
+    let Some(tls) = tls else {
+        return connection(stream, peer, router, stopping).await;
+    };
+    #[cfg(not(feature = "crypto"))]
+    match *tls {}
+    #[cfg(feature = "crypto")]
+    {
+        let mut stop = stopping.clone();
+        let accepted = tokio::select! {
+            accepted = timeout(TLS_HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)) => accepted,
+            () = stopped(&mut stop) => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => connection(stream, peer, router, stopping).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+}
+
+async fn connection<S>(stream: S, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = hyper::service::service_fn(move |request: hyper::Request<_>| {
         let (router, peer) = (router.clone(), peer.clone());
         async move {

@@ -3,15 +3,20 @@
 mod commands;
 mod exchange;
 mod http;
+#[cfg(feature = "crypto")]
+mod identity;
 mod json;
 mod matrix;
 mod rates;
 mod rest;
+#[cfg(feature = "crypto")]
+mod secure;
 mod sessions;
 
 use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
-use crate::config::{JwtArgs, ServeArgs};
+use crate::config::access::AccessArgs;
+use crate::config::{ClaimArgs, ServeArgs};
 use crate::limits::Limits;
 use crate::quota::Rate;
 use crate::store::sqlite::sabotage::Intruder;
@@ -46,11 +51,9 @@ fn args(data: &Path) -> ServeArgs {
     ServeArgs {
         listen: Some("127.0.0.1:0".into()),
         data: data.join("store"),
-        jwt: JwtArgs {
-            jwt_secret_file: secret,
-            jwt_issuer: ISSUER.into(),
-            jwt_audience: AUDIENCE.into(),
-        },
+        jwt_secret_file: Some(secret),
+        claims: ClaimArgs { jwt_issuer: ISSUER.into(), jwt_audience: AUDIENCE.into() },
+        access: AccessArgs::default(),
         dev: true,
         device_rate: 0,
         household_rate: 0,

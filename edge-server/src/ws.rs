@@ -72,9 +72,10 @@ pub(crate) async fn upgrade(
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
     // when the socket is open.
     let asked = asked_token(&headers);
-    let bearer =
-        headers.get(AUTHORIZATION).map(|value| edge.authority.verify(bearer(value.as_bytes())));
-    let principal = bearer.transpose()?;
+    let principal = match headers.get(AUTHORIZATION) {
+        Some(value) => Some(edge.authority.admit(bearer(value.as_bytes())).await?),
+        None => None,
+    };
     let mut named = HeaderMap::new();
     for device in headers.get_all(DEVICE_ID) {
         named.append(DEVICE_ID, device.clone());
@@ -170,7 +171,7 @@ async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Princip
     let token = claim.asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
     let principal = match claim.principal {
         Some(principal) => principal,
-        None => edge.authority.verify(&token).map_err(Error::from)?,
+        None => edge.authority.admit(&token).await.map_err(Error::from)?,
     };
     check_device(&principal, &claim.named).map_err(End::from)?;
     if !principal.scope.read {

@@ -22,7 +22,7 @@ fn claims() -> Value {
 }
 
 /// The claims with one in place of another; `null` takes it away.
-fn with(name: &str, value: Value) -> Value {
+pub(crate) fn with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     match value {
         Value::Null => claims.as_object_mut().unwrap().remove(name),
@@ -31,7 +31,7 @@ fn with(name: &str, value: Value) -> Value {
     claims
 }
 
-fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
@@ -282,6 +282,7 @@ fn secrets_have_a_length_and_no_debug_text() {
 
 #[test]
 fn a_missing_secret_is_created_once_and_only_on_request() {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys/secret");

@@ -184,13 +184,13 @@ async fn check(
         Access::Own => {}
         Access::Operator if is_local(&request) => {}
         Access::Operator => {
-            let principal = principal(&edge, request.headers())?;
+            let principal = principal(&edge, request.headers()).await?;
             if !principal.scope.admin {
                 return Err(Error::Scope("admin"));
             }
         }
         Access::Scope(need) => {
-            let principal = principal(&edge, request.headers())?;
+            let principal = principal(&edge, request.headers()).await?;
             if !need.met_by(principal.scope) {
                 return Err(Error::Scope(need.word()));
             }
@@ -202,9 +202,9 @@ async fn check(
 }
 
 /// Who sent a request, by its token; it must be the device that the request says, if it says one.
-pub(crate) fn principal(edge: &Edge, headers: &HeaderMap) -> Result<Principal, Error> {
+pub(crate) async fn principal(edge: &Edge, headers: &HeaderMap) -> Result<Principal, Error> {
     let header = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
-    let principal = edge.authority.verify(bearer(header))?;
+    let principal = edge.authority.admit(bearer(header)).await?;
     check_device(&principal, headers)?;
     Ok(principal)
 }

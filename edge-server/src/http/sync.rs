@@ -39,14 +39,17 @@ pub(crate) async fn sync(
         return Err(Error::MediaType(BINARY));
     }
     let header = headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes()));
-    let known = header.map(|token| edge.authority.verify(token)).transpose()?;
+    let known = match header {
+        Some(token) => Some(edge.authority.admit(token).await?),
+        None => None,
+    };
     let bytes_max = if known.is_some() { EXCHANGE_BYTES_MAX } else { BEACON_BYTES_MAX };
     let (bytes, place) = read(&edge, body, bytes_max).await?;
     let Exchange { mut hello, acked, frames } = Exchange::decode(&bytes)?;
     let token = std::mem::take(&mut hello.token);
     let principal = match known {
         Some(principal) => principal,
-        None => edge.authority.verify(&token)?,
+        None => edge.authority.admit(&token).await?,
     };
     check_device(&principal, &headers)?;
     if !principal.scope.read {

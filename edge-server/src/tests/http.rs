@@ -296,10 +296,10 @@ async fn a_server_that_can_not_start_says_why_in_one_line() {
     let error = start_error(ServeArgs { data: file.join("below"), ..good.clone() }).await;
     assert!(matches!(error, StartError::Store(StoreError::Folder { .. })), "{error}");
     let mut short = good.clone();
-    short.jwt.jwt_secret_file = file.clone();
+    short.jwt_secret_file = Some(file.clone());
     assert!(start_error(short).await.to_string().contains("use 32 to 4096 random bytes"));
     let mut missing = ServeArgs { dev: false, ..good.clone() };
-    missing.jwt.jwt_secret_file = fresh.path().join("none");
+    missing.jwt_secret_file = Some(fresh.path().join("none"));
     assert!(matches!(start_error(missing).await, StartError::Secret(_)));
     let error = start_error(ServeArgs { static_folder: Some(file), ..good.clone() }).await;
     assert!(matches!(error, StartError::Static(_)), "{error}");

@@ -163,15 +163,12 @@ fn every_route_has_an_entry() {
     assert_eq!(routes, known, "a route needs an entry in this matrix, and each entry its route");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_route_takes_a_wrong_token() {
-    let home = home().await;
+/// No route takes one of these tokens.
+pub(super) async fn refuses(home: &Home, attacks: &[(String, String)]) {
     for entry in entries() {
-        let none = send(&home, &entry, &[]).await;
-        assert_eq!((none.status, &*none.code), (401, "unauthorized"), "{}", entry.route);
-        for (name, token) in attacks(SECRET) {
+        for (name, token) in attacks {
             let header = format!("Bearer {token}");
-            let outcome = send(&home, &entry, &[("authorization", &header)]).await;
+            let outcome = send(home, &entry, &[("authorization", &header)]).await;
             assert_eq!(
                 (outcome.status, &*outcome.code),
                 (401, "unauthorized"),
@@ -179,6 +176,17 @@ async fn no_route_takes_a_wrong_token() {
                 entry.route
             );
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_takes_a_wrong_token() {
+    let home = home().await;
+    let named = attacks(SECRET).into_iter().map(|(name, token)| (name.to_owned(), token));
+    refuses(&home, &named.collect::<Vec<_>>()).await;
+    for entry in entries() {
+        let none = send(&home, &entry, &[]).await;
+        assert_eq!((none.status, &*none.code), (401, "unauthorized"), "{}", entry.route);
         let good = token("home", SCOPES);
         for scheme in ["Basic", "DPoP", "bearer:", ""] {
             let header = format!("{scheme} {good}");

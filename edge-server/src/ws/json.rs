@@ -89,15 +89,15 @@ async fn open(
     if message.kind != "auth" {
         return Err(End::Close(CloseCode::Unauthorized));
     }
-    let principal = authenticate(edge, claim, message.rest).map_err(End::from)?;
+    let principal = authenticate(edge, claim, message.rest).await.map_err(End::from)?;
     let ack = Message::Text(reply(message.id, Ok(None)).into());
     sink.send(ack).await.map_err(|_| End::Gone)?;
     Ok(principal)
 }
 
-fn authenticate(edge: &Edge, claim: &Claim, message: Value) -> Result<Principal, Error> {
+async fn authenticate(edge: &Edge, claim: &Claim, message: Value) -> Result<Principal, Error> {
     let AuthMessage { token } = read_value(message)?;
-    let principal = edge.authority.verify(&token)?;
+    let principal = edge.authority.admit(&token).await?;
     check_device(&principal, &claim.named)?;
     readable(principal)
 }
@@ -286,7 +286,7 @@ impl Reader<'_> {
                 heard.await.map_err(Error::Room)?;
                 Ok(None)
             }
-            "auth" => self.renew(message),
+            "auth" => self.renew(message).await,
             "watchlist_update" => {
                 self.may_write()?;
                 let change: WatchlistChange = read_value(message)?;
@@ -317,8 +317,8 @@ impl Reader<'_> {
     }
 
     /// A later token of the same device puts the end off.
-    fn renew(&mut self, message: Value) -> Result<Option<Value>, Error> {
-        let principal = authenticate(self.edge, self.claim, message)?;
+    async fn renew(&mut self, message: Value) -> Result<Option<Value>, Error> {
+        let principal = authenticate(self.edge, self.claim, message).await?;
         if principal.household != self.principal.household {
             return Err(Error::HouseholdMismatch);
         }
