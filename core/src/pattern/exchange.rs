@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::message::{Base, decode};
+use super::message::decode;
 use super::tables::Tables;
 use super::{Embedding, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
@@ -103,13 +103,13 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`PatternError::BaseUnknown`] when it builds on others, and what [`decode`] refuses.
-    pub fn read(&self, tables: &Tables, bases: &[Base<'_>]) -> Result<Vec<Pattern>, PatternError> {
+    pub fn read(&self, tables: &Tables, bases: &[Pattern]) -> Result<Vec<Pattern>, PatternError> {
         if self.bases == 0 {
             return decode(tables, self.bytes, &[]);
         }
         let patterns = decode(tables, self.bytes, bases)?;
         let base = |pattern: &Pattern| bases.iter().find(|base| base.id == pattern.id);
-        let known = patterns.iter().filter_map(base).map(|base| base.embedding);
+        let known = patterns.iter().filter_map(base).map(|base| &base.embedding);
         if bases_sum(known) == self.bases { Ok(patterns) } else { Err(PatternError::BaseUnknown) }
     }
 }

@@ -41,16 +41,7 @@ pub struct Outgoing<'a> {
     /// The pattern.
     pub pattern: &'a Pattern,
     /// What the receiver decoded of an earlier version, if it still has that.
-    pub base: Option<&'a Embedding>,
-}
-
-/// A version that the receiver has decoded.
-#[derive(Debug, Clone, Copy)]
-pub struct Base<'a> {
-    /// The pattern's name.
-    pub id: PatternId,
-    /// As it was decoded.
-    pub embedding: &'a Embedding,
+    pub base: Option<&'a Pattern>,
 }
 
 /// A message, and what its receiver will hold.
@@ -60,11 +51,13 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// How many of the patterns, counted from the first, are in it.
     pub taken: usize,
-    /// The taken ones' embeddings as the receiver decodes them, in the order they were given.
-    pub decoded: Vec<Embedding>,
+    /// The taken ones as the receiver decodes them, in its order, which need not be that of
+    /// the input: bases of later versions.
+    pub decoded: Vec<Pattern>,
 }
 
-/// Encodes all patterns. Fails when there are more than [`MESSAGE_PATTERNS_MAX`] or one comes twice.
+/// Encodes all patterns. Fails when there are more than [`MESSAGE_PATTERNS_MAX`] or one comes
+/// twice.
 pub fn encode(
     tables: &Tables,
     floor: Floor,
@@ -92,7 +85,7 @@ pub fn encode_within(
     loop {
         let bytes = write(tables, &patterns[..taken]);
         if bytes.len() <= bytes_max || taken == 0 {
-            let decoded = patterns[..taken].iter().map(|p| p.pattern.embedding.clone()).collect();
+            let decoded = patterns[..taken].iter().map(|p| p.pattern.clone()).collect();
             return Ok(Encoded { bytes, taken, decoded });
         }
         taken -= 1;
@@ -119,11 +112,12 @@ fn write(tables: &Tables, patterns: &[Outgoing<'_>]) -> Vec<u8> {
     writer.finish()
 }
 
-/// Decodes a message. `bases` are the versions of this sender's patterns that the receiver has.
+/// Decodes a message, in its own order, the one of [`Encoded::decoded`]. `bases` are this sender's
+/// patterns as the receiver decoded them.
 pub fn decode(
     tables: &Tables,
     bytes: &[u8],
-    _bases: &[Base<'_>],
+    _bases: &[Pattern],
 ) -> Result<Vec<Pattern>, PatternError> {
     let mut reader = Reader::new(bytes);
     let id = reader.fixed32()?;
