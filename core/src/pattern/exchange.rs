@@ -11,7 +11,7 @@ mod tests;
 
 use super::message::decode;
 use super::tables::Tables;
-use super::{Embedding, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
+use super::{GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::id::ContentId;
 
@@ -86,12 +86,15 @@ pub struct Message<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Checksum of the earlier versions that a message builds on, in the order of its patterns; 0 for none.
-pub fn bases_sum<'a>(bases: impl IntoIterator<Item = &'a Embedding>) -> u32 {
+/// Checksum of the earlier versions that a message builds on, in the order in which its reader decodes
+/// the patterns; 0 for none.
+pub fn bases_sum<'a>(bases: impl IntoIterator<Item = &'a Pattern>) -> u32 {
     bases.into_iter().fold(0, |before, base| {
         let mut writer = Writer::new();
         writer.fixed32(before);
-        base.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
+        writer.fixed32(base.sample_count());
+        writer.fixed32(base.success_count());
+        base.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
         // 0 is for none at all.
         checksum(writer.as_slice()).max(1)
     })
@@ -109,7 +112,7 @@ impl<'a> Message<'a> {
         }
         let patterns = decode(tables, self.bytes, bases)?;
         let base = |pattern: &Pattern| bases.iter().find(|base| base.id == pattern.id);
-        let known = patterns.iter().filter_map(base).map(|base| &base.embedding);
+        let known = patterns.iter().filter_map(base);
         if bases_sum(known) == self.bases { Ok(patterns) } else { Err(PatternError::BaseUnknown) }
     }
 }

@@ -92,13 +92,16 @@ fn what_is_beyond_a_bound_is_refused() {
 
 #[test]
 fn a_checksum_tells_bases_apart() {
-    let axis = |at: usize| {
+    let pattern = |at: usize, samples| {
         let units = (0..crate::pattern::DIMENSIONS).map(|i| f32::from(i == at));
-        Embedding::from_f32(&units.collect::<Vec<f32>>()).expect("valid")
+        let embedding =
+            crate::pattern::Embedding::from_f32(&units.collect::<Vec<f32>>()).expect("valid");
+        let genre = Genre::new("drama").expect("valid");
+        Pattern::new(PatternId(1), genre, embedding, samples, 1).expect("valid")
     };
-    let (a, b) = (axis(0), axis(1));
+    let (a, b, c) = (pattern(0, 1), pattern(1, 1), pattern(0, 2));
     assert_eq!(bases_sum([]), 0);
-    let sums = [bases_sum([&a]), bases_sum([&b]), bases_sum([&a, &b]), bases_sum([&b, &a])];
+    let sums = [vec![&a], vec![&b], vec![&c], vec![&a, &b], vec![&b, &a]].map(bases_sum);
     for (at, sum) in sums.iter().enumerate() {
         assert!(*sum != 0 && !sums[..at].contains(sum));
     }
