@@ -9,9 +9,13 @@
 //! the same bits. Conversions from and to floating point use only operations that IEEE 754 defines
 //! exactly.
 
+pub mod catalog;
 pub mod exchange;
+pub mod learner;
 pub mod message;
+pub mod recommend;
 pub mod tables;
+pub mod upload;
 
 use crate::codec::DecodeError;
 use thiserror::Error;

@@ -12,3 +12,4 @@ pub mod backoff;
 pub mod client;
 pub mod metrics;
 pub mod server;
+pub mod taste;

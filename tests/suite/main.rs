@@ -1,6 +1,5 @@
 //! The tests that need more than one part, in one binary.
 
-mod erasure;
 mod exchange;
 mod found;
 mod growth;
@@ -18,6 +17,7 @@ mod sessions;
 mod settings;
 mod simulated;
 mod simulation;
+mod taste;
 mod tidy;
 mod vectors;
 mod versions;

@@ -138,13 +138,14 @@ impl Record {
     }
 }
 
-fn seal(mut writer: Writer) -> Vec<u8> {
+/// Adds the checksum.
+pub(crate) fn seal(mut writer: Writer) -> Vec<u8> {
     writer.fixed32(checksum(writer.as_slice()));
     writer.finish()
 }
 
 /// Checks version and checksum; returns tag and body.
-fn unseal(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
+pub(crate) fn unseal(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
     let (body, sum) = bytes.split_last_chunk().ok_or(DecodeError::Truncated)?;
     let version = *body.first().ok_or(DecodeError::Truncated)?;
     if checksum(body) != u32::from_le_bytes(*sum) {

@@ -1,0 +1,145 @@
+//! Which titles are recommended, and why.
+
+use super::{Tv, abandoned, content, finished, genre, near, title};
+use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::pattern::catalog::{Title, Vector};
+use omega_sync_core::pattern::exchange::{Trend, Trends};
+use omega_sync_core::pattern::learner::Learner;
+use omega_sync_core::pattern::recommend::{
+    Pick, RECOMMENDED_MAX, Reason, Sources, Wish, recommend,
+};
+use omega_sync_core::pattern::{Pattern, PatternId};
+use omega_sync_core::session::taste::Input;
+
+fn wish(count: usize) -> Wish<'static> {
+    Wish { profile: ProfileId::DEFAULT, count, genre: None, excluded: &[] }
+}
+
+fn names(picks: &[Pick]) -> Vec<&str> {
+    picks.iter().map(|pick| pick.content.as_str()).collect()
+}
+
+/// A TV that knows 200 dramas of each of four themes, and 50 crimes of the first.
+fn tv() -> Tv {
+    let mut tv = Tv::new(1);
+    let dramas = (0..800).map(|n| title("drama", n % 4, n));
+    tv.handle(Input::Titles(dramas.chain((0..50).map(|n| title("crime", 0, n))).collect()));
+    tv
+}
+
+fn theme(pick: &Pick) -> u64 {
+    let number = pick.content.as_str().rsplit(':').next().expect("a number");
+    number.parse::<u64>().expect("a number") % 4
+}
+
+#[test]
+fn what_resembles_what_was_watched_comes_first_with_the_reason() {
+    let mut tv = tv();
+    assert_eq!(tv.taste.recommend(tv.now, &wish(10)), [], "nothing is known of anybody");
+    (0..10).for_each(|n| tv.watch(finished("drama", 2, 2 + 4 * n)));
+    let picks = tv.taste.recommend(tv.now, &wish(10));
+    assert_eq!(picks.len(), 10);
+    assert!(picks.iter().all(|pick| pick.genre == genre("drama") && theme(pick) == 2), "{picks:?}");
+    let because = Reason::Own(Some(content("drama:38")));
+    assert!(picks.iter().all(|pick| pick.reason == because), "the last one that was finished");
+    let watched: Vec<String> = (0..10).map(|n| format!("drama:{}", 2 + 4 * n)).collect();
+    assert!(names(&picks).iter().all(|name| !watched.contains(&(*name).to_owned())));
+    assert_eq!(tv.taste.recommend(tv.now, &wish(10)), picks, "the same each time");
+    let watched = tv.taste.recommend(tv.now, &Wish { profile: ProfileId(7), ..wish(10) });
+    assert_eq!(watched, [], "nothing is known of another profile");
+    tv.restart();
+    assert_eq!(tv.taste.recommend(tv.now, &wish(10)), picks, "after a restart too");
+}
+
+#[test]
+fn what_was_left_early_counts_against_its_like() {
+    let mut tv = tv();
+    (0..10).for_each(|n| tv.watch(finished("drama", 1, 1 + 4 * n)));
+    (0..10).for_each(|n| tv.watch(abandoned("drama", 3, 3 + 4 * n)));
+    let picks = tv.taste.recommend(tv.now, &wish(RECOMMENDED_MAX));
+    assert!(picks.iter().all(|pick| theme(pick) != 3));
+    assert!(picks.iter().filter(|pick| theme(pick) == 1).count() > 20);
+}
+
+#[test]
+fn what_the_app_excludes_and_other_genres_are_left_out() {
+    let mut tv = tv();
+    (0..10).for_each(|n| tv.watch(finished("drama", 0, 4 * n)));
+    let first = tv.taste.recommend(tv.now, &wish(5));
+    let excluded: Vec<ContentId> = first.iter().map(|pick| pick.content.clone()).collect();
+    let picks = tv.taste.recommend(tv.now, &Wish { excluded: &excluded, ..wish(5) });
+    assert!(picks.iter().all(|pick| !excluded.contains(&pick.content)));
+    let crime = genre("crime");
+    let picks = tv.taste.recommend(tv.now, &Wish { genre: Some(&crime), ..wish(5) });
+    assert_eq!(picks.len(), 5, "the taste in dramas says something of crimes");
+    assert!(picks.iter().all(|pick| pick.genre == crime));
+    assert_eq!(tv.taste.recommend(tv.now, &wish(0)), []);
+    let most = tv.taste.recommend(tv.now, &wish(RECOMMENDED_MAX + 1));
+    assert_eq!(most.len(), RECOMMENDED_MAX);
+}
+
+#[test]
+fn a_list_has_no_title_twice_under_other_names() {
+    let mut tv = Tv::new(1);
+    // Ten editions of one film, nearer to the taste than anything else, and thirty other films.
+    let edition =
+        |n: u64| Title { vector: Vector::of(&near(1, 5, 0.5)), ..title("drama", 1, 1_000 + n) };
+    tv.handle(Input::Titles(
+        (0..10).map(edition).chain((0..30).map(|n| title("drama", 1, n))).collect(),
+    ));
+    (100..110).for_each(|n| tv.watch(finished("drama", 1, n)));
+    let picks = tv.taste.recommend(tv.now, &wish(10));
+    let editions = picks.iter().filter(|pick| pick.content.as_str().starts_with("drama:10"));
+    assert_eq!((picks.len(), editions.count()), (10, 1));
+    assert!(picks[0].content.as_str().starts_with("drama:10"), "it is the best");
+}
+
+#[test]
+fn other_households_and_the_region_speak_too() {
+    let tv = tv();
+    let global = |id: u128, theme: u64, successes: u32| {
+        let embedding = near(theme, 0, 0.1);
+        Pattern::new(PatternId(id), genre("drama"), embedding, 1_000, successes).expect("valid")
+    };
+    let globals = [global(1, 3, 900)];
+    let learner = Learner::default();
+    let catalog = tv.taste.catalog();
+    let sources = Sources { catalog, learner: &learner, globals: &globals, trends: None };
+    let picks = recommend(&sources, &wish(10));
+    assert!(picks.iter().all(|pick| theme(pick) == 3 && pick.reason == Reason::Global));
+    assert_eq!(picks.len(), 10);
+
+    let list = vec![
+        Trend { content: content("crime:7"), genre: genre("crime"), score: 900 },
+        Trend { content: content("drama:2"), genre: genre("drama"), score: 300 },
+        Trend { content: content("unknown:1"), genre: genre("drama"), score: 800 },
+    ];
+    let trends = Trends { region: "DE".into(), until_ms: 0, list };
+    let sources = Sources { trends: Some(&trends), globals: &[], ..sources };
+    let picks = recommend(&sources, &wish(10));
+    assert_eq!(names(&picks), ["crime:7", "drama:2"]);
+    assert!(picks.iter().all(|pick| pick.reason == Reason::Trend));
+}
+
+#[test]
+fn households_with_a_similar_taste_count_more_than_large_ones() {
+    let mut tv = tv();
+    (0..12).for_each(|n| tv.watch(finished("drama", 1, 1 + 4 * n)));
+    let global = |id: u128, theme: u64, samples: u32| {
+        // Where the viewer's own theme and another one meet.
+        let (a, b) = (near(1, 0, 0.0).to_f32(), near(theme, 0, 0.0).to_f32());
+        let share = if theme == 1 { 0.0 } else { 1.0 };
+        let both: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a * (1.0 - share) + b * share).collect();
+        let embedding = super::Embedding::from_f32(&both).expect("not zero");
+        Pattern::new(PatternId(id), genre("drama"), embedding, samples, samples).expect("valid")
+    };
+    let globals = [global(1, 1, 100), global(2, 3, 1_000_000)];
+    let sources = Sources {
+        catalog: tv.taste.catalog(),
+        learner: tv.taste.learner(),
+        globals: &globals,
+        trends: None,
+    };
+    let picks = recommend(&sources, &wish(10));
+    assert!(picks.iter().all(|pick| theme(pick) == 1), "{picks:?}");
+}
