@@ -12,4 +12,5 @@ pub mod backoff;
 pub mod client;
 pub mod metrics;
 pub mod server;
+#[cfg(feature = "patterns")]
 pub mod taste;
