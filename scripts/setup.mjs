@@ -15,6 +15,14 @@ const C_PACKAGES = ["gcc", "libc6-dev"];
 const TEST_PACKAGES = ["chromium", "chromium-driver", "fonts-dejavu-core", "strace"];
 /** What the old TV engines link to. */
 const ENGINE_PACKAGES = ["libnss3", "libnspr4", "libexpat1", "libuuid1"];
+/** The same for those from before WebAssembly: Python, which brings them, an X server, Qt's libraries. */
+const OLD_ENGINE_PACKAGES = [
+  ...["python3", "python3-pip", "xvfb", "libgl1", "libgl1-mesa-dri", "libglx-mesa0", "libegl1"],
+  ...["libasound2", "libdbus-1-3", "libfontconfig1", "libfreetype6", "libglib2.0-0", "libice6"],
+  ...["libsm6", "libx11-6", "libx11-xcb1", "libxcb1", "libxcomposite1", "libxcursor1"],
+  ...["libxdamage1", "libxext6", "libxfixes3", "libxi6", "libxrandr2", "libxrender1"],
+  ...["libxslt1.1", "libxss1", "libxtst6"],
+];
 const APT_LOCK_WAIT_S = 300;
 
 /** Node packages, exactly as locked. */
@@ -70,7 +78,8 @@ export async function setUpTestTools() {
     if (missing.length === 0) return "unchanged";
     throw new Complaint(`the tests need ${missing.join(", ")} on the PATH: install them first`);
   }
-  const wanted = [...TEST_PACKAGES, ...ENGINE_PACKAGES];
+  const old = process.arch === "x64" ? OLD_ENGINE_PACKAGES : [];
+  const wanted = [...TEST_PACKAGES, ...ENGINE_PACKAGES, ...old];
   const missing = wanted.filter((name) => !isInstalled(name));
   if (missing.length === 0) return "unchanged";
   await aptInstall(missing, "the browser tests' tools");

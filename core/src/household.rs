@@ -433,6 +433,11 @@ impl Household {
         self.deleted.contains(&id)
     }
 
+    /// The profiles that were deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = ProfileId> + '_ {
+        self.deleted.iter().copied()
+    }
+
     /// How many entries count towards [`ENTRIES_MAX`].
     pub fn entries(&self) -> usize {
         let adds = |p: &Profile| p.watchlist.iter().map(|(_, live)| live.len()).sum::<usize>();

@@ -527,6 +527,8 @@ close_codes! {
     HouseholdMismatch = 4502, "household_mismatch";
     /// A frame above [`FRAME_BYTES_MAX`], or a delta above its limit.
     TooLarge = 4503, "too_large";
+    /// The household was erased: the device forgets its copy.
+    Erased = 4504, "erased";
 }
 
 impl CloseCode {

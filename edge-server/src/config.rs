@@ -42,6 +42,64 @@ pub enum Command {
     Serve(ServeArgs),
     /// Print a token for a device
     Token(TokenArgs),
+    /// Write a copy of the database to a new file, while the server runs
+    Backup(BackupArgs),
+    /// Put a backup in the place of the database; the server must be stopped
+    Restore(RestoreArgs),
+    /// Look a database or a backup over, and say what is wrong with it
+    Check(CheckArgs),
+    /// Print everything that is held of a household, as JSON
+    Export(HouseholdArgs),
+    /// Erase everything that is held of a household; the server must be stopped
+    Erase(HouseholdArgs),
+}
+
+/// Flags of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// Folder of the database
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// File to write, which must not be there yet
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// Folder of the database
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The backup
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+    /// There may be a database already: it is kept beside the restored one
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct CheckArgs {
+    /// Folder of the database
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A backup, to check in place of a folder's database
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Flags of `export` and `erase`.
+#[derive(Debug, Clone, Args)]
+pub struct HouseholdArgs {
+    /// Folder of the database
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Which household
+    #[arg(long, value_name = "ID", value_parser = household)]
+    pub household: HouseholdId,
 }
 
 /// The claims that `serve` and `token` must agree on.
@@ -156,7 +214,8 @@ impl Cli {
                     Ok(Err(error.render().to_string()))
                 }
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    let usage = "a command is missing: serve or token (see omega-edge --help)";
+                    let usage =
+                        "a command is missing, such as serve or token (see omega-edge --help)";
                     Err(StartError::Usage(usage.into()))
                 }
                 _ => Err(StartError::Usage(one_line(&error.render().to_string()))),

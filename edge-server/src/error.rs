@@ -63,6 +63,7 @@ kinds! {
     Replaced = 409 "replaced" "a newer connection of this replica",
     Resync = 409 "resync" "a frame was lost or repeated",
     Drift = 409 "drift" "a stamp is too far ahead of the server's clock",
+    Erased = 410 "erased" "the household was erased",
     TooLarge = 413 "too_large" "the body is too large",
     MediaTypeUnsupported = 415 "media_type_unsupported" "the body is of another type",
     Invalid = 422 "invalid" "a field or parameter is missing or wrong",
@@ -109,6 +110,7 @@ impl From<CloseCode> for Kind {
             CloseCode::VersionUnsupported => Self::VersionUnsupported,
             CloseCode::HouseholdMismatch => Self::HouseholdMismatch,
             CloseCode::TooLarge => Self::TooLarge,
+            CloseCode::Erased => Self::Erased,
         }
     }
 }
@@ -344,6 +346,20 @@ pub enum StartError {
     /// The static folder is none.
     #[error("{0} is no folder: give the built demo's folder to --static")]
     Static(String),
+    /// A database has something wrong with it.
+    #[error("{findings} findings in {households} households: restore a backup")]
+    Findings {
+        /// How many households there are.
+        households: u64,
+        /// How much is wrong.
+        findings: u64,
+    },
+    /// There is nothing of a household.
+    #[error("nothing is held of the household {0}")]
+    NoHousehold(String),
+    /// A household can't be read.
+    #[error("the household can't be read: {0}; see omega-edge check")]
+    Household(#[from] DecodeError),
     /// The system refused something basic.
     #[error("can't start: {0}")]
     System(String),

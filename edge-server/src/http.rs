@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod devices;
+pub(crate) mod export;
 mod health;
 pub(crate) mod household;
 mod openapi;

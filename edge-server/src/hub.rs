@@ -94,6 +94,8 @@ pub(crate) enum RoomMessage {
     Leave(ConnectionId),
     /// A request asks for something.
     Call(Call),
+    /// Erase the household, and say whether there was anything.
+    Erase(oneshot::Sender<Result<bool, CloseCode>>),
     /// The server stops.
     Stop,
 }
@@ -180,6 +182,17 @@ impl Hub {
             Ok(value) => Ok(value),
             Err(_) => Err(refusal.await.unwrap_or(CloseCode::Restart)),
         }
+    }
+
+    /// Erases a household: its room, if need be a new one, ends its commits, erases it in the store and
+    /// closes its connections. Nobody can start another room of it meanwhile.
+    pub(crate) async fn erase(
+        self: &Arc<Self>,
+        household: &HouseholdId,
+    ) -> Result<bool, CloseCode> {
+        let (answer, erased) = oneshot::channel();
+        self.tell(household, RoomMessage::Erase(answer))?;
+        erased.await.unwrap_or(Err(CloseCode::Restart))
     }
 
     /// A name for a connection that nobody else has.

@@ -23,6 +23,7 @@ mod room;
 pub mod store;
 #[cfg(feature = "crypto")]
 mod tls;
+pub mod upkeep;
 mod ws;
 
 use crate::auth::{Authority, Secret};

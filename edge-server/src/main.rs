@@ -1,7 +1,9 @@
-//! The commands: `serve` and `token`.
+//! The commands: `serve`, `token`, and those that look after a database.
 
 use omega_edge::config::{Cli, Command};
 use omega_edge::error::StartError;
+use omega_edge::upkeep;
+use std::io::stdout;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
@@ -37,6 +39,11 @@ fn run() -> Result<(), StartError> {
             println!("{}", omega_edge::token(&args)?);
             Ok(())
         }
+        Command::Backup(args) => upkeep::backup(&args, &mut stdout()),
+        Command::Restore(args) => upkeep::restore(&args, &mut stdout()),
+        Command::Check(args) => upkeep::check(&args, &mut stdout()),
+        Command::Export(args) => upkeep::export(&args, &mut stdout()),
+        Command::Erase(args) => upkeep::erase(&args, &mut stdout()),
     }
 }
 

@@ -44,12 +44,15 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     // After this nobody can join, so whoever is in the inbox is the last.
     seat.leave();
     inbox.close();
+    // Who came since the erasure is of the next life.
+    let late = if code == CloseCode::Erased { CloseCode::Restart } else { code };
     while let Ok(message) = inbox.try_recv() {
         match message {
             RoomMessage::Join { outbox, .. } | RoomMessage::Listen { outbox, .. } => {
-                outbox.close(code);
+                outbox.close(late);
             }
-            RoomMessage::Call(Call { refused, .. }) => drop(refused.send(code)),
+            RoomMessage::Call(Call { refused, .. }) => drop(refused.send(late)),
+            RoomMessage::Erase(answer) => drop(answer.send(Err(late))),
             RoomMessage::Frame { .. } | RoomMessage::Leave(_) | RoomMessage::Stop => {}
         }
     }
@@ -63,7 +66,8 @@ async fn load(seat: &Seat) -> Result<Room, CloseCode> {
     let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
     seat.metrics().observe(Span::Load, asked.elapsed());
     seat.metrics().add(Count::Loads, 1);
-    match stored {
+    let lives = seat.store().lives(household).await.map_err(|error| error.close_code())?;
+    let mut room = match stored {
         Some(stored) => Room::load(household.clone(), &stored).map_err(|error| {
             tracing::error!(%household, %error, "the stored household can't be read");
             CloseCode::StorageUnavailable
@@ -75,7 +79,11 @@ async fn load(seat: &Seat) -> Result<Room, CloseCode> {
             })?;
             Ok(Room::create(household.clone(), EpochId(epoch)))
         }
+    }?;
+    if let Some(lives) = lives {
+        room.remember_erasure(&lives);
     }
+    Ok(room)
 }
 
 struct RoomTask<'a> {
@@ -104,6 +112,8 @@ struct Batch {
     /// When its frames came.
     arrivals: Vec<Instant>,
     stop: bool,
+    /// Who wants the household erased; it stops then too.
+    erase: Option<oneshot::Sender<Result<bool, CloseCode>>>,
 }
 
 impl Batch {
@@ -168,10 +178,28 @@ impl RoomTask<'_> {
             for at in batch.arrivals {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
             }
+            if let Some(answer) = batch.erase {
+                return Some(self.erase(answer).await);
+            }
             if batch.stop {
                 return Some(CloseCode::Restart);
             }
         }
+    }
+
+    /// Erases the household; what the room still has of it goes with the room.
+    async fn erase(&self, answer: oneshot::Sender<Result<bool, CloseCode>>) -> CloseCode {
+        let erased = self.seat.store().erase(self.seat.household()).await;
+        let (erased, code) = match erased {
+            Ok(existed) => (Ok(existed), CloseCode::Erased),
+            Err(error) => {
+                tracing::error!(code = error.code(), %error, "a household could not be erased");
+                (Err(error.close_code()), error.close_code())
+            }
+        };
+        // Who asked may have gone.
+        let _ = answer.send(erased);
+        code
     }
 
     async fn persist(&self, commit: Commit) -> Result<(), StoreError> {
@@ -231,6 +259,11 @@ impl RoomTask<'_> {
                 let Done { outputs, answer } = work(Inside { room, presence, listeners, now });
                 batch.add(outputs);
                 batch.effects.push(Effect::Answer(answer, refused));
+                return;
+            }
+            RoomMessage::Erase(answer) => {
+                batch.stop = true;
+                batch.erase = Some(answer);
                 return;
             }
             RoomMessage::Stop => {

@@ -11,9 +11,10 @@
 
 pub mod sqlite;
 
-use omega_sync_core::id::HouseholdId;
+use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::CloseCode;
 use omega_sync_core::session::server::{Commit, Stored};
+use serde_json::{Map, Value};
 use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
@@ -29,11 +30,34 @@ pub trait Store: Send + Sync {
     /// Makes a commit durable.
     fn commit(&self, household: &HouseholdId, commit: Commit) -> Answer<()>;
 
+    /// Erases everything that is kept of a household, and remembers that it was erased. There must be
+    /// no commit of it on its way. Answers whether there was anything; when the answer is an error,
+    /// some trace may be left: erase it again.
+    fn erase(&self, household: &HouseholdId) -> Answer<bool>;
+
+    /// Of a household that was ever erased, the epochs that it had since then and has no more.
+    fn lives(&self, household: &HouseholdId) -> Answer<Option<Vec<EpochId>>>;
+
+    /// Everything that is held of a household, `None` for nothing.
+    fn export(&self, household: &HouseholdId) -> Answer<Option<Held>>;
+
     /// Whether loads and commits work at the moment.
     fn check(&self) -> Answer<()>;
 
     /// Finishes what was asked for and gives the data folder free.
     fn close(&self) -> Answer<()>;
+}
+
+/// Rows of one table that belong to a household, by the names of their columns; bytes are in hex.
+pub type Rows = Vec<Map<String, Value>>;
+
+/// Everything that a store has of a household.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// What the core made; `None` if nothing was ever committed.
+    pub stored: Option<Stored>,
+    /// What other parts of the server keep, by the names of their tables.
+    pub rows: Vec<(String, Rows)>,
 }
 
 /// Why a store could not do what it was asked.
@@ -67,6 +91,12 @@ pub enum StoreError {
         /// What the system said.
         reason: String,
     },
+    /// A file is not there.
+    #[error("there is no database {0}")]
+    Missing(String),
+    /// A file is there already.
+    #[error("{0} is there already: move it away first")]
+    Exists(String),
     /// It does not work at the moment.
     #[error("the store does not work at the moment: {0}")]
     Unavailable(String),
@@ -84,7 +114,9 @@ impl StoreError {
             Self::Corrupt(_) => "storage_corrupt",
             Self::Newer { .. } => "storage_newer",
             Self::Locked(_) => "storage_locked",
-            Self::Folder { .. } | Self::Unavailable(_) => "storage_unavailable",
+            Self::Folder { .. } | Self::Missing(_) | Self::Exists(_) | Self::Unavailable(_) => {
+                "storage_unavailable"
+            }
             Self::Closed => "storage_closed",
         }
     }

@@ -1,6 +1,7 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
 mod commands;
+mod erasure;
 mod exchange;
 mod http;
 #[cfg(feature = "crypto")]

@@ -117,16 +117,31 @@ struct Tv {
 
 impl Tv {
     async fn connect(edge: &Edge, token: &str, seed: u8) -> Self {
+        let socket = Self::socket(edge, token).await;
+        let client = Client::load(&[], None, [seed; 16]).unwrap().client;
+        let mut tv = Self { client, socket, started: Instant::now() };
+        tv.come_online().await;
+        tv
+    }
+
+    /// Comes back with what it knows, as after a power cut of the server.
+    async fn reconnect(&mut self, edge: &Edge, token: &str) {
+        self.input(Input::Offline).await;
+        self.socket = Self::socket(edge, token).await;
+        self.come_online().await;
+    }
+
+    async fn come_online(&mut self) {
+        self.input(Input::Online).await;
+        self.until(|tv| tv.client.status() == Status::Live).await;
+    }
+
+    async fn socket(edge: &Edge, token: &str) -> WebSocketStream<tokio::net::TcpStream> {
         let mut request = format!("ws://{}/ws", edge.address).into_client_request().unwrap();
         let protocols = format!("{SUBPROTOCOL}, omega.token.{token}");
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
         let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        let client = Client::load(&[], None, [seed; 16]).unwrap().client;
-        let mut tv = Self { client, socket, started: Instant::now() };
-        tv.input(Input::Online).await;
-        tv.until(|tv| tv.client.status() == Status::Live).await;
-        tv
+        tokio_tungstenite::client_async(request, stream).await.unwrap().0
     }
 
     fn now(&self) -> Now {
@@ -232,4 +247,60 @@ async fn the_log_has_no_token_and_no_title() {
     for secret in parts {
         assert!(!log.contains(secret), "the log has {secret}:\n{log}");
     }
+}
+
+/// Runs a command of the binary; whether it succeeded, what it printed and what it complained of.
+fn run(arguments: &[&std::ffi::OsStr]) -> (Option<i32>, String, String) {
+    let output = Command::new(EDGE).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_looked_after_from_the_command_line() {
+    let place = Place::new();
+    let path = |name: &str| place.folder.path().join(name).into_os_string();
+    let (data, backup, gone) = (path("data"), path("backup"), path("gone"));
+    let token = place.token("backend");
+    let edge = place.start();
+    assert_eq!(edge.ask(&token, ADD, &adding("before")).0, 200);
+    let word = std::ffi::OsStr::new;
+    let (code, said, _) = run(&[word("backup"), word("--data"), &data, &backup]);
+    assert!(code == Some(0) && said.contains("is a copy"), "{said}");
+    assert_eq!(edge.ask(&token, ADD, &adding("after")).0, 200);
+    let household = [word("--household"), word("home")];
+    let export = [word("export"), word("--data"), &data, household[0], household[1]];
+    let (code, json, _) = run(&export);
+    assert!(code == Some(0) && json.contains("before") && json.contains("after"), "{json}");
+    for (flag, file) in [("--data", &data), ("--file", &backup)] {
+        let (code, said, _) = run(&[word("check"), word(flag), file]);
+        assert!(code == Some(0) && said.contains("1 households, nothing wrong"), "{said}");
+    }
+    let restore = [word("restore"), word("--data"), &data, &backup, word("--replace")];
+    let (code, _, complaint) = run(&restore);
+    assert!(code == Some(1) && complaint.contains("in use by another server"), "{complaint}");
+    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    edge.kill();
+
+    let (code, said, complaint) = run(&restore);
+    assert!(code == Some(0) && said.contains("a new epoch"), "{complaint}");
+    let edge = place.start();
+    let (_, list) = edge.ask(&token, LIST, "");
+    assert!(list.contains("before") && !list.contains("after"), "{list}");
+    // The TV, which knew more than the backup, brings it.
+    tv.reconnect(&edge, &place.token("tv")).await;
+    assert!(tv.client.replica().is_listed(ProfileId::DEFAULT, &title("after")));
+    let (_, list) = edge.ask(&token, LIST, "");
+    assert!(list.contains("before") && list.contains("after"), "{list}");
+    edge.kill();
+
+    let erase = [word("erase"), word("--data"), &data, household[0], household[1]];
+    assert_eq!(run(&erase).0, Some(0));
+    let (code, _, complaint) = run(&erase);
+    assert!(code == Some(1) && complaint.contains("nothing is held"), "{complaint}");
+    std::fs::write(&gone, vec![7; 8192]).unwrap();
+    let (code, _, complaint) = run(&[word("check"), word("--file"), &gone]);
+    assert!(code == Some(1) && complaint.contains("damaged"), "{complaint}");
+    let (code, _, complaint) = run(&[word("check")]);
+    assert!(code == Some(2) && complaint.contains("--data"), "{complaint}");
 }

@@ -95,9 +95,6 @@ export const ENGINES = [
   },
 ];
 
-/** What `npm test` runs: the oldest and the newest engine of the table's left half, and two between. */
-export const TESTED = ["m64", "m69", "m79", "m108"];
-
 const FOLDER = join(CACHE, "engines");
 
 /** @param {string} name */

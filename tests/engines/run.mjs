@@ -1,7 +1,8 @@
 // Loads one page in an old TV engine and waits for its verdict.
 //
 // The page decides: `document.title` or `window.__result` starting with PASS or FAIL. Only the
-// project's own pages belong here: the engine's sandbox is off.
+// project's own pages belong here: the engine's sandbox is off. Engines from before WebAssembly are
+// run by run-old.mjs, with the same contract.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,11 +13,13 @@ import { parseArgs } from "node:util";
 import { endGroup } from "../../scripts/steps.mjs";
 import { connect, pageAddress } from "./devtools.mjs";
 import { ENGINES, engine, programOf } from "./engines.mjs";
+import { OLD_ENGINES, oldEngine } from "./old.mjs";
+import { runOldPage } from "./run-old.mjs";
 
 const USAGE = `usage: node tests/engines/run.mjs ENGINE URL|FILE [--timeout S] [--profile DIR]
        [--file-access] [--arg FLAG]... [--quiet]
 exit code: 0 PASS, 1 FAIL, 2 no verdict
-engines: ${ENGINES.map((one) => one.name).join(" ")}`;
+engines: ${[...OLD_ENGINES, ...ENGINES].map((one) => one.name).join(" ")}`;
 
 const TIMEOUT_S = 30;
 const POLL_MS = 50;
@@ -36,12 +39,21 @@ const VERDICT = "String(window.__result === undefined ? document.title : window.
  * @property {boolean} [fileAccess] file pages may read their siblings; their Origin is `file://`
  * @property {string[]} [args] further flags of Chromium
  * @property {(line: string) => void} [log] hears the page's console
+ * @property {(line: string) => boolean} [killAt] hears it too: true is a power cut, here and now
+ * @property {(devtools: import("./devtools.mjs").Connection) => Promise<void>} [prepare] before the
+ *   page loads; not for engines from before WebAssembly
  *
- * @typedef {{outcome: "pass" | "fail" | "none", text: string}} Verdict
+ * @typedef {{outcome: "pass" | "fail" | "none" | "killed", text: string}} Verdict
  */
 
 /** @param {Page} page @returns {Promise<Verdict>} */
 export async function runPage(page) {
+  const url = /^[a-z]+:/i.test(page.target)
+    ? page.target
+    : pathToFileURL(resolvePath(page.target)).href;
+  const timeoutS = page.timeoutS ?? TIMEOUT_S;
+  const old = oldEngine(page.engine);
+  if (old) return runOldPage(page, old, url, timeoutS);
   const program = programOf(engine(page.engine));
   if (!existsSync(program)) {
     return none(`${page.engine} is not installed: node tests/engines/install.mjs ${page.engine}`);
@@ -53,10 +65,9 @@ export async function runPage(page) {
   process.once("exit", kill);
   const timer = new AbortController();
   try {
-    const timeoutS = page.timeoutS ?? TIMEOUT_S;
     const timeout = after(timeoutS * 1000, none(`TIMEOUT after ${timeoutS} s`), timer);
-    const verdict = await Promise.race([timeout, drive(chrome, page)]);
-    if (page.profile) await closeCleanly(chrome);
+    const verdict = await Promise.race([timeout, drive(chrome, page, url)]);
+    if (page.profile && verdict.outcome !== "killed") await closeCleanly(chrome);
     return verdict;
   } catch (error) {
     return none(`ERROR ${/** @type {Error} */ (error).message}`);
@@ -109,33 +120,37 @@ function launch(program, profile, page) {
   return { process: child, gone, address };
 }
 
-/** @param {Chrome} chrome @param {Page} page @returns {Promise<Verdict>} */
-async function drive(chrome, page) {
+/** @param {Chrome} chrome @param {Page} page @param {string} url @returns {Promise<Verdict>} */
+async function drive(chrome, page, url) {
   const { port } = new URL(await chrome.address);
   let address = await pageAddress(port);
   while (!address) {
     await after(POLL_MS);
     address = await pageAddress(port);
   }
-  let crashed = false;
+  /** Decided by an event, not by the page's own word. @type {Verdict | undefined} */
+  let decided;
   const devtools = await connect(address, (method, params) => {
-    if (method === "Inspector.targetCrashed") crashed = true;
+    if (method === "Inspector.targetCrashed") decided ??= none("CRASH: the page's process died");
     const line = consoleLine(method, params);
-    if (line !== undefined) page.log?.(line);
+    if (line === undefined) return;
+    page.log?.(line);
+    if (decided !== undefined || !page.killAt?.(line)) return;
+    endGroup(chrome.process, "SIGKILL");
+    decided = { outcome: "killed", text: line };
   });
   for (const domain of ["Runtime", "Page", "Log", "Inspector"])
     await devtools.call(`${domain}.enable`);
-  const url = /^[a-z]+:/i.test(page.target)
-    ? page.target
-    : pathToFileURL(resolvePath(page.target)).href;
+  await page.prepare?.(devtools);
   const navigation = await devtools.call("Page.navigate", { url });
   if (navigation.errorText) return none(`LOAD ERROR ${navigation.errorText}: ${url}`);
   for (;;) {
-    if (crashed) return none("CRASH: the page's process died");
-    const answer = await devtools.call("Runtime.evaluate", {
-      expression: VERDICT,
-      returnByValue: true,
-    });
+    const answer = await devtools
+      .call("Runtime.evaluate", { expression: VERDICT, returnByValue: true })
+      .catch((error) => {
+        if (decided === undefined) throw error;
+      });
+    if (decided !== undefined) return decided;
     const text = answer.result.value ?? "";
     if (text.startsWith("PASS")) return { outcome: "pass", text };
     if (text.startsWith("FAIL")) return { outcome: "fail", text };
@@ -202,7 +217,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const { outcome, text } = await command();
     console.log(text);
-    process.exitCode = { pass: 0, fail: 1, none: 2 }[outcome];
+    process.exitCode = { pass: 0, fail: 1, none: 2, killed: 2 }[outcome];
   } catch (error) {
     console.error(`${/** @type {Error} */ (error).message}\n${USAGE}`);
     process.exitCode = 2;

@@ -480,6 +480,7 @@ impl Client {
         }
         self.close = CloseCode::from_code(code);
         match self.close {
+            Some(CloseCode::Erased) => self.forget(outputs),
             Some(close) if close.is_final() => self.link = Link::Stopped,
             Some(CloseCode::StaleSession) => {
                 self.replica.renew(&mut self.random);
@@ -488,6 +489,17 @@ impl Client {
             }
             _ => self.retry(now),
         }
+    }
+
+    /// The household was erased, and so is this copy of it; the app decides whether to begin anew.
+    fn forget(&mut self, outputs: &mut Vec<Output>) {
+        let parts = self.replica.confirmed().all_parts();
+        let household = self.replica.household().cloned();
+        self.replica = Replica::new(household, &mut self.random);
+        self.tally = Tally::default();
+        self.store_image(outputs);
+        outputs.push(Output::Changed(parts));
+        self.link = Link::Stopped;
     }
 
     fn retry(&mut self, now: Now) {

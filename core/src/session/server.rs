@@ -102,6 +102,8 @@ pub struct Room {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Whether devices catch up by what changed, where they can.
     differences: bool,
+    /// Of a household that was erased, the marks of the epochs that it had since then and has no more.
+    lives: Option<BTreeSet<u32>>,
 }
 
 impl Room {
@@ -119,12 +121,19 @@ impl Room {
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
             differences: true,
+            lives: None,
         }
     }
 
     /// Whether devices that return get what changed; if not, they always get the whole state.
     pub fn set_differences(&mut self, differences: bool) {
         self.differences = differences;
+    }
+
+    /// The household was erased once, and had these epochs since then: a device that knows another one
+    /// must forget its copy instead of bringing it back.
+    pub fn remember_erasure(&mut self, lives: &[EpochId]) {
+        self.lives = Some(lives.iter().map(|epoch| epoch.mark()).collect());
     }
 
     /// Takes an input and says what to do.
@@ -163,6 +172,10 @@ impl Room {
         let same_epoch = hello.epoch == Some(self.epoch.mark());
         if hello.household.is_some_and(|mark| mark != self.id.mark()) {
             return Err(CloseCode::HouseholdMismatch);
+        }
+        let erased = |mark| self.lives.as_ref().is_some_and(|lives| !lives.contains(&mark));
+        if !same_epoch && hello.epoch.is_some_and(erased) {
+            return Err(CloseCode::Erased);
         }
         if hello.replica == self.resident() {
             // Nobody else may use the room's own id: whoever drew it by chance draws another.
@@ -526,6 +539,11 @@ impl Room {
     /// The household's id.
     pub fn id(&self) -> &HouseholdId {
         &self.id
+    }
+
+    /// What each version touched last.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The epoch of its database.

@@ -49,6 +49,34 @@ pub(crate) struct Device {
     capabilities: Abilities,
 }
 
+/// What a device says of itself.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Description {
+    /// What kind of device it is
+    device_type: Kind,
+    /// What it runs on; empty when it did not say
+    platform: String,
+    /// What people call it; empty when it has no name
+    device_name: String,
+    /// The version of its app; empty when it did not say
+    app_version: String,
+    /// What it can do
+    capabilities: Abilities,
+}
+
+impl From<DeviceRecord> for Description {
+    fn from(record: DeviceRecord) -> Self {
+        let DeviceRecord { name, device_type, platform, app_version, capabilities } = record;
+        Self {
+            device_type: device_type.into(),
+            platform,
+            device_name: name,
+            app_version,
+            capabilities: capabilities.into(),
+        }
+    }
+}
+
 /// `GET /api/v1/devices`.
 pub(crate) async fn devices(
     State(edge): State<Arc<Edge>>,

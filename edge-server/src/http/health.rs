@@ -21,6 +21,7 @@ use tokio::time::timeout;
 pub(crate) const PROBE: &[Parameter] = &[Parameter {
     name: "probe",
     about: "`live`: answer 200 whenever the process answers; `ready`: only when it can work too",
+    required: false,
     schema: || json!({"type": "string", "enum": ["live", "ready"], "default": "ready"}),
 }];
 

@@ -179,6 +179,33 @@ pub(crate) struct ProgressItem {
     hlc: String,
 }
 
+impl WatchlistItem {
+    /// A title with its last stamp.
+    pub(crate) fn new(content: &ContentId, dot: Dot) -> Self {
+        Self {
+            content_id: content.as_str().into(),
+            timestamp: dot.timestamp.millis().0,
+            hlc: dot.timestamp.0.to_string(),
+        }
+    }
+}
+
+impl ProgressItem {
+    /// A title's progress and when it was noted.
+    pub(crate) fn new(content: &ContentId, dot: Dot, progress: Progress) -> Self {
+        Self {
+            content_id: content.as_str().into(),
+            position_seconds: progress.position_s,
+            duration_seconds: progress.duration_s,
+            state: progress.state.into(),
+            completion_percent: progress.completion_percent(),
+            resume_seconds: progress.resume_s(),
+            timestamp: dot.timestamp.millis().0,
+            hlc: dot.timestamp.0.to_string(),
+        }
+    }
+}
+
 /// `POST /api/v1/sync/watchlist`.
 pub(crate) async fn change_watchlist(
     State(edge): State<Arc<Edge>>,
@@ -313,11 +340,7 @@ pub(crate) async fn watchlist(
         let last = |dots: &[Dot]| dots.iter().max().copied();
         let entries = shelf.watchlist().iter();
         let entries = entries.filter_map(|(content, dots)| Some((last(dots)?, content)));
-        wanted.page(entries, |(dot, content)| WatchlistItem {
-            content_id: content.as_str().into(),
-            timestamp: dot.timestamp.millis().0,
-            hlc: dot.timestamp.0.to_string(),
-        })
+        wanted.page(entries, |(dot, content)| WatchlistItem::new(content, dot))
     });
     tagged(&headers, &page.await?)
 }
@@ -335,16 +358,7 @@ pub(crate) async fn progress(
             .progress()
             .iter()
             .filter_map(|(content, register)| Some((register.dot, (content, register.value?))));
-        wanted.page(entries, |(dot, (content, progress))| ProgressItem {
-            content_id: content.as_str().into(),
-            position_seconds: progress.position_s,
-            duration_seconds: progress.duration_s,
-            state: progress.state.into(),
-            completion_percent: progress.completion_percent(),
-            resume_seconds: progress.resume_s(),
-            timestamp: dot.timestamp.millis().0,
-            hlc: dot.timestamp.0.to_string(),
-        })
+        wanted.page(entries, |(dot, (content, progress))| ProgressItem::new(content, dot, progress))
     });
     tagged(&headers, &page.await?)
 }
@@ -378,11 +392,13 @@ pub(crate) const PAGE_PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "profile",
         about: "Whose list: the default profile's when it is missing or empty",
+        required: false,
         schema: || json!({"type": "string", "pattern": "^([0-9a-fA-F]{16})?$"}),
     },
     Parameter {
         name: "limit",
         about: "How many entries at most",
+        required: false,
         schema: || {
             json!({
                 "type": "integer", "minimum": 1, "maximum": PAGE_ENTRIES_MAX,
@@ -393,6 +409,7 @@ pub(crate) const PAGE_PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "after",
         about: "Where the page begins: `next` of the page before",
+        required: false,
         schema: || json!({"type": "string", "pattern": "^[0-9a-fA-F]{32}$"}),
     },
 ];

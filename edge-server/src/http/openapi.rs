@@ -151,6 +151,7 @@ fn parameter(parameter: &Parameter) -> Value {
     json!({
         "name": parameter.name,
         "in": "query",
+        "required": parameter.required,
         "description": parameter.about,
         "schema": (parameter.schema)(),
     })

@@ -41,6 +41,8 @@ pub(crate) enum Need {
     Read,
     Write,
     Control,
+    /// Both of them.
+    WriteControl,
 }
 
 impl Need {
@@ -50,6 +52,7 @@ impl Need {
             Self::Read => "read",
             Self::Write => "write",
             Self::Control => "control",
+            Self::WriteControl => "write control",
         }
     }
 
@@ -58,6 +61,7 @@ impl Need {
             Self::Read => scope.read,
             Self::Write => scope.write,
             Self::Control => scope.control,
+            Self::WriteControl => scope.write && scope.control,
         }
     }
 }
@@ -85,6 +89,7 @@ pub(crate) struct Route {
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    pub(crate) required: bool,
     pub(crate) schema: fn() -> Value,
 }
 
@@ -127,6 +132,15 @@ impl Route {
         handler: MethodRouter<Arc<Edge>>,
     ) -> Self {
         Self { method: Method::POST, ..Self::get(path, access, handler) }
+    }
+
+    /// One that takes something away.
+    pub(crate) fn delete(
+        path: &'static str,
+        access: Access,
+        handler: MethodRouter<Arc<Edge>>,
+    ) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path, access, handler) }
     }
 
     /// Says what it is for.

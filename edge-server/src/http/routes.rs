@@ -6,6 +6,7 @@ use crate::error::Kind;
 use crate::http::devices::{
     Commanded, Devices, HandedOff, HandoffRequest, command, devices, handoff,
 };
+use crate::http::export::{ERASE_PARAMETERS, Erased, Export, erase, export};
 use crate::http::health::{Health, PROBE, health};
 use crate::http::household::{
     PAGE_PARAMETERS, Page, ProgressItem, ProgressNoted, ProgressUpdate, WatchlistChange,
@@ -16,7 +17,7 @@ use crate::http::route::{Access, Content, Need, Route};
 use crate::http::sync::{BINARY, sync};
 use crate::metrics::{self, TEXT};
 use crate::ws;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use omega_sync_core::message::EXCHANGE_BYTES_MAX;
 use serde_json::Value;
 
@@ -82,6 +83,14 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Page<ProgressItem>>(200)
             .gives_content(304, Content::Nothing)
             .refuses(REFUSED),
+        Route::get("/api/v1/household/export", read, get(export))
+            .about("Read everything that the server holds of the household")
+            .gives::<Export>(200)
+            .refuses(&[Kind::Invalid]),
+        Route::delete("/api/v1/household", Access::Scope(Need::WriteControl), delete(erase))
+            .about("Erase everything that the server and the devices hold of the household")
+            .parameters(ERASE_PARAMETERS)
+            .gives::<Erased>(200),
         Route::get("/api/v1/devices", read, get(devices))
             .about("List the household's devices")
             .gives::<Devices>(200)

@@ -6,13 +6,17 @@
 //! only its own. Invariant: an answer leaves only after the transaction's fsync. Throughput
 //! therefore grows with the load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
 
+pub mod check;
 mod database;
+pub mod erasure;
 #[cfg(test)]
 pub(crate) mod sabotage;
+pub mod upkeep;
 
 use self::database::Database;
-use super::{Answer, Store, StoreError};
-use omega_sync_core::id::HouseholdId;
+pub use self::database::FILE_NAME;
+use super::{Answer, Held, Store, StoreError};
+use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::session::server::{Commit, Stored};
 use std::fs::File;
 use std::path::Path;
@@ -31,11 +35,14 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Write {
     Commit(HouseholdId, Commit, Reply<()>),
+    Erase(HouseholdId, Reply<bool>),
     Probe(Reply<()>),
 }
 
 enum Read {
     Load(HouseholdId, Reply<Option<Stored>>),
+    Lives(HouseholdId, Reply<Option<Vec<EpochId>>>),
+    Export(HouseholdId, Reply<Option<Held>>),
     Probe(Reply<()>),
 }
 
@@ -128,6 +135,21 @@ impl Store for SqliteStore {
         })
     }
 
+    fn erase(&self, household: &HouseholdId) -> Answer<bool> {
+        let (queues, household) = (self.queues(), household.clone());
+        Box::pin(async move { ask(&queues?.write, |reply| Write::Erase(household, reply)).await })
+    }
+
+    fn lives(&self, household: &HouseholdId) -> Answer<Option<Vec<EpochId>>> {
+        let (queues, household) = (self.queues(), household.clone());
+        Box::pin(async move { ask(&queues?.read, |reply| Read::Lives(household, reply)).await })
+    }
+
+    fn export(&self, household: &HouseholdId) -> Answer<Option<Held>> {
+        let (queues, household) = (self.queues(), household.clone());
+        Box::pin(async move { ask(&queues?.read, |reply| Read::Export(household, reply)).await })
+    }
+
     /// Reads something; writes something only if the last write failed.
     fn check(&self) -> Answer<()> {
         let queues = self.queues();
@@ -188,6 +210,9 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                     commits.push((household, commit));
                     replies.push(reply);
                 }
+                Write::Erase(household, reply) => {
+                    answer(reply, note(state, database.erase(&household)));
+                }
                 Write::Probe(reply) => answer(reply, note(state, database.probe_write())),
             }
             let room = commits.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
@@ -223,6 +248,10 @@ fn run_reader(mut database: Database, mut queue: mpsc::Receiver<Read>, state: &S
                     note_damage(state, error);
                 }
                 answer(reply, loaded);
+            }
+            Read::Lives(household, reply) => answer(reply, database.lives(&household)),
+            Read::Export(household, reply) => {
+                answer(reply, erasure::held(&mut database.connection, &household));
             }
             Read::Probe(reply) => answer(reply, database.probe_read()),
         }

@@ -24,6 +24,10 @@ impl Plain {
         }
     }
 
+    pub(super) async fn close(&mut self) -> CloseCode {
+        self.0.close().await
+    }
+
     pub(super) async fn ask(&mut self, message: Value) -> Value {
         self.say(&message).await;
         self.hear().await

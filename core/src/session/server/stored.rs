@@ -109,6 +109,16 @@ pub(super) fn entry(version: u64, delta: &Delta) -> (u64, Vec<u8>) {
     (version, writer.finish())
 }
 
+impl Stored {
+    /// The log entries after the snapshot, read.
+    ///
+    /// # Errors
+    /// As [`Room::load`].
+    pub fn deltas(&self) -> Result<Vec<(u64, Delta)>, DecodeError> {
+        self.entries_after(self.snapshot_version)
+    }
+}
+
 impl Room {
     /// Loads a household from what was stored.
     ///
@@ -142,6 +152,7 @@ impl Room {
             rows: stored.rows()?,
             connections: BTreeMap::new(),
             differences: true,
+            lives: None,
         })
     }
 

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
 use omega_sync_core::session::server::{Commit, Snapshot, Stored};
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -17,12 +17,15 @@ pub const FILE_NAME: &str = "omega.sqlite3";
 /// The lock's file name. Apart from the database, whose own locks SQLite takes and drops.
 pub const LOCK_NAME: &str = "omega-edge.lock";
 /// Marks a SQLite file as ours: "omeg".
-const APPLICATION_ID: i64 = 0x6f6d_6567;
+pub(super) const APPLICATION_ID: i64 = 0x6f6d_6567;
 /// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
-const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
+    include_str!("../../../migrations/sqlite/0006_lives.sql"),
 ];
+/// From this schema on whatever was deleted was overwritten.
+const SECURE_DELETE_SINCE: i64 = 3;
 /// How long to wait for another process, such as a backup, to release the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this size after a checkpoint.
@@ -47,13 +50,13 @@ fn owned(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn unusable(folder: &Path, error: &io::Error) -> StoreError {
+pub(super) fn unusable(folder: &Path, error: &io::Error) -> StoreError {
     StoreError::Folder { path: folder.display().to_string(), reason: error.to_string() }
 }
 
 /// A connection.
 pub(super) struct Database {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Database {
@@ -152,9 +155,25 @@ impl Database {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+/// Opens a database that is there, to read only: one that a server uses, or a backup.
+pub(super) fn open_existing(path: &Path) -> Result<Connection, StoreError> {
+    if !path.is_file() {
+        return Err(StoreError::Missing(path.display().to_string()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(classify)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(classify)?;
+    connection.pragma_update(None, "trusted_schema", false).map_err(classify)?;
+    Ok(connection)
+}
+
+/// Opens for writing.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(classify)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(classify)?;
+    // What is deleted is overwritten: an erased household leaves nothing in free space, and neither
+    // does what its log and snapshots had before.
+    connection.pragma_update(None, "secure_delete", true).map_err(classify)?;
     // FULL: every commit waits for an fsync of the write-ahead log.
     connection.pragma_update(None, "synchronous", "FULL").map_err(classify)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(classify)?;
@@ -168,7 +187,7 @@ fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
 
 /// Refuses what is not ours or too new, before anything is written, and returns the schema's
 /// version.
-fn recognise(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn recognise(connection: &Connection) -> Result<i64, StoreError> {
     let known = MIGRATIONS.len() as i64;
     let found = schema_version(connection)?;
     let application: i64 = connection
@@ -186,7 +205,7 @@ fn recognise(connection: &Connection) -> Result<i64, StoreError> {
 }
 
 /// Applies the migrations that are missing, each in a transaction of its own.
-fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
     for (at, migration) in MIGRATIONS.iter().enumerate() {
         let version = at as i64 + 1;
         if version <= found {
@@ -197,6 +216,10 @@ fn migrate(connection: &mut Connection, found: i64) -> Result<(), StoreError> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(classify)?;
         transaction.pragma_update(None, "user_version", version).map_err(classify)?;
         transaction.commit().map_err(classify)?;
+    }
+    if (1..SECURE_DELETE_SINCE).contains(&found) {
+        // Free space of older versions still holds what they deleted.
+        connection.execute_batch("VACUUM").map_err(classify)?;
     }
     Ok(())
 }
@@ -277,7 +300,7 @@ fn advance(
     run().map_err(classify)?.ok_or(StoreError::Conflict)
 }
 
-fn read(
+pub(super) fn read(
     transaction: &Transaction,
     household: &HouseholdId,
 ) -> Result<Option<Stored>, rusqlite::Error> {
@@ -317,7 +340,7 @@ fn unsigned(number: i64) -> u64 {
     number.cast_unsigned()
 }
 
-fn classify(error: rusqlite::Error) -> StoreError {
+pub(super) fn classify(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(

@@ -1,0 +1,148 @@
+//! Backup and restore of a database file.
+//!
+//! A backup is one file, written while the server runs, of one moment of the database. A restore gives
+//! every household a new epoch: devices that know more than the backup then offer what they know, and
+//! nobody takes the old life for the new one. Invariant: at every moment the folder has either the old
+//! database or the new one, whole.
+
+use super::database::{
+    self, Database, FILE_NAME, classify, connect, lock, migrate, open_existing, recognise,
+};
+use super::erasure;
+use crate::store::StoreError;
+use rusqlite::Connection;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Added to the name of a file that is not whole yet.
+const PARTIAL: &str = ".partial";
+/// Added to the name of the database that a restore took the place of.
+const REPLACED: &str = ".replaced";
+
+/// Writes a copy of a folder's database to a new file, for this user only. The server may run.
+///
+/// # Errors
+/// There is no database, it can't be read, or the file is there already or can't be written.
+pub fn backup(folder: &Path, out: &Path) -> Result<(), StoreError> {
+    let source = open_existing(&folder.join(FILE_NAME))?;
+    copy(&source, out)
+}
+
+/// Copies a database of ours into a new file, which is there whole or not at all.
+fn copy(source: &Connection, out: &Path) -> Result<(), StoreError> {
+    recognise(source)?;
+    if out.exists() {
+        return Err(StoreError::Exists(out.display().to_string()));
+    }
+    let partial = beside(out, PARTIAL);
+    let failed = |error: io::Error| database::unusable(&partial, &error);
+    // What an earlier try left.
+    remove(&partial).map_err(failed)?;
+    let mut new = OpenOptions::new();
+    new.write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
+    let name = partial.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
+    source.execute("VACUUM INTO ?1", [name]).map_err(classify)?;
+    // SQLite leaves this to its caller.
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs::rename(&partial, out).map_err(failed)?;
+    sync_folder(out).map_err(failed)
+}
+
+/// Puts a backup in the place of a folder's database, in a new epoch for every household. What was
+/// erased since the backup stays erased. The server must be stopped.
+///
+/// `replace`: there may be a database already, which is kept beside the new one; the answer is its
+/// name then.
+///
+/// # Errors
+/// The folder is in use, there is a database and `replace` is false, or a file can't be used.
+pub fn restore(folder: &Path, backup: &Path, replace: bool) -> Result<Option<PathBuf>, StoreError> {
+    let _lock = lock(folder)?;
+    let place = folder.join(FILE_NAME);
+    let kept = beside(&place, REPLACED);
+    let present = place.exists();
+    if present && !replace {
+        return Err(StoreError::Exists(place.display().to_string()));
+    }
+    if present && kept.exists() {
+        return Err(StoreError::Exists(kept.display().to_string()));
+    }
+    let failed = |error: io::Error| database::unusable(folder, &error);
+    let erased = if present { settle(&place, &kept).map_err(failed)? } else { Vec::new() };
+    let new = beside(&place, ".restored");
+    remove(&new).map_err(failed)?;
+    copy(&open_existing(backup)?, &new)?;
+    {
+        let mut connection = connect(&new)?;
+        let found = recognise(&connection)?;
+        migrate(&mut connection, found)?;
+        let transaction = connection.transaction().map_err(classify)?;
+        transaction
+            .execute_batch(
+                "INSERT OR IGNORE INTO life (household, epoch)
+                     SELECT key, epoch FROM household;
+                 UPDATE household SET epoch = random();",
+            )
+            .map_err(classify)?;
+        erasure::repeat(&transaction, &erased).map_err(classify)?;
+        transaction.commit().map_err(classify)?;
+        // What was erased again leaves no trace in the file either.
+        connection.execute_batch("VACUUM").map_err(classify)?;
+        connection.close().map_err(|(_, error)| classify(error))?;
+    }
+    if present {
+        fs::hard_link(&place, &kept).map_err(failed)?;
+    }
+    File::open(&new).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs::rename(&new, &place).map_err(failed)?;
+    sync_folder(&place).map_err(failed)?;
+    Ok(present.then_some(kept))
+}
+
+/// Makes a database that is to be replaced one file, and reads which households were erased in it. One
+/// that can't be read keeps its files, and nobody knows.
+fn settle(place: &Path, kept: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let read = || -> Result<Vec<Vec<u8>>, StoreError> {
+        // Opening brings it up to date, closing folds its write-ahead log into it.
+        let database = Database::open(place.parent().unwrap_or(Path::new(".")))?;
+        let erased = erasure::list(&database.connection).map_err(classify)?;
+        database.connection.close().map_err(|(_, error)| classify(error))?;
+        Ok(erased)
+    };
+    let erased = read().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the database that is replaced can't be read");
+        Vec::new()
+    });
+    for ending in ["-wal", "-shm"] {
+        let file = beside(place, ending);
+        if file.exists() {
+            fs::rename(file, beside(kept, ending))?;
+        }
+    }
+    Ok(erased)
+}
+
+/// A file's name with more at its end.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        match fs::remove_file(beside(path, ending)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file's name durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
+}

@@ -1,0 +1,163 @@
+// Every feature on every engine, over http and from file://, against the real server; and the table
+// that says so in docs/tv.md.
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { PKG, ROOT } from "../../scripts/paths.mjs";
+import { Edge, freePort } from "../js/edge.mjs";
+import { newHousehold, openTv } from "../js/tv.mjs";
+import { eventually } from "../js/until.mjs";
+import { ENGINES } from "./engines.mjs";
+import { OLD_ENGINES, oldEngine } from "./old.mjs";
+import { runPage } from "./run.mjs";
+
+/** In the order of the table; each name is said by `pages/household.js` when it works. */
+export const FEATURES = ["open", "write", "sync", "conflict", "reopen", "replay"];
+export const WAYS = /** @type {const} */ (["http", "file", "file with access"]);
+/** The power is cut when this many writes of the loop have resolved. */
+const RESOLVED_BEFORE_CUT = 25;
+/** Loaded machines are slow, and the oldest engines slower. */
+const TIMEOUT_S = 90;
+
+const PAGES = fileURLToPath(new URL("pages/", import.meta.url));
+const DOCUMENT = join(ROOT, "docs", "tv.md");
+const BEGIN = "<!-- matrix: written by npm run bench -- engines --write -->";
+const END = "<!-- end of matrix -->";
+
+/** @typedef {import("./engines.mjs").Engine} Engine @typedef {typeof WAYS[number]} Way */
+/** @typedef {{engine: string, way: Way, works: string[], trouble: string}} Result */
+
+/** The rows of the table. @type {Engine[]} */
+export const ROWS = [...OLD_ENGINES, ...ENGINES];
+
+/** The server, and the page beside each of the two builds. */
+export class Stage {
+  /** @param {string} folder @param {Edge} edge */
+  constructor(folder, edge) {
+    this.folder = folder;
+    this.edge = edge;
+  }
+
+  static async open() {
+    const folder = mkdtempSync(join(tmpdir(), "omega-engines-"));
+    for (const build of ["iife", "nowasm"]) {
+      const site = join(folder, "site", build);
+      mkdirSync(site, { recursive: true });
+      for (const name of readdirSync(PAGES)) copyFileSync(PAGES + name, join(site, name));
+      copyFileSync(join(PKG, "dist", `omega-sync.${build}.js`), join(site, "omega-sync.js"));
+    }
+    return new Stage(folder, await Edge.start("--static", join(folder, "site")));
+  }
+
+  async close() {
+    await this.edge.dispose();
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** @param {string} engine @param {Way} way @param {object} settings */
+  address(engine, way, settings) {
+    const page = `${oldEngine(engine) ? "nowasm" : "iife"}/household.html`;
+    const site =
+      way === "http"
+        ? `${this.edge.address}/`
+        : `${pathToFileURL(join(this.folder, "site")).href}/`;
+    return `${site}${page}#${encodeURIComponent(JSON.stringify(settings))}`;
+  }
+}
+
+/**
+ * One engine, one way: two visits with a power cut between them.
+ * @param {import("node:test").TestContext} context
+ * @param {Stage} stage @param {string} engine @param {Way} way
+ * @returns {Promise<Result>}
+ */
+export async function visitTwice(context, stage, engine, way) {
+  const household = newHousehold();
+  const { edge } = stage;
+  const devices = ["tv-old", "tv-second"];
+  const tokens = Object.fromEntries(devices.map((name) => [name, edge.token(household, name)]));
+  const nowhere = `http://127.0.0.1:${await freePort()}`;
+  const profile = mkdtempSync(join(stage.folder, "profile-"));
+  /** @type {string[]} */
+  const lines = [];
+  const page = {
+    ...{ engine, profile, timeoutS: TIMEOUT_S, fileAccess: way === "file with access" },
+    log: (/** @type {string} */ line) => void lines.push(line),
+  };
+  const shared = { url: edge.address, nowhere, household, tokens };
+
+  const other = await openTv(context, edge, household, "tv-new");
+  const answered = eventually(other, "the old TV's title", () => other.watchlist.has("tmdb:603"))
+    .then(() => eventually(other, "its progress", () => other.progress.resume("tmdb:603") === 754))
+    .then(() => other.watchlist.add("tmdb:answer"));
+  // A page that fails early never shows its title: its own words are the better report.
+  answered.catch(() => {});
+  const first = await runPage({
+    ...page,
+    target: stage.address(engine, way, { ...shared, visit: 1 }),
+    killAt: (line) => resolvedIn(line) >= RESOLVED_BEFORE_CUT,
+  });
+  const resolved = Math.max(0, ...lines.map(resolvedIn));
+  let verdict = first;
+  if (first.outcome === "killed") {
+    const replica = lines.map((line) => /replica (\w+)$/.exec(line)?.[1]).find(Boolean);
+    const settings = { ...shared, visit: 2, resolved, replica };
+    verdict = await runPage({ ...page, target: stage.address(engine, way, settings) });
+  }
+  if (verdict.outcome === "pass") {
+    const position = Number(verdict.text.slice("PASS ".length));
+    await eventually(other, "the last position", () => at(other, "tmdb:last") === position);
+  }
+  const said = lines.map((line) => /feature (\w+)$/.exec(line)?.[1]);
+  const works = FEATURES.filter((feature) => said.includes(feature));
+  const trouble = verdict.outcome === "pass" ? "" : [verdict.text, ...lines.slice(-20)].join("\n");
+  return { engine, way, works, trouble };
+}
+
+/** @param {import("omega-sync").Client} client @param {string} content */
+function at(client, content) {
+  return client.progress.resume(content);
+}
+
+/** @param {string} line */
+function resolvedIn(line) {
+  return Number(/resolved (\d+)$/.exec(line)?.[1] ?? 0);
+}
+
+const TITLES = ["engine", "Chromium", "build", ...FEATURES, "stands for"];
+
+/** The lines of a table: one for each engine. @param {Result[]} results */
+export function table(results) {
+  const rows = ROWS.map((engine) => row(engine, results)).filter((cells) => cells.length > 0);
+  return [TITLES, TITLES.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
+}
+
+/** @param {Engine} engine @param {Result[]} results */
+function row(engine, results) {
+  const own = results.filter((result) => result.engine === engine.name);
+  if (own.length === 0) return [];
+  const cells = FEATURES.map((feature) => {
+    const ways = own.filter(({ works }) => works.includes(feature)).map(({ way }) => way);
+    return ways.length === WAYS.length ? "yes" : ways.join(", ") || "no";
+  });
+  const build = oldEngine(engine.name) ? "nowasm" : "iife";
+  return [engine.name, engine.chromium, build, ...cells, engine.standsFor];
+}
+
+/** The lines that docs/tv.md has. */
+export function written() {
+  const text = readFileSync(DOCUMENT, "utf8");
+  const [, after = ""] = text.split(`${BEGIN}\n`);
+  return (after.split(`\n${END}`)[0] ?? "").trim().split("\n");
+}
+
+/** The text of docs/tv.md with another table. @param {string[]} lines */
+export function rewritten(lines) {
+  const text = readFileSync(DOCUMENT, "utf8");
+  const [before, after] = [text.indexOf(BEGIN) + BEGIN.length, text.indexOf(END)];
+  if (after < before) throw new Error(`${DOCUMENT} has no place for the table`);
+  return `${text.slice(0, before)}\n\n${lines.join("\n")}\n\n${text.slice(after)}`;
+}
+
+export { DOCUMENT };
