@@ -1,18 +1,25 @@
-//! Flags and environment, each with its unit and default, checked before anything starts.
+//! Settings, each with its unit and default, checked before anything starts: from flags, the environment
+//! or a file (`sources`).
 
 pub mod access;
+pub mod reference;
+pub mod sources;
 
 use self::access::AccessArgs;
+use self::sources::Variable;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
+use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
 use crate::limits::{DEVICE_RATE, HOUSEHOLD_RATE, Limits};
 use crate::quota::Rate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use omega_sync_core::id::{DeviceId, HouseholdId};
+use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
 /// Host to listen on without `--listen` and `SYNC_HOST`.
 pub const HOST: &str = "127.0.0.1";
@@ -39,7 +46,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a token for a device
     Token(TokenArgs),
     /// Write a copy of the database to a new file, while the server runs
@@ -116,9 +123,18 @@ pub struct ClaimArgs {
 /// Flags of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Address to listen on, HOST:PORT [default: SYNC_HOST:SYNC_PORT, or 127.0.0.1:8083]
+    /// File with settings, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on, HOST:PORT, in place of host and port
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
+    /// Host to listen on
+    #[arg(long, value_name = "HOST", default_value = HOST)]
+    pub host: String,
+    /// Port to listen on
+    #[arg(long, value_name = "PORT", default_value_t = PORT)]
+    pub port: u16,
     /// Folder of the database, created if it is missing
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
@@ -141,6 +157,12 @@ pub struct ServeArgs {
     /// The same for all devices of a household together
     #[arg(long, value_name = "N", default_value_t = HOUSEHOLD_RATE.per_second, value_parser = rate)]
     pub household_rate: u32,
+    /// What the log has: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
+    pub log: LevelFilter,
+    /// How devices catch up.
+    #[command(flatten)]
+    pub delta_sync: DeltaSyncArgs,
     /// Also serve the files of this folder
     #[arg(long = "static", value_name = "DIR")]
     pub static_folder: Option<PathBuf>,
@@ -161,6 +183,9 @@ pub struct TokenArgs {
     /// How long it lives, such as 90s, 15m, 1h or 30d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
     pub expires_in: Duration,
+    /// File with settings, TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// File with the secret that signs tokens: at least 32 random bytes
     #[arg(long, value_name = "FILE")]
     pub jwt_secret_file: PathBuf,
@@ -191,6 +216,10 @@ fn rate(text: &str) -> Result<u32, String> {
     rate.ok_or_else(|| format!("use a number from 0 to {RATE_MAX}"))
 }
 
+fn level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "use off, error, warn, info, debug or trace".into())
+}
+
 fn life(text: &str) -> Result<Duration, String> {
     let life = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a time such as 90s, 15m, 1h or 30d"))?;
@@ -201,12 +230,33 @@ fn life(text: &str) -> Result<Duration, String> {
 }
 
 impl Cli {
-    /// Reads the command line. Help and version come back as the text to print.
+    /// Reads the command line alone.
+    ///
+    /// # Errors
+    /// As [`Cli::read_with`].
     pub fn read<I>(arguments: I) -> Result<Result<Self, String>, StartError>
     where
         I: IntoIterator,
-        I::Item: Into<std::ffi::OsString> + Clone,
+        I::Item: Into<OsString>,
     {
+        Self::read_with(arguments, &|_| None)
+    }
+
+    /// Reads the command line, and what it leaves out from the environment and from the file that one
+    /// of them names. Help and version come back as the text to print.
+    ///
+    /// # Errors
+    /// In one line what is wrong, where, and what to do.
+    pub fn read_with<I>(
+        arguments: I,
+        variable: Variable,
+    ) -> Result<Result<Self, String>, StartError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        let given = arguments.into_iter().map(Into::into).collect();
+        let (arguments, origins) = sources::complete(given, variable)?;
         match Self::try_parse_from(arguments) {
             Ok(cli) => Ok(Ok(cli)),
             Err(error) => match error.kind() {
@@ -218,7 +268,12 @@ impl Cli {
                         "a command is missing, such as serve or token (see omega-edge --help)";
                     Err(StartError::Usage(usage.into()))
                 }
-                _ => Err(StartError::Usage(one_line(&error.render().to_string()))),
+                _ => {
+                    let line = one_line(&error.render().to_string());
+                    let from = origins.iter().find(|(flag, _)| line.contains(&format!("{flag} ")));
+                    let from = from.map(|(_, origin)| format!("{origin}: ")).unwrap_or_default();
+                    Err(StartError::Usage(format!("{from}{line}")))
+                }
             },
         }
     }
@@ -238,26 +293,22 @@ impl ServeArgs {
     pub fn limits(&self) -> Limits {
         let rate = |per_second| Rate { per_second, burst: per_second * BURST };
         let (device, household) = (rate(self.device_rate), rate(self.household_rate));
-        Limits { device_rate: device, household_rate: household, ..Limits::default() }
+        let delta_sync = self.delta_sync.into();
+        Limits { device_rate: device, household_rate: household, delta_sync, ..Limits::default() }
     }
 
-    /// The address to listen on, from the flag, else from the environment, else the default.
-    pub fn address(
-        &self,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<SocketAddr, StartError> {
+    /// The address to listen on.
+    ///
+    /// # Errors
+    /// It is none, or not one for development.
+    pub fn address(&self) -> Result<SocketAddr, StartError> {
         let (text, from) = match &self.listen {
             Some(text) => (text.clone(), "--listen"),
             None => {
-                let host = variable("SYNC_HOST").unwrap_or_else(|| HOST.into());
-                let port = variable("SYNC_PORT").unwrap_or_else(|| PORT.to_string());
-                if port.parse::<u16>().is_err() {
-                    let usage = format!("SYNC_PORT must be a number from 0 to 65535, not '{port}'");
-                    return Err(StartError::Usage(usage));
-                }
+                let Self { host, port, .. } = self;
                 let bare_ipv6 = host.contains(':') && !host.starts_with('[');
-                let host = if bare_ipv6 { format!("[{host}]") } else { host };
-                (format!("{host}:{port}"), "SYNC_HOST")
+                let host = if bare_ipv6 { format!("[{host}]") } else { host.clone() };
+                (format!("{host}:{port}"), "--host")
             }
         };
         let mut found = text.to_socket_addrs().ok().into_iter().flatten();
@@ -293,7 +344,7 @@ mod tests {
     fn serve(more: &[&str]) -> ServeArgs {
         let arguments: Vec<&str> = SERVE.iter().chain(more).copied().collect();
         match Cli::read(&arguments).unwrap().unwrap().command {
-            Command::Serve(args) => args,
+            Command::Serve(args) => *args,
             other => panic!("{other:?}"),
         }
     }
@@ -305,30 +356,22 @@ mod tests {
     }
 
     #[test]
-    fn the_default_address_follows_the_environment() {
-        let none = |_: &str| None;
-        assert_eq!(serve(&[]).address(none).unwrap().to_string(), "127.0.0.1:8083");
-        let set = |name: &str| Some(if name == "SYNC_HOST" { "::1" } else { "9000" }.to_string());
-        assert_eq!(serve(&[]).address(set).unwrap().to_string(), "[::1]:9000");
-        let flag = serve(&["--listen", "127.0.0.1:1"]);
-        assert_eq!(flag.address(set).unwrap().to_string(), "127.0.0.1:1");
-    }
-
-    #[test]
-    fn a_bad_address_says_what_to_do() {
-        let port = |name: &str| (name == "SYNC_PORT").then(|| "70000".to_string());
-        let error = serve(&[]).address(port).unwrap_err().to_string();
-        assert!(error.contains("SYNC_PORT must be a number from 0 to 65535"), "{error}");
-        let error = serve(&["--listen", "8083"]).address(|_| None).unwrap_err().to_string();
+    fn the_address_is_one_flag_or_two() {
+        assert_eq!(serve(&[]).address().unwrap().to_string(), "127.0.0.1:8083");
+        let parts = serve(&["--host", "::1", "--port", "9000"]);
+        assert_eq!(parts.address().unwrap().to_string(), "[::1]:9000");
+        let whole = serve(&["--listen", "127.0.0.1:1"]);
+        assert_eq!(whole.address().unwrap().to_string(), "127.0.0.1:1");
+        let error = serve(&["--listen", "8083"]).address().unwrap_err().to_string();
         assert!(error.contains("use one such as 127.0.0.1:8083"), "{error}");
     }
 
     #[test]
     fn development_needs_loopback() {
-        let error = serve(&["--dev", "--listen", "0.0.0.0:1"]).address(|_| None).unwrap_err();
+        let error = serve(&["--dev", "--listen", "0.0.0.0:1"]).address().unwrap_err();
         assert!(error.to_string().contains("needs a loopback address"), "{error}");
-        assert!(serve(&["--dev", "--listen", "[::1]:1"]).address(|_| None).is_ok());
-        assert!(serve(&["--listen", "0.0.0.0:1"]).address(|_| None).is_ok());
+        assert!(serve(&["--dev", "--listen", "[::1]:1"]).address().is_ok());
+        assert!(serve(&["--listen", "0.0.0.0:1"]).address().is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Settings by the names of the service that this one replaces, and what is left of them.
 
-use crate::error::StartError;
+use clap::Args;
 
 /// How devices catch up, and what may be done to bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,71 +22,59 @@ impl Default for DeltaSync {
     }
 }
 
-impl DeltaSync {
-    /// Reads `DELTA_SYNC_ENABLED`, `DELTA_SYNC_COMPRESSION` (true or false) and
-    /// `DELTA_SYNC_MIN_BATCH_SIZE` (1 or more); what is not set has its default.
-    ///
-    /// # Errors
-    /// A value is none of these: a typing error must not pass for a setting.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let default = Self::default();
-        let switch = |name: &str, default: bool| match variable(name).as_deref() {
-            None => Ok(default),
-            Some("true") => Ok(true),
-            Some("false") => Ok(false),
-            Some(text) => {
-                let usage = format!("{name} must be true or false, not '{text}'");
-                Err(StartError::Usage(usage))
-            }
-        };
-        let name = "DELTA_SYNC_MIN_BATCH_SIZE";
-        let min_batch_size = match variable(name) {
-            None => default.min_batch_size,
-            Some(text) => text.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
-                StartError::Usage(format!("{name} must be a number, 1 or more, not '{text}'"))
-            })?,
-        };
-        Ok(Self {
-            enabled: switch("DELTA_SYNC_ENABLED", default.enabled)?,
-            compression: switch("DELTA_SYNC_COMPRESSION", default.compression)?,
-            min_batch_size,
-        })
+/// The flags of `serve` about it. A value that is none is an error: a typing error must not pass for
+/// a setting.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeltaSyncArgs {
+    /// Whether a device that returns gets what changed, and not the whole household
+    #[arg(long = "delta-sync-enabled", value_name = "BOOL", default_value_t = true)]
+    #[arg(action = clap::ArgAction::Set)]
+    pub enabled: bool,
+    /// Taken and checked; without effect, because no body gets smaller by compression
+    #[arg(long = "delta-sync-compression", value_name = "BOOL", default_value_t = true)]
+    #[arg(action = clap::ArgAction::Set)]
+    pub compression: bool,
+    /// Taken and checked; without effect, for the same reason
+    #[arg(long = "delta-sync-min-batch-size", value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = at_least_one)]
+    pub min_batch_size: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it must be a number, 1 or more".into())
+}
+
+impl From<DeltaSyncArgs> for DeltaSync {
+    fn from(args: DeltaSyncArgs) -> Self {
+        let DeltaSyncArgs { enabled, compression, min_batch_size } = args;
+        Self { enabled, compression, min_batch_size }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    fn read(set: &[(&str, &str)]) -> Result<DeltaSync, String> {
-        let value = |name: &str| set.iter().find(|(known, _)| *known == name);
-        DeltaSync::read(|name| value(name).map(|(_, text)| (*text).to_owned()))
-            .map_err(|error| error.to_string())
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        args: DeltaSyncArgs,
     }
 
     #[test]
     fn what_is_not_set_has_its_default() {
-        assert_eq!(read(&[]), Ok(DeltaSync::default()));
+        let read = |flags: &[&str]| -> DeltaSync {
+            Flags::parse_from([&["x"], flags].concat()).args.into()
+        };
+        assert_eq!(read(&[]), DeltaSync::default());
         let set = [
-            ("DELTA_SYNC_ENABLED", "false"),
-            ("DELTA_SYNC_COMPRESSION", "false"),
-            ("DELTA_SYNC_MIN_BATCH_SIZE", "10"),
+            "--delta-sync-enabled=false",
+            "--delta-sync-compression=false",
+            "--delta-sync-min-batch-size=10",
         ];
         let wanted = DeltaSync { enabled: false, compression: false, min_batch_size: 10 };
-        assert_eq!(read(&set), Ok(wanted));
-    }
-
-    #[test]
-    fn a_typing_error_is_no_setting() {
-        for (name, text) in [
-            ("DELTA_SYNC_ENABLED", "no"),
-            ("DELTA_SYNC_COMPRESSION", "TRUE"),
-            ("DELTA_SYNC_MIN_BATCH_SIZE", "0"),
-            ("DELTA_SYNC_MIN_BATCH_SIZE", "three"),
-            ("DELTA_SYNC_MIN_BATCH_SIZE", ""),
-        ] {
-            let error = read(&[(name, text)]).unwrap_err();
-            assert!(error.contains(name) && error.contains(text), "{error}");
-        }
+        assert_eq!(read(&set), wanted);
     }
 }

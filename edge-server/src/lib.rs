@@ -28,7 +28,6 @@ mod ws;
 
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
-use crate::delta_sync::DeltaSync;
 use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
@@ -61,7 +60,7 @@ impl Server {
     /// # Errors
     /// The address, the secret or the data folder can't be used.
     pub async fn start(args: &ServeArgs, limits: Limits) -> Result<Self, StartError> {
-        let wanted = args.address(|name| std::env::var(name).ok())?;
+        let wanted = args.address()?;
         if let Some(folder) = args.static_folder.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(StartError::Static(folder.display().to_string()));
         }
@@ -134,15 +133,14 @@ impl Server {
 /// It could not start, or not close the store.
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let asked = asked_to_end()?;
-    let delta_sync = DeltaSync::read(|name| std::env::var(name).ok())?;
-    let server = Server::start(args, Limits { delta_sync, ..args.limits() }).await?;
+    let server = Server::start(args, args.limits()).await?;
     // Nobody may be there to read it.
     let scheme = if args.access.tls_cert.is_some() { "https" } else { "http" };
     let _ = writeln!(std::io::stdout(), "omega-edge listens on {scheme}://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
     }
-    if !delta_sync.enabled {
+    if !args.delta_sync.enabled {
         tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");
     }
     asked.await;

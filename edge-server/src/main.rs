@@ -5,7 +5,6 @@ use omega_edge::error::StartError;
 use omega_edge::upkeep;
 use std::io::stdout;
 use std::process::ExitCode;
-use tracing::level_filters::LevelFilter;
 
 fn main() -> ExitCode {
     match run() {
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), StartError> {
-    let cli = match Cli::read(std::env::args_os())? {
+    let cli = match Cli::read_with(std::env::args_os(), &|name| std::env::var(name).ok())? {
         Ok(cli) => cli,
         Err(help) => {
             print!("{help}");
@@ -27,7 +26,7 @@ fn run() -> Result<(), StartError> {
     };
     match cli.command {
         Command::Serve(args) => {
-            log_to_stderr()?;
+            tracing_subscriber::fmt().with_max_level(args.log).with_writer(std::io::stderr).init();
             let runtime = tokio::runtime::Runtime::new();
             let runtime = runtime.map_err(|error| StartError::System(error.to_string()))?;
             let served = runtime.block_on(omega_edge::serve(&args));
@@ -45,16 +44,4 @@ fn run() -> Result<(), StartError> {
         Command::Export(args) => upkeep::export(&args, &mut stdout()),
         Command::Erase(args) => upkeep::erase(&args, &mut stdout()),
     }
-}
-
-fn log_to_stderr() -> Result<(), StartError> {
-    let level = match std::env::var("SYNC_LOG") {
-        Ok(text) => text.parse::<LevelFilter>().map_err(|_| {
-            let words = "off, error, warn, info, debug or trace";
-            StartError::Usage(format!("SYNC_LOG must be {words}, not '{text}'"))
-        })?,
-        Err(_) => LevelFilter::INFO,
-    };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
-    Ok(())
 }

@@ -16,8 +16,7 @@ mod sessions;
 
 use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
-use crate::config::access::AccessArgs;
-use crate::config::{ClaimArgs, ServeArgs};
+use crate::config::{Cli, Command, ServeArgs};
 use crate::limits::Limits;
 use crate::quota::Rate;
 use crate::store::sqlite::sabotage::Intruder;
@@ -31,6 +30,7 @@ use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome,
 };
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -49,16 +49,13 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn args(data: &Path) -> ServeArgs {
     let secret = data.join("secret");
     std::fs::write(&secret, SECRET).unwrap();
-    ServeArgs {
-        listen: Some("127.0.0.1:0".into()),
-        data: data.join("store"),
-        jwt_secret_file: Some(secret),
-        claims: ClaimArgs { jwt_issuer: ISSUER.into(), jwt_audience: AUDIENCE.into() },
-        access: AccessArgs::default(),
-        dev: true,
-        device_rate: 0,
-        household_rate: 0,
-        static_folder: None,
+    let line =
+        "omega-edge serve --listen 127.0.0.1:0 --dev --device-rate 0 --household-rate 0 --data";
+    let mut line: Vec<OsString> = line.split(' ').map(Into::into).collect();
+    line.extend([data.join("store").into(), "--jwt-secret-file".into(), secret.into()]);
+    match Cli::read(line).unwrap().unwrap().command {
+        Command::Serve(args) => *args,
+        other => panic!("{other:?}"),
     }
 }
 
