@@ -18,10 +18,12 @@ import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { watchLifecycle } from "./lifecycle.js";
 import { Socket, type WebSocketConstructor } from "./socket.js";
-import type { Storage, StorageChange } from "./storage.js";
+import type { Storage, StorageChange, WriteMark } from "./storage.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
 export const STORAGE_RETRY_MS = 5_000;
+/** Failures after which nothing may be written any more. */
+const ENDS = new Set(["superseded", "storage_newer", "destroyed"]);
 /** The longest delay a browser's timer takes. */
 const TIMER_MS_MAX = 2_147_483_647;
 
@@ -43,6 +45,10 @@ export interface DriverEvents {
   status(): void;
   replayed(report: ReplayReport): void;
   failed(error: OmegaError): void;
+  /** A commit is durable. */
+  stored(): void;
+  /** It may not write any more. @returns whether somebody else goes on, so that nobody need be told */
+  lost(error: OmegaError): boolean;
 }
 
 /** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
@@ -54,7 +60,10 @@ interface Barrier {
   reject: (error: OmegaError) => void;
 }
 
-type Task = Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }> | Barrier;
+type Task =
+  | Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }>
+  | { kind: "mark"; mark: WriteMark }
+  | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
 export class Driver implements Copy {
@@ -76,6 +85,7 @@ export class Driver implements Copy {
   private ended: OmegaError | undefined;
   private paused = false;
   private waiters: Barrier[] = [];
+  private syncing: Barrier[] = [];
 
   constructor(parts: DriverParts, events: DriverEvents) {
     this.replica = parts.replica;
@@ -85,7 +95,10 @@ export class Driver implements Copy {
     this.socket = new Socket(parts.url, parts.WebSocket, parts.token, {
       opened: (token) => this.feed((replica, ...now) => replica.opened(token, ...now)),
       frame: (bytes) => this.feed((replica, ...now) => replica.frame(bytes, ...now)),
-      closed: (code) => this.feed((replica, ...now) => replica.closed(code, ...now)),
+      closed: (code) => {
+        this.feed((replica, ...now) => replica.closed(code, ...now));
+        this.syncEnded(syncFailed(`the connection ended with code ${code}`));
+      },
       failed: (error) => this.events.failed(error),
     });
     this.stopWatching = watchLifecycle(() => this.woke());
@@ -99,9 +112,15 @@ export class Driver implements Copy {
 
   /** A write of the app: resolves when it is durable on this device. */
   write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+    return this.make(name, values);
+  }
+
+  /** The same, for another tab if there is a mark: it is stored together with the write. */
+  make(name: WriteName, values: (string | number)[], mark?: WriteMark): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;
       this.apply(this.call((replica, ...now) => callWrite(replica, name, values, ...now)));
+      if (mark !== undefined) this.queue.push({ kind: "mark", mark });
       this.queue.push({ kind: "barrier", resolve, reject });
       this.pump();
     });
@@ -146,6 +165,22 @@ export class Driver implements Copy {
     this.rejectWaiters(this.ended);
     this.storage.close();
     this.replica.free();
+  }
+
+  /** Lets the engine's memory go, once nobody reads from it. */
+  async release(): Promise<void> {
+    await this.pumping;
+    this.replica.free();
+  }
+
+  /** A new connection, at once; resolves when it is up to date and nothing waits. */
+  syncNow(): Promise<void> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    if (this.paused) return Promise.reject(syncFailed("it is paused: call resume"));
+    return new Promise((resolve, reject) => {
+      this.syncing.push({ kind: "barrier", resolve, reject });
+      this.woke();
+    });
   }
 
   /** Where the connection stands; `stopped` also when another instance took the storage. */
@@ -233,6 +268,9 @@ export class Driver implements Copy {
         this.stored();
       }
       for (const task of batch) this.carryOut(task);
+      // The engine gave up waiting for an answer, unless a new connection follows at once.
+      const last = batch.map(({ kind }) => kind).filter((kind) => /connect/.test(kind));
+      if (last.pop() === "disconnect") this.syncEnded(syncFailed("there was no answer in time"));
       if (this.ended?.code !== "closed") this.events.status();
     }
     // Before anybody is told: whoever hears it may queue more, and needs a new pump.
@@ -254,13 +292,14 @@ export class Driver implements Copy {
     this.unstored = undefined;
     this.failure = undefined;
     clearTimeout(this.retryTimer);
+    this.events.stored();
     if (returned && !this.paused) this.feed((replica, ...now) => replica.online(...now));
   }
 
   private storageFailed(batch: Task[], change: StorageChange, error: OmegaError): void {
     for (const task of batch) if (task.kind === "barrier") task.reject(error);
-    if (error.code === "superseded" || error.code === "storage_newer") {
-      this.end(error);
+    if (ENDS.has(error.code)) {
+      this.halt(error);
       return;
     }
     const first = this.failure === undefined;
@@ -298,6 +337,7 @@ export class Driver implements Copy {
         break;
       case "append":
       case "replace":
+      case "mark":
         break;
     }
   }
@@ -317,9 +357,15 @@ export class Driver implements Copy {
   }
 
   private releaseWaiters(): void {
-    if (this.waiters.length === 0 || this.ended !== undefined) return;
+    if (this.waiters.length + this.syncing.length === 0 || this.ended !== undefined) return;
     if (this.failure !== undefined || this.isPending()) return;
     for (const waiter of this.waiters.splice(0)) waiter.resolve();
+    if (this.state() !== "live") return;
+    for (const waiter of this.syncing.splice(0)) waiter.resolve();
+  }
+
+  private syncEnded(error: OmegaError): void {
+    for (const waiter of this.syncing.splice(0)) waiter.reject(error);
   }
 
   private isPending(): boolean {
@@ -333,10 +379,12 @@ export class Driver implements Copy {
 
   private rejectWaiters(error: OmegaError): void {
     for (const waiter of this.waiters.splice(0)) waiter.reject(error);
+    this.syncEnded(error);
   }
 
-  /** Stops for good and stores nothing more: another instance leads, or the storage is newer. */
-  private end(error: OmegaError): void {
+  /** Stops for good and stores nothing more: another tab leads, or the storage is newer or gone. */
+  halt(error: OmegaError): void {
+    if (this.ended !== undefined && this.ended.code !== "closed") return;
     clearTimeout(this.retryTimer);
     for (const task of this.queue.splice(0)) if (task.kind === "barrier") task.reject(error);
     this.retryDue = false;
@@ -351,7 +399,7 @@ export class Driver implements Copy {
     clearTimeout(this.wakeTimer);
     this.socket.disconnect();
     this.rejectWaiters(error);
-    if (closing) return;
+    if (closing || this.events.lost(error)) return;
     this.events.failed(error);
     this.events.status();
   }
@@ -365,13 +413,19 @@ function mergeRecords(
   const change: StorageChange = { ...earlier, append: earlier?.append.slice() ?? [] };
   for (const task of batch) {
     if (task.kind === "append") change.append.push(task.bytes);
+    if (task.kind === "mark") change.marks = [...(change.marks ?? []), task.mark];
     if (task.kind === "replace") {
       change.replace = task.bytes;
       change.append = [];
     }
   }
-  const empty = change.replace === undefined && change.append.length === 0;
-  return empty && change.setAside === undefined ? undefined : change;
+  const { replace, append, setAside, marks } = change;
+  const isEmpty = (replace ?? setAside ?? marks) === undefined && append.length === 0;
+  return isEmpty ? undefined : change;
+}
+
+function syncFailed(why: string): OmegaError {
+  return new OmegaError("sync_failed", `the server was not reached: ${why}`);
 }
 
 function aside(setAside: string): StorageChange {

@@ -41,8 +41,14 @@ export type ErrorCode =
   | "storage_corrupt"
   /** The storage was written by a newer version of this package; it was not touched. */
   | "storage_newer"
-  /** A newer instance (another tab) has taken over this storage; this one has stopped. */
+  /** Another tab uses this storage and can't be talked to; this one has stopped. */
   | "superseded"
+  /** The data of this device was erased (logout), here or in another tab. */
+  | "destroyed"
+  /** What is stored belongs to another household than `open` names: erase it first, see `wipe`. */
+  | "household_mismatch"
+  /** `syncNow` did not reach the server; what waits is sent as soon as that works. */
+  | "sync_failed"
   /** The app's `token` function failed or took too long; it will be asked again. */
   | "token_failed"
   /** The client is closed. */

@@ -10,7 +10,7 @@ import wasmText from "omega-sync-wasm-text";
 import { type Client, type OpenOptions, openWith } from "./index.js";
 
 export type * from "./index.js";
-export { MemoryStorage, OmegaError } from "./index.js";
+export { MemoryStorage, OmegaError, wipe } from "./index.js";
 
 /** Opens this device's copy; see the documentation of `open` in `index.ts`. */
 export function open(options: OpenOptions): Promise<Client> {

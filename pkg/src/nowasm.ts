@@ -8,7 +8,7 @@
 import * as engine from "omega-sync-plain-engine";
 import { type Client, type OpenOptions, openWith } from "./index.js";
 
-export { MemoryStorage, OmegaError } from "./index.js";
+export { MemoryStorage, OmegaError, wipe } from "./index.js";
 
 /** Opens this device's copy; see the documentation of `open` in `index.ts`. `wasm` has no effect. */
 export function open(options: OpenOptions): Promise<Client> {

@@ -1,175 +1,138 @@
-// Two pages of one origin on one storage, in a real browser and on the real server: one leads at a
-// time. What a page was promised to be stored is neither lost nor doubled, however they take turns.
+// Two pages of one origin on one storage, in a real browser and on the real server: one leads, the
+// other follows it live. However they die, freeze and take turns, what a page was promised to be stored
+// is neither lost nor doubled.
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
-import { PKG } from "../../scripts/paths.mjs";
-import { Edge } from "../js/edge.mjs";
-import { newHousehold, openTv, titles } from "../js/tv.mjs";
-import { eventually, WAIT_MS } from "../js/until.mjs";
-import { openBrowser, uncaught } from "./browser.mjs";
+import { titles } from "../js/tv.mjs";
+import { eventually, until } from "../js/until.mjs";
+import { add, addAll, freeze, status, TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
-/** @typedef {import("./browser.mjs").Page} Page */
-
-const DEVICE = "tv-living";
-const SCRIPT = "omega-sync.iife.js";
-/** A test that takes longer waits for what will not come. */
-const TEST_MS_MAX = 3 * WAIT_MS;
 /** Titles that each page adds while the other one does the same. */
-const TITLES = 25;
+const TITLES = 20;
 
-/** A page with the package and one client, and a way to write that takes the storage back if need be. */
-const PAGE = `<!doctype html>
-<link rel="icon" href="data:,">
-<script src="${SCRIPT}"></script>
-<script>
-  const household = new URLSearchParams(location.search).get("household");
-  let client;
-  async function token() {
-    const query = new URLSearchParams({ household, device: "${DEVICE}" });
-    return (await (await fetch("/dev/token?" + query)).json()).token;
-  }
-  async function reopen() {
-    if (client) await client.close();
-    client = await OmegaSync.open({ url: location.origin, device: "${DEVICE}", household, token });
-  }
-  async function add(title) {
-    try {
-      await client.watchlist.add(title);
-      return "stored";
-    } catch (error) {
-      return error.code === "superseded" ? error.code : String(error) + String(error.cause);
-    }
-  }
-  async function addAll(titles) {
-    let takenOver = 0;
-    for (const title of titles) {
-      for (;;) {
-        const said = await add(title);
-        if (said === "stored") break;
-        if (said !== "superseded") throw new Error(said);
-        takenOver += 1;
-        await reopen();
-      }
-      // Leaves the other page a moment in which it can take over.
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return takenOver;
-  }
-</script>`;
+/** Which of a platform's ways there are: locks and messages, one of them, or those of 2018. */
+const PLATFORMS = [
+  { name: "locks and BroadcastChannel", missing: [] },
+  { name: "BroadcastChannel alone", missing: ["locks"] },
+  { name: "storage events alone", missing: ["locks", "BroadcastChannel"] },
+];
 
-/** @param {import("node:test").TestContext} context */
-async function twoPages(context) {
-  const site = mkdtempSync(join(tmpdir(), "omega-tabs-"));
-  context.after(() => rmSync(site, { recursive: true, force: true }));
-  copyFileSync(join(PKG, "dist", SCRIPT), join(site, SCRIPT));
-  writeFileSync(join(site, "index.html"), PAGE);
-  const edge = await Edge.start("--dev", "--static", site);
-  context.after(() => edge.dispose());
-  const browser = await openBrowser(context);
-  const household = newHousehold();
-  const address = `${edge.address}/?household=${household}`;
-  const first = browser.pages()[0] ?? (await browser.newPage());
-  const second = await browser.newPage();
-  const errors = [uncaught(first), uncaught(second)];
-  for (const page of [first, second]) await page.goto(address);
-  const phone = await openTv(context, edge, household, "phone");
-  return { browser, edge, household, first, second, phone, errors };
+for (const { name, missing } of PLATFORMS) {
+  test(`the second page follows the first live, and writes through it: ${name}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second, phone, errors } = await twoPages(context, missing);
+    await first.evaluate("reopen()");
+    await second.evaluate("reopen()");
+    assert.deepEqual(
+      [(await status(first)).role, (await status(second)).role],
+      ["leader", "follower"],
+    );
+    // Of the leader, of the follower, and of another device: each is seen by both.
+    assert.equal(await add(first, "mine"), "stored");
+    assert.equal(await add(second, "yours"), "stored");
+    assert.ok(
+      await second.evaluate("client.watchlist.has('yours')"),
+      "once it is stored, it is seen",
+    );
+    await phone.watchlist.add("theirs");
+    for (const page of [first, second]) await page.evaluate("shows(['mine', 'theirs', 'yours'])");
+    await second.evaluate("client.flushed()");
+    assert.deepEqual(titles(phone), ["mine", "theirs", "yours"]);
+    await second.evaluate("until(() => client.status().state === 'live')");
+    // All kinds of writes, and a refusal, go the same way.
+    const kid = await second.evaluate("client.profiles.create('Kid')");
+    await second.evaluate(`client.forProfile(${JSON.stringify(kid)}).watchlist.add('cartoon')`);
+    await second.evaluate(
+      "client.progress.set('mine', { positionSeconds: 5, durationSeconds: 9 })",
+    );
+    assert.equal(await first.evaluate("client.progress.resume('mine')"), 5);
+    assert.equal(await add(second, ""), "invalid_content_id");
+    await second.evaluate("client.pause()");
+    await first.evaluate("until(() => client.status().state === 'offline')");
+    await second.evaluate("until(() => client.status().state === 'offline')");
+    await second.evaluate("client.resume()");
+    await second.evaluate("client.syncNow()");
+    assert.deepEqual(errors, [[], []]);
+  });
+
+  test(`when the leader's page is gone the other one goes on: ${name}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second, phone } = await twoPages(context, missing);
+    await first.evaluate("reopen().then(() => client.pause())");
+    await add(first, "of the first");
+    await second.evaluate("reopen()");
+    await first.close();
+    assert.equal(await add(second, "of the second"), "stored");
+    await second.evaluate("until(() => client.status().role === 'leader')");
+    await second.evaluate("client.resume()");
+    await second.evaluate("client.flushed()");
+    assert.deepEqual(titles(phone), ["of the first", "of the second"]);
+  });
+
+  test(`a frozen leader is replaced, wakes as follower, and nothing is doubled: ${name}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second, phone } = await twoPages(context, missing);
+    await first.evaluate("reopen()");
+    await second.evaluate("reopen()");
+    await add(first, "before");
+    await first.evaluate("client.flushed()");
+    // The engine has the write, the storage does not.
+    const wake = await freeze(first, "add('late')");
+    assert.equal(await add(second, "after"), "stored");
+    await second.evaluate("until(() => client.status().role === 'leader')");
+    assert.equal(await wake(), "stored", "by the other page");
+    await first.evaluate("until(() => client.status().role === 'follower')");
+    for (const page of [first, second]) await page.evaluate("shows(['after', 'before', 'late'])");
+    await second.evaluate("client.flushed()");
+    assert.deepEqual(titles(phone), ["after", "before", "late"]);
+    const [one, two] = [await status(first), await status(second)];
+    assert.equal(one.replica, two.replica, "one storage is one replica");
+  });
 }
 
-/** @param {Page} page @returns {Promise<import("omega-sync").Status>} */
-function status(page) {
-  return page.evaluate("client.status()");
-}
-
-/** What the storage holds, as text. @param {Page} page @returns {Promise<string>} */
-function stored(page) {
-  return page.evaluate(`new Promise((resolve, reject) => {
-    const request = indexedDB.open("omega-sync:${DEVICE}");
-    request.onerror = () => reject(request.error);
-    request.onsuccess = () => {
-      const database = request.result;
-      const all = database.transaction("log").objectStore("log").getAll();
-      all.onsuccess = () => {
-        database.close();
-        resolve(all.result.map((record) => Array.from(record).join()).join("\\n"));
-      };
-    };
-  })`);
-}
-
-test("what one page stored offline the next one sends, once; the first is told", {
+test("pages that take turns while both write lose and double nothing", {
   timeout: TEST_MS_MAX,
 }, async (context) => {
-  const { first, second, phone, errors } = await twoPages(context);
-  await first.evaluate("reopen().then(() => client.pause())");
-  assert.equal(await first.evaluate("addAll(['a1', 'a2'])"), 0);
-  await second.evaluate("reopen()");
-  assert.equal(await second.evaluate("addAll(['b1'])"), 0);
-  await second.evaluate("client.flushed()");
-  await eventually(phone, "all three", () => titles(phone).length === 3);
-  assert.deepEqual(titles(phone), ["a1", "a2", "b1"]);
-
-  // Somebody removes what the first page still believes to be unsent. It wakes: nothing comes back.
-  await phone.watchlist.remove("a1");
-  await phone.flushed();
-  await first.evaluate("client.resume()");
-  await first.evaluate(`new Promise((resolve) => {
-    client.on("status", ({ state }) => state === "stopped" && resolve());
-    if (client.status().state === "stopped") resolve();
-  })`);
-  assert.equal((await status(first)).closeReason, "superseded");
-  assert.equal(await first.evaluate("add('a3')"), "superseded");
-  await second.evaluate("client.flushed()");
-  await phone.watchlist.add("last");
-  await phone.flushed();
-  assert.deepEqual(titles(phone), ["a2", "b1", "last"]);
-  assert.deepEqual(errors, [[], []]);
-});
-
-test("two pages that take the storage from each other lose and double nothing", {
-  timeout: TEST_MS_MAX,
-}, async (context) => {
-  const { first, second, phone, errors } = await twoPages(context);
+  const { first, second, phone, errors } = await twoPages(context, []);
   /** How often each title came, as another device saw it, which removes what it sees. */
   const came = new Map();
   /** @type {Array<Promise<void>>} */
   const removals = [];
-  const look = () => {
+  phone.on("change", () => {
     for (const title of titles(phone)) {
       // A removal is a change as well, and may have removed the rest already.
       if (!phone.watchlist.has(title)) continue;
       came.set(title, (came.get(title) ?? 0) + 1);
       removals.push(phone.watchlist.remove(title));
     }
-  };
-  phone.on("change", look);
+  });
   await first.evaluate("reopen()");
   await second.evaluate("reopen()");
   const wanted = ["a", "b"].map((page) =>
     Array.from({ length: TITLES }, (_, at) => `${page}${at}`),
   );
-  const takenOver = await Promise.all(
-    [first, second].map((page, at) => page.evaluate(`addAll(${JSON.stringify(wanted[at])})`)),
-  );
-  assert.ok(
-    takenOver.every((times) => Number(times) > 0),
-    `${takenOver}: they took turns`,
-  );
-
-  // Whoever leads in the end has what the other one stored.
-  const leader = (await status(first)).state === "stopped" ? second : first;
-  await leader.evaluate("client.flushed()");
+  // While they write, each in turn is stopped in the middle until the other one leads.
+  const work = [first, second].map((page, at) => addAll(page, wanted[at] ?? []));
+  for (const [leader, other] of [
+    [first, second],
+    [second, first],
+  ]) {
+    assert.ok(leader && other);
+    await leader.evaluate("until(() => client.status().role === 'leader')");
+    const wake = await freeze(leader, "undefined");
+    await other.evaluate("until(() => client.status().role === 'leader')");
+    await wake();
+  }
+  await Promise.all(work);
+  for (const page of [first, second]) await page.evaluate("client.flushed()");
   await eventually(phone, "every title", () => came.size === 2 * TITLES);
-  const states = [await status(first), await status(second)];
-  assert.equal(states[0]?.replica, states[1]?.replica, "one storage is one replica");
-
   // Each page once more from the start: what was removed must stay away.
   for (const page of [first, second]) {
     await page.evaluate("reopen().then(() => client.flushed())");
-    await page.evaluate("addAll(['again'])");
+    await add(page, "again");
     await page.evaluate("client.flushed()");
   }
   await eventually(phone, "the last one", () => (came.get("again") ?? 0) >= 1);
@@ -181,34 +144,18 @@ test("two pages that take the storage from each other lose and double nothing", 
   assert.deepEqual(errors, [[], []]);
 });
 
-test("a leader that was frozen and wakes writes nothing over its successor", {
+test("pages that cannot hear each other stop taking the storage from each other", {
   timeout: TEST_MS_MAX,
 }, async (context) => {
-  const { browser, first, second, phone } = await twoPages(context);
+  const { first, second } = await twoPages(context, ["locks", "messages"]);
   await first.evaluate("reopen()");
-  assert.equal(await first.evaluate("add('before')"), "stored");
-  // At rest: a debugger stops a page even within a transaction, which would hold up the other page.
-  await first.evaluate("client.flushed()");
-  const debug = await browser.newCDPSession(first);
-  await debug.send("Debugger.enable");
-  // Stops the page in the middle of its work: the engine has the write, the storage does not.
-  const frozen = new Promise((resolve) => debug.once("Debugger.paused", resolve));
-  const late = first.evaluate("(() => { const said = add('late'); debugger; return said; })()");
-  await frozen;
-
+  await add(first, "one");
   await second.evaluate("reopen()");
-  assert.equal(await second.evaluate("add('after')"), "stored");
-  await second.evaluate("client.flushed()");
-  const before = await stored(second);
-  await debug.send("Debugger.disable");
-  assert.equal(await late, "superseded");
-  assert.equal((await status(first)).state, "stopped");
-  assert.equal(await stored(second), before);
-  assert.equal((await status(second)).state, "live");
-  await eventually(phone, "what was stored", () => titles(phone).length === 2);
-  assert.deepEqual(titles(phone), ["after", "before"]);
-
-  await first.evaluate("reopen()");
-  assert.equal(await first.evaluate("add('late')"), "stored");
-  await eventually(phone, "the third", () => titles(phone).length === 3);
+  assert.equal(await add(second, "two"), "stored");
+  await until("one page has stopped", async () => {
+    await add(first, "three");
+    await add(second, "four");
+    const states = [await status(first), await status(second)];
+    return states.some(({ closeReason }) => closeReason === "superseded");
+  });
 });

@@ -1,0 +1,171 @@
+/**
+ * What an app sees of a client: its settings, its events, and everything it can be asked.
+ */
+
+import type { DeltaSyncOptions } from "./delta-sync.js";
+import type { Device, Devices } from "./devices.js";
+import type { ReplayReport, SyncState, WasmSource } from "./engine.js";
+import type { OmegaError } from "./errors.js";
+import type {
+  Profile,
+  Profiles,
+  Progress,
+  ProgressMap,
+  Watchlist,
+  WatchlistItem,
+} from "./household.js";
+import type { Metrics } from "./metrics.js";
+import type { WebSocketConstructor } from "./socket.js";
+import type { AsideEntry, Storage } from "./storage.js";
+
+/** Settings of {@link open}. */
+export interface OpenOptions {
+  /** Address of the edge server, for instance `https://sync.example`; the path is `/ws`. */
+  url: string;
+  /** This device's id, the one in its token. It also names the local database. */
+  device: string;
+  /** Asked for a token before each connection, so a fresh one can be fetched. */
+  token: () => Promise<string>;
+  /** The household, if the app knows it: the server then refuses a token of another one. */
+  household?: string;
+  /** The profile that `watchlist` and `progress` work on; the default one when left out. */
+  profile?: string;
+  /** `indexeddb` (default), `memory`, or a storage of your own. */
+  storage?: "indexeddb" | "memory" | Storage;
+  /** Name of the IndexedDB database; `omega-sync:` and the device when left out. */
+  name?: string;
+  /** Where the WebAssembly file is; needed only where it is not beside the package's script. */
+  wasm?: WasmSource;
+  /** A WebSocket class where the platform has none (Node 20: `ws`). */
+  WebSocket?: WebSocketConstructor;
+  /** How to catch up; see {@link DeltaSyncOptions}. */
+  deltaSync?: DeltaSyncOptions;
+}
+
+/** A list that changed. */
+export interface Change {
+  what: "watchlist" | "progress" | "profiles" | "devices";
+  /** The profile whose list it is; empty for the default one and for what is of no profile. */
+  profile: string;
+}
+
+/** How things stand. */
+export interface Status {
+  state: SyncState;
+  /** Writes that the server has not acknowledged yet. */
+  pending: number;
+  /** Writes that the server refused; see {@link Client.takeRejected}. */
+  rejected: number;
+  /** Where this device keeps its copy: `indexeddb`, `memory`, or the name of a custom storage. */
+  storage: string;
+  /**
+   * `leader`: this tab stores and talks to the server. `follower`: another tab of the same storage does,
+   * and `state` is that tab's.
+   */
+  role: "leader" | "follower";
+  /** What to add to this device's clock to get the server's, in milliseconds. */
+  offsetMs: number;
+  /** This copy's id, 16 hexadecimal digits. */
+  replica: string;
+  /** Why the last connection ended or this client stopped; empty if neither. */
+  closeReason: string;
+  /** The household, once known; empty before. */
+  household: string;
+}
+
+/** A write that the server refused for good, with its reason. */
+export interface Rejected {
+  /**
+   * `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_name`,
+   * `profile_delete`, `device_describe` or `device_remove`.
+   */
+  kind: string;
+  profile: string;
+  /** The content id, the profile's name, or the device's id. */
+  subject: string;
+  /** Stable name of the reason, for instance `profile_deleted` or `forbidden`. */
+  reason: string;
+}
+
+/** What listeners of each event get. */
+export interface ClientEvents {
+  change: Change;
+  status: Status;
+  rejected: Rejected[];
+  /** Once for each connection: when all that waited for it is answered, or it ended before. */
+  replay: ReplayReport;
+  error: OmegaError;
+}
+
+/** One device's copy of its household. */
+export interface Client {
+  /** The watchlist of the profile given to {@link open}. */
+  readonly watchlist: Watchlist;
+  /** The progress of the profile given to {@link open}. */
+  readonly progress: ProgressMap;
+  /** The household's profiles. */
+  readonly profiles: Profiles;
+  /** The household's devices, and what this one says of itself. */
+  readonly devices: Devices;
+  /** Writes that the server has not acknowledged yet. */
+  readonly pending: number;
+  /** The lists of another profile. */
+  forProfile(profile: string): { watchlist: Watchlist; progress: ProgressMap };
+  /** Calls `listener` at every such event until the returned function is called. */
+  on<E extends keyof ClientEvents>(
+    event: E,
+    listener: (detail: ClientEvents[E]) => void,
+  ): () => void;
+  /** How things stand now. */
+  status(): Status;
+  /** What was counted since {@link open}: writes, bytes, and how the last reconnect went. */
+  metrics(): Metrics;
+  /** Goes offline until {@link Client.resume}; reads and writes go on. */
+  pause(): void;
+  /** Goes online again, at once. */
+  resume(): void;
+  /** Resolves when the server has acknowledged every write. */
+  flushed(): Promise<void>;
+  /** Writes that the server refused. */
+  rejected(): Rejected[];
+  /** The same, and forgets them durably. */
+  takeRejected(): Promise<Rejected[]>;
+  /** Unreadable records that were set aside, for export. */
+  aside(): Promise<AsideEntry[]>;
+  /**
+   * Asks the server now, on a connection of its own. Resolves when this device has what the server had
+   * and the server has every write of this device. Rejects with `sync_failed` when it can't be reached,
+   * `closed` or what stopped the client.
+   */
+  syncNow(): Promise<void>;
+  /** Everything this device holds of the household, as plain data. */
+  exportData(): Promise<ExportedData>;
+  /** Stores what is queued and releases storage, socket and memory. */
+  close(): Promise<void>;
+  /**
+   * Logout: erases everything this device has stored, in every tab, and stops them; what the server has
+   * stays. Writes that it does not have yet are lost: wait for {@link Client.flushed} before, if there is
+   * a network. Resolves when nothing can be read any more, neither here nor by the next user; other tabs
+   * of the app then have the state `stopped` with the reason `destroyed`.
+   */
+  destroy(): Promise<void>;
+}
+
+/** What {@link Client.exportData} gives. */
+export interface ExportedData {
+  /** Of this form. */
+  version: 1;
+  /** When, in Unix milliseconds. */
+  exportedMs: number;
+  /** This device's id, and its copy's. */
+  device: string;
+  replica: string;
+  /** The household, if known. */
+  household: string;
+  /** Writes that the server has not acknowledged yet. */
+  pending: number;
+  profiles: (Profile & { watchlist: WatchlistItem[]; progress: Progress[] })[];
+  devices: Device[];
+  rejected: Rejected[];
+  aside: AsideEntry[];
+}

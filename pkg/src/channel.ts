@@ -1,0 +1,85 @@
+/**
+ * How the tabs of one storage talk: BroadcastChannel, or the `storage` events of localStorage where an
+ * engine (Chromium 53) has none.
+ *
+ * Invariant: nothing depends on a message that arrives. What is true is in the storage; a message only
+ * says when to look, and who would answer for it.
+ */
+
+import type { WriteName } from "./calls.js";
+import type { ReplayReport, SyncState } from "./engine.js";
+import type { ErrorCode } from "./errors.js";
+
+/** Why something was not done; empty when it was. */
+export interface Refusal {
+  code?: ErrorCode;
+  message?: string;
+}
+
+/** What tabs say. `tab` is who says it. */
+export type Message =
+  /** Is there anybody who leads? */
+  | { kind: "ask"; tab: string }
+  /** I lead, and this is how it stands with the server. */
+  | { kind: "lead"; tab: string; state: SyncState; closeReason: string; paused: boolean }
+  /** Something was stored; these parts look different. */
+  | { kind: "stored"; tab: string; keys: string[] }
+  /** Make this write; a tab numbers its own from 1. */
+  | { kind: "write"; tab: string; write: number; name: WriteName; values: (string | number)[] }
+  /** A write of `to` is stored, or refused. */
+  | ({ kind: "done"; tab: string; to: string; write: number } & Refusal)
+  /** The exchange that `to` wished for has ended. */
+  | ({ kind: "synced"; tab: string; to: string } & Refusal)
+  /** Do this with the connection. */
+  | { kind: "connection"; tab: string; wish: "pause" | "resume" | "sync" }
+  | { kind: "replay"; tab: string; report: ReplayReport }
+  /** I led, and have stopped. */
+  | { kind: "end"; tab: string }
+  /** The storage was erased. */
+  | { kind: "destroyed"; tab: string };
+
+/** The way to the other tabs. */
+export interface Channel {
+  post(message: Message): void;
+  close(): void;
+}
+
+/** Raised when messages change: tabs of different versions don't hear each other. */
+const VERSION = 1;
+
+/** Opens the way to the tabs that use the same name; nothing where there is none. */
+export function openChannel(name: string, hear: (message: Message) => void): Channel | undefined {
+  const full = `omega-sync-tabs-${VERSION}:${name}`;
+  try {
+    const Constructor = typeof BroadcastChannel === "function" ? BroadcastChannel : undefined;
+    if (Constructor === undefined) return storageEvents(full, hear);
+    return broadcast(new Constructor(full), hear);
+  } catch {
+    // Pages without an origin of their own may have neither.
+    return undefined;
+  }
+}
+
+function broadcast(channel: BroadcastChannel, hear: (message: Message) => void): Channel {
+  channel.onmessage = (event: MessageEvent<Message>) => hear(event.data);
+  return {
+    post: (message) => channel.postMessage(message),
+    close: () => channel.close(),
+  };
+}
+
+/** The event comes to all pages of the origin but the one that wrote. */
+function storageEvents(name: string, hear: (message: Message) => void): Channel {
+  const store = localStorage;
+  const listener = (event: StorageEvent) => {
+    if (event.key === name && event.newValue !== null) hear(JSON.parse(event.newValue));
+  };
+  addEventListener("storage", listener);
+  return {
+    post: (message) => {
+      store.setItem(name, JSON.stringify(message));
+      store.removeItem(name);
+    },
+    close: () => removeEventListener("storage", listener),
+  };
+}

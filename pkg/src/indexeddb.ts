@@ -1,0 +1,324 @@
+/**
+ * A replica's records in the browser's IndexedDB.
+ *
+ * Invariants: a commit is all or nothing and durable when its promise resolves; only the instance
+ * that loaded the storage last may commit, because each takes a new random generation and every
+ * commit compares it inside its own transaction; and nobody reads or writes a storage of another
+ * *life*: one that was erased and begun anew since. So a frozen tab that wakes up cannot write over
+ * the work of the tab that took its place, nor see what belongs to the next user.
+ */
+
+import { OmegaError } from "./errors.js";
+import {
+  ASIDE_ENTRIES_MAX,
+  type AsideEntry,
+  MemoryStorage,
+  type Storage,
+  type StorageChange,
+  type WriteMark,
+} from "./storage.js";
+
+const DATABASE_VERSION = 1;
+const LOG = "log";
+const META = "meta";
+const ASIDE = "aside";
+const GENERATION = "generation";
+const LIFE = "life";
+/** Before a tab's name; its last write that is stored has this key. */
+const MARK = "mark:";
+/** Marks of tabs that wrote nothing for so long go, in milliseconds. */
+const MARK_AGE_MS_MAX = 86_400_000;
+
+/** What a tab that does not lead finds. */
+export interface Seen {
+  /** Every record, oldest first. */
+  records: Uint8Array[];
+  /** Whether this instance was the last to load. */
+  leads: boolean;
+}
+
+interface StoredMark extends WriteMark {
+  atMs: number;
+}
+
+/** Storage in the browser's IndexedDB. */
+export class IndexedDbStorage implements Storage {
+  readonly kind = "indexeddb";
+  /** The last write of each other tab that was stored before {@link load}. */
+  readonly marks = new Map<string, number>();
+  private database: IDBDatabase | undefined;
+  private generation = 0;
+  private lifeId: string | undefined;
+
+  private constructor(
+    /** The database's. */
+    readonly name: string,
+    database: IDBDatabase,
+  ) {
+    this.adopt(database);
+  }
+
+  /** Opens or creates the database. Nothing in it changes until {@link load}. */
+  static async open(name: string): Promise<IndexedDbStorage> {
+    return new IndexedDbStorage(name, await openDatabase(name));
+  }
+
+  /** Name of this life; nothing before the storage was first loaded by anybody. */
+  get life(): string | undefined {
+    return this.lifeId;
+  }
+
+  async load(): Promise<Uint8Array[]> {
+    const transaction = await this.begin([LOG, META], "readwrite");
+    const meta = transaction.objectStore(META);
+    let records: Uint8Array[] = [];
+    onResult(meta.get(LIFE), (found: unknown) => {
+      this.live(found);
+      if (this.lifeId === undefined) {
+        this.lifeId = randomName();
+        meta.put(this.lifeId, LIFE);
+      }
+      this.generation = randomNumber();
+      meta.put(this.generation, GENERATION);
+    });
+    onResult(meta.getAll(IDBKeyRange.bound(MARK, `${MARK}\uffff`)), (found: StoredMark[]) => {
+      for (const { tab, write, atMs } of found) {
+        if (Math.abs(Date.now() - atMs) > MARK_AGE_MS_MAX) meta.delete(MARK + tab);
+        else this.marks.set(tab, write);
+      }
+    });
+    onResult(transaction.objectStore(LOG).getAll(), (found: unknown[]) => {
+      records = found.map(bytesOrNothing);
+    });
+    await finished(transaction);
+    return records;
+  }
+
+  /** Reads without taking the storage over. */
+  async peek(): Promise<Seen> {
+    const transaction = await this.begin([LOG, META], "readonly");
+    const meta = transaction.objectStore(META);
+    const seen: Seen = { records: [], leads: false };
+    onResult(meta.get(LIFE), (found: unknown) => this.live(found));
+    onResult(meta.get(GENERATION), (found: unknown) => {
+      seen.leads = found === this.generation;
+    });
+    onResult(transaction.objectStore(LOG).getAll(), (found: unknown[]) => {
+      seen.records = found.map(bytesOrNothing);
+    });
+    await finished(transaction);
+    return seen;
+  }
+
+  async commit(change: StorageChange): Promise<void> {
+    const transaction = await this.begin([LOG, META, ASIDE], "readwrite");
+    const log = transaction.objectStore(LOG);
+    const meta = transaction.objectStore(META);
+    const grow = () => {
+      if (change.replace !== undefined) {
+        log.clear();
+        log.add(change.replace);
+      }
+      for (const record of change.append) log.add(record);
+      for (const mark of change.marks ?? []) {
+        const stored: StoredMark = { ...mark, atMs: Date.now() };
+        meta.put(stored, MARK + mark.tab);
+      }
+    };
+    onResult(meta.get(LIFE), (found: unknown) => this.live(found));
+    onResult(meta.get(GENERATION), (found: unknown) => {
+      if (found !== this.generation) throw new OmegaError("superseded", SUPERSEDED);
+      if (change.setAside === undefined) grow();
+      else moveAside(transaction, change.setAside, grow);
+    });
+    await finished(transaction);
+  }
+
+  async aside(): Promise<AsideEntry[]> {
+    const transaction = await this.begin([ASIDE], "readonly");
+    let entries: AsideEntry[] = [];
+    onResult(transaction.objectStore(ASIDE).getAll(), (found: AsideEntry[]) => {
+      entries = found;
+    });
+    await finished(transaction);
+    return entries;
+  }
+
+  /**
+   * Empties it in one transaction. The empty database stays: deleting it waits for every tab that has it
+   * open, a frozen one included, and the next user's open waits for that.
+   */
+  async destroy(): Promise<void> {
+    const stores = [LOG, META, ASIDE];
+    const transaction = await this.begin(stores, "readwrite");
+    onResult(transaction.objectStore(META).get(LIFE), (found: unknown) => {
+      this.live(found);
+      for (const store of stores) transaction.objectStore(store).clear();
+    });
+    await finished(transaction);
+    this.close();
+  }
+
+  close(): void {
+    this.database?.close();
+    this.database = undefined;
+  }
+
+  /** Remembers the life that was found, or refuses another one. */
+  private live(found: unknown): void {
+    if (this.lifeId === undefined) this.lifeId = typeof found === "string" ? found : undefined;
+    else if (found !== this.lifeId) throw new OmegaError("destroyed", DESTROYED);
+  }
+
+  private adopt(database: IDBDatabase): void {
+    this.database = database;
+    // A newer version of the package may upgrade, or another tab erase it: our next call says so.
+    database.onversionchange = () => this.close();
+    // Some TVs drop the connection in standby: the next transaction opens a new one.
+    database.onclose = () => {
+      if (this.database === database) this.database = undefined;
+    };
+  }
+
+  private async begin(stores: string[], mode: IDBTransactionMode): Promise<IDBTransaction> {
+    if (this.database !== undefined) {
+      try {
+        return transact(this.database, stores, mode);
+      } catch {
+        // The connection died without its `close` event: once more on a fresh one.
+        this.close();
+      }
+    }
+    const database = await openDatabase(this.name);
+    this.adopt(database);
+    try {
+      return transact(database, stores, mode);
+    } catch (cause) {
+      throw storageError(cause);
+    }
+  }
+}
+
+const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
+/** For whoever still has what was erased. */
+export const DESTROYED = "the data of this device was erased here or in another tab: open again";
+
+/** Opens the platform's storage, or memory with the reason why it is not durable. */
+export async function openStorage(
+  name: string,
+  kind: "indexeddb" | "memory",
+): Promise<{ storage: Storage; warning?: OmegaError }> {
+  if (kind === "memory") return { storage: new MemoryStorage() };
+  try {
+    return { storage: await IndexedDbStorage.open(name) };
+  } catch (cause) {
+    if (cause instanceof OmegaError && cause.code === "storage_newer") throw cause;
+    const message = "no durable storage here: changes last until this page closes";
+    return {
+      storage: new MemoryStorage(),
+      warning: new OmegaError("storage_memory", message, cause),
+    };
+  }
+}
+
+function openDatabase(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    // Without IndexedDB this throws a ReferenceError, which rejects like any other failure.
+    const request = indexedDB.open(name, DATABASE_VERSION);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(LOG, { autoIncrement: true });
+      request.result.createObjectStore(META);
+      request.result.createObjectStore(ASIDE, { autoIncrement: true });
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(storageError(request.error));
+  });
+}
+
+/** Asks for a real flush to disk where the engine knows the option (Chromium 83 and later). */
+function transact(
+  database: IDBDatabase,
+  stores: string[],
+  mode: IDBTransactionMode,
+): IDBTransaction {
+  if (mode === "readonly") return database.transaction(stores, mode);
+  return database.transaction(stores, mode, { durability: "strict" });
+}
+
+/**
+ * Runs `use` inside the transaction; what it throws aborts the transaction with that as its cause.
+ */
+function onResult<T>(request: IDBRequest<T>, use: (result: T) => void): void {
+  request.onsuccess = () => {
+    try {
+      use(request.result);
+    } catch (cause) {
+      const transaction = request.transaction;
+      if (transaction === null) return;
+      causes.set(transaction, cause);
+      transaction.abort();
+    }
+  };
+}
+
+/** Why we aborted a transaction ourselves; IndexedDB has no place for it. */
+const causes = new WeakMap<IDBTransaction, unknown>();
+
+function finished(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(storageError(causes.get(transaction) ?? transaction.error));
+  });
+}
+
+/** Moves every record into one entry of the other store, then goes on. */
+function moveAside(transaction: IDBTransaction, reason: string, then: () => void): void {
+  const log = transaction.objectStore(LOG);
+  const aside = transaction.objectStore(ASIDE);
+  onResult(aside.getAllKeys(), (keys) => {
+    const surplus = keys.length + 1 - ASIDE_ENTRIES_MAX;
+    for (const key of keys.slice(0, Math.max(0, surplus))) aside.delete(key);
+  });
+  onResult(log.getAll(), (records: unknown[]) => {
+    const entry: AsideEntry = { reason, atMs: Date.now(), records };
+    aside.add(entry);
+    log.clear();
+    then();
+  });
+}
+
+/** A record that is no bytes at all becomes an empty one, which the engine reports as damage. */
+function bytesOrNothing(value: unknown): Uint8Array {
+  return value instanceof Uint8Array ? value : new Uint8Array(0);
+}
+
+function storageError(cause: unknown): OmegaError {
+  if (cause instanceof OmegaError) return cause;
+  const name = nameOf(cause);
+  if (name === "QuotaExceededError") {
+    const message = "this device's storage is full; free some room, storing is retried by itself";
+    return new OmegaError("storage_full", message, cause);
+  }
+  if (name === "VersionError") {
+    const message = "this storage was written by a newer version of omega-sync; update the app";
+    return new OmegaError("storage_newer", message, cause);
+  }
+  const message = `this device's storage failed (${name}); storing is retried by itself`;
+  return new OmegaError("storage_failed", message, cause);
+}
+
+function nameOf(cause: unknown): string {
+  if (typeof cause === "object" && cause !== null && "name" in cause) return String(cause.name);
+  return "unknown reason";
+}
+
+function randomNumber(): number {
+  return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) + 1;
+}
+
+/** A name that nobody else has drawn. */
+export function randomName(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(2)), (word) => word.toString(36)).join(
+    "",
+  );
+}

@@ -1,0 +1,617 @@
+/**
+ * The tabs of one storage: one leads, with engine, socket and storage; the others follow it live and
+ * ask it to write.
+ *
+ * `election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
+ * generation refuses its next commit, and it follows.
+ *
+ * Invariant: a write of a follower is made once. The leader stores, in the same transaction, which
+ * write of which tab it was; who takes over reads that, and what is not stored is asked for anew.
+ */
+
+import type { Copy, WriteName, Writes } from "./calls.js";
+import { type Channel, type Message, openChannel, type Refusal } from "./channel.js";
+import { Driver, type DriverEvents, type DriverParts } from "./client.js";
+import { ASK_EVERY_MS, Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
+import { loadReplica, type Replica, rows, type SyncState } from "./engine.js";
+import { fromEngine, OmegaError } from "./errors.js";
+import { Follower } from "./follower.js";
+import { DESTROYED, IndexedDbStorage, randomName } from "./indexeddb.js";
+import type { Storage } from "./storage.js";
+import { AskedWrites, endWaiter, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
+
+/** A leader that heard of no follower for so long says nothing to them. */
+const FOLLOWERS_MS = 4 * ASK_EVERY_MS;
+
+/** What a tab needs to work. */
+export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
+  /** As the app named it, or empty. */
+  household: string;
+  /** Prepares each replica after it was loaded; throws if it must not be used. */
+  loaded(replica: Replica): void;
+}
+
+/** What a tab tells its owner. */
+export interface TabEvents extends Omit<DriverEvents, "stored" | "lost"> {
+  /** Stored records could not be read. */
+  damaged(damage: string): void;
+}
+
+/** What a follower knows of the leader. */
+interface Leader {
+  tab: string;
+  state: SyncState;
+  closeReason: string;
+}
+
+/** One tab's part. */
+export class Tab implements Copy {
+  /** Drawn where there can be others. */
+  private readonly name: string;
+  private readonly shared: IndexedDbStorage | undefined;
+  private readonly election: Election;
+  private driver: Driver | undefined;
+  private follower: Follower | undefined;
+  private channel: Channel | undefined;
+  private leader: Leader = { tab: "", state: "connecting", closeReason: "" };
+  private readonly own = new OwnWrites();
+  private readonly asked = new AskedWrites();
+  private flushing: Waiter[] = [];
+  private syncing: Waiter[] = [];
+  private started = false;
+  private taking = false;
+  private followersMs = Number.NEGATIVE_INFINITY;
+  private isPaused = false;
+  private ended: OmegaError | undefined;
+
+  private constructor(
+    private readonly parts: TabParts,
+    private readonly events: TabEvents,
+  ) {
+    const { storage } = parts;
+    this.shared = storage instanceof IndexedDbStorage ? storage : undefined;
+    this.name = this.shared === undefined ? "" : randomName();
+    this.election = new Election(this.shared?.name ?? "", {
+      ask: () => this.ask(),
+      takeOver: (steal) => this.takeOver(steal),
+    });
+  }
+
+  /** Leads or follows; resolves when there is something to read from. {@link Tab.start} does the rest. */
+  static async open(parts: TabParts, events: TabEvents): Promise<Tab> {
+    const tab = new Tab(parts, events);
+    try {
+      await tab.join();
+      return tab;
+    } catch (thrown) {
+      tab.election.stop();
+      tab.channel?.close();
+      throw thrown;
+    }
+  }
+
+  /** Begins to connect, or to ask the leader. */
+  start(): void {
+    this.started = true;
+    if (this.driver === undefined) this.ask();
+    else this.driver.start();
+  }
+
+  /** The storage. */
+  get storage(): Storage {
+    return this.parts.storage;
+  }
+
+  /** Whether everything of this storage was erased. */
+  get isErased(): boolean {
+    return this.ended?.code === "destroyed";
+  }
+
+  /** Whether this tab has the engine that talks to the server. */
+  get leads(): boolean {
+    return this.driver !== undefined;
+  }
+
+  read<T>(query: (replica: Replica) => T): T {
+    const copy = this.driver ?? this.follower;
+    if (copy === undefined || this.isErased) throw this.ended ?? CLOSED();
+    return copy.read(query);
+  }
+
+  write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    return new Promise((resolve, reject) => {
+      this.make(this.own.add(name, values, { resolve, reject }));
+    });
+  }
+
+  /** Where the connection stands: the leader's. */
+  state(): SyncState {
+    if (this.ended !== undefined) return "stopped";
+    return this.driver?.state() ?? this.leader.state;
+  }
+
+  /** Why it stopped or is kept offline, for a reason on this device. */
+  closeReason(): string | undefined {
+    if (this.ended !== undefined) return this.ended.code;
+    return this.driver === undefined ? this.leader.closeReason : this.driver.closeReason();
+  }
+
+  /** Takes the connection down until {@link resume}. */
+  pause(): void {
+    this.isPaused = true;
+    if (this.driver === undefined) this.wish("pause");
+    else this.driver.pause();
+  }
+
+  /** Back online, at once. */
+  resume(): void {
+    this.isPaused = false;
+    if (this.driver === undefined) this.wish("resume");
+    else this.driver.resume();
+  }
+
+  /** Resolves when the server has acknowledged every write so far. */
+  flushed(): Promise<void> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    return new Promise((resolve, reject) => {
+      this.flushing.push({ resolve, reject });
+      this.lookFlushed();
+    });
+  }
+
+  /** A new connection now; resolves when all is exchanged. */
+  syncNow(): Promise<void> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    return new Promise((resolve, reject) => {
+      this.syncing.push({ resolve, reject });
+      this.sync();
+    });
+  }
+
+  private sync(): void {
+    const { driver } = this;
+    if (this.syncing.length === 0) return;
+    if (driver === undefined) {
+      this.wish("sync");
+      this.election.expect(SILENT_MS);
+      return;
+    }
+    const waiting = this.syncing.splice(0);
+    driver.syncNow().then(
+      () => endAll(waiting, undefined),
+      (error: OmegaError) => {
+        if (this.willFollow(error)) this.syncing.push(...waiting);
+        else endAll(waiting, error);
+      },
+    );
+  }
+
+  /** Whether this tab goes on as follower after an error, so that what failed can be asked for. */
+  private willFollow(error: OmegaError): boolean {
+    const isReplaced = error.code === "superseded" && this.ended === undefined;
+    return isReplaced && this.channel !== undefined;
+  }
+
+  /** Ends in order: what is queued is stored, here or by the leader. */
+  async close(): Promise<void> {
+    if (this.ended === undefined) {
+      await this.own.answered();
+      await this.driver?.close();
+    }
+    this.finish(CLOSED());
+    this.parts.storage.close();
+  }
+
+  /** Erases everything of this storage, in every tab. */
+  async destroy(): Promise<void> {
+    const { driver, parts } = this;
+    if (parts.storage.destroy === undefined) {
+      throw new OmegaError("invalid_option", "this storage has no `destroy`: erase it yourself");
+    }
+    const error = new OmegaError("destroyed", DESTROYED);
+    // From here on nothing is read, written or sent; then what is stored goes.
+    this.post({ kind: "destroyed", tab: this.name });
+    this.finish(error);
+    driver?.halt(error);
+    await driver?.release();
+    await parts.storage.destroy();
+    parts.storage.close();
+  }
+
+  private async join(): Promise<void> {
+    const { shared } = this;
+    if (shared === undefined) return this.lead();
+    const grant = await this.election.take(false);
+    if (grant === "held") return this.lead();
+    await this.follow();
+    if (shared.life === undefined || this.channel === undefined) return this.lead();
+    this.election.expect(grant === "none" ? FIRST_ANSWER_MS : SILENT_MS);
+  }
+
+  /** Takes the storage over and becomes the one who writes. */
+  private async lead(): Promise<void> {
+    const { parts, shared } = this;
+    const records = await parts.storage.load();
+    const { replica, damage } = loadReplica(records, parts.household);
+    try {
+      parts.loaded(replica);
+    } catch (thrown) {
+      replica.free();
+      throw thrown;
+    }
+    const driver = new Driver({ ...parts, replica, damage }, this.driverEvents());
+    const { follower } = this;
+    this.driver = driver;
+    this.follower = undefined;
+    follower?.close();
+    this.election.lead();
+    this.connectTabs();
+    this.asked.reset(shared?.marks ?? new Map());
+    if (damage !== undefined) this.events.damaged(damage);
+    if (!this.started) return;
+    if (this.isPaused) driver.pause();
+    driver.start();
+    this.takenOver(this.asked.stored(this.name));
+  }
+
+  /** What this tab had asked for and is stored is done; the rest it makes itself. */
+  private takenOver(stored: number): void {
+    for (const own of this.own.list()) {
+      if (own.write <= stored) this.settle(own);
+      else this.make(own);
+    }
+    this.sayLead();
+    this.events.changed(this.allKeys());
+    this.events.status();
+    this.lookFlushed();
+    this.sync();
+  }
+
+  /** Becomes one who reads what another tab stores. */
+  private async follow(): Promise<void> {
+    const { shared, parts } = this;
+    if (shared === undefined) return;
+    this.follower = await Follower.open(shared, parts.household, {
+      followed: (keys) => {
+        this.events.changed(keys ?? this.allKeys());
+        this.events.status();
+        this.lookFlushed();
+      },
+      lost: (error) => this.lost(error),
+    });
+    try {
+      this.follower.read((replica) => parts.loaded(replica));
+    } catch (thrown) {
+      this.follower.close();
+      throw thrown;
+    }
+    this.connectTabs();
+    if (this.channel === undefined) return;
+    this.election.follow();
+  }
+
+  private connectTabs(): void {
+    const life = this.shared?.life;
+    if (life !== undefined) this.channel ??= openChannel(life, (message) => this.hear(message));
+  }
+
+  /** Another tab leads now, or so the storage says. */
+  private lost(error: OmegaError): boolean {
+    if (this.ended !== undefined) return false;
+    if (error.code === "destroyed") {
+      this.stop(error);
+      return true;
+    }
+    if (error.code !== "superseded" || this.channel === undefined) return false;
+    const old = this.driver;
+    this.leader = { tab: "", state: "connecting", closeReason: "" };
+    this.follow().then(
+      () => {
+        this.driver = undefined;
+        old?.release();
+        this.events.changed(this.allKeys());
+        this.forwardAll();
+        this.sync();
+        this.ask();
+        this.lookFlushed();
+        this.events.status();
+      },
+      (thrown: unknown) => this.stop(fromEngine(thrown)),
+    );
+    return true;
+  }
+
+  private takeOver(steal: boolean): void {
+    if (this.taking || this.driver !== undefined || this.ended !== undefined) return;
+    if (!this.election.mayTakeOver()) {
+      this.stop(new OmegaError("superseded", SUPERSEDED));
+      return;
+    }
+    this.taking = true;
+    const ready = steal ? this.election.take(true) : Promise.resolve();
+    ready
+      .then(() => this.lead())
+      .catch((thrown: unknown) => {
+        const error = fromEngine(thrown);
+        // A storage that failed once is tried again with the next question to nobody.
+        if (error.code === "storage_failed") this.events.failed(error);
+        else this.stop(error);
+      })
+      .then(() => {
+        this.taking = false;
+      });
+  }
+
+  private driverEvents(): DriverEvents {
+    const { events } = this;
+    const changed = new Set<string>();
+    return {
+      ...events,
+      changed: (keys) => {
+        for (const key of keys) changed.add(key);
+        events.changed(keys);
+      },
+      status: () => {
+        if (this.hasFollowers()) this.sayLead();
+        events.status();
+        this.lookFlushed();
+      },
+      replayed: (report) => {
+        if (this.hasFollowers()) this.post({ kind: "replay", tab: this.name, report });
+        events.replayed(report);
+      },
+      stored: () => {
+        const keys = Array.from(changed);
+        changed.clear();
+        if (this.hasFollowers()) this.post({ kind: "stored", tab: this.name, keys });
+      },
+      lost: (error) => this.lost(error),
+    };
+  }
+
+  private hear(message: Message): void {
+    if (this.ended !== undefined || message.tab === this.name) return;
+    if (message.kind === "destroyed") {
+      this.stop(new OmegaError("destroyed", DESTROYED));
+    } else if (this.driver !== undefined) this.hearAsLeader(message, this.driver);
+    else if (this.follower !== undefined) this.hearAsFollower(message, this.follower);
+  }
+
+  private hearAsLeader(message: Message, driver: Driver): void {
+    switch (message.kind) {
+      case "ask":
+        this.followersMs = performance.now();
+        this.sayLead();
+        break;
+      case "write":
+        this.followersMs = performance.now();
+        this.sayLead();
+        this.makeFor(message, driver);
+        break;
+      case "connection":
+        if (message.wish === "pause") this.pause();
+        else if (message.wish === "resume") this.resume();
+        else this.syncFor(message.tab, driver);
+        break;
+      case "lead":
+        // One of the two is mistaken, and the storage knows which.
+        this.shared?.peek().then(
+          ({ leads }) => {
+            if (leads) this.sayLead();
+            else driver.halt(new OmegaError("superseded", SUPERSEDED));
+          },
+          () => undefined,
+        );
+        break;
+      default:
+    }
+  }
+
+  private hearAsFollower(message: Message, follower: Follower): void {
+    switch (message.kind) {
+      case "lead": {
+        this.election.heard();
+        const { tab, state, closeReason } = message;
+        const isNew = tab !== this.leader.tab;
+        this.leader = { tab, state, closeReason };
+        this.isPaused = message.paused;
+        if (isNew) {
+          this.forwardAll();
+          void follower.refresh();
+        }
+        this.events.status();
+        break;
+      }
+      case "stored":
+        void follower.refresh(message.keys);
+        break;
+      case "done":
+        if (message.to === this.name) this.answered(message.write, errorOf(message), follower);
+        break;
+      case "synced":
+        if (message.to === this.name) endAll(this.syncing.splice(0), errorOf(message));
+        break;
+      case "replay":
+        this.events.replayed(message.report);
+        break;
+      case "end":
+        this.election.vacant();
+        break;
+      default:
+    }
+  }
+
+  /** Makes a write that another tab asked for, unless it has been made. */
+  private makeFor(message: Message & { kind: "write" }, driver: Driver): void {
+    const { tab, write, name, values } = message;
+    const done = (error?: OmegaError) => {
+      const said = error === undefined ? {} : { code: error.code, message: error.message };
+      this.post({ kind: "done", tab: this.name, to: tab, write, ...said });
+    };
+    if (write <= this.asked.stored(tab)) {
+      done();
+      return;
+    }
+    if (!this.asked.begin(tab, write)) return;
+    driver.make(name, values, { tab, write }).then(
+      () => {
+        this.asked.note(tab, write);
+        done();
+      },
+      (error: OmegaError) => {
+        // Who leads instead will be asked.
+        if (error.code !== "superseded") done(error);
+      },
+    );
+  }
+
+  private syncFor(tab: string, driver: Driver): void {
+    const said = { kind: "synced", tab: this.name, to: tab } as const;
+    this.sayLead();
+    driver.syncNow().then(
+      () => this.post(said),
+      ({ code, message }: OmegaError) => this.post({ ...said, code, message }),
+    );
+  }
+
+  private make(own: OwnWrite): void {
+    const { driver } = this;
+    if (driver === undefined) {
+      this.forward(own);
+      return;
+    }
+    driver.make(own.name, own.values).then(
+      () => this.settle(own),
+      (error: OmegaError) => {
+        // If it was not stored it can be asked for once this tab follows.
+        if (!this.willFollow(error)) this.settle(own, error);
+      },
+    );
+  }
+
+  private forward({ write, name, values }: OwnWrite): void {
+    this.post({ kind: "write", tab: this.name, write, name, values });
+    this.election.expect(SILENT_MS);
+  }
+
+  private forwardAll(): void {
+    for (const own of this.own.list()) this.forward(own);
+  }
+
+  private answered(write: number, error: OmegaError | undefined, follower: Follower): void {
+    this.election.heard();
+    const own = this.own.find(write);
+    if (own === undefined) return;
+    // So that whoever waited for a write sees it.
+    follower.refresh([]).then(() => this.settle(own, error));
+  }
+
+  private settle(own: OwnWrite, error?: OmegaError): void {
+    this.own.settle(own, error);
+    this.lookFlushed();
+  }
+
+  private lookFlushed(): void {
+    if (this.flushing.length === 0 || this.ended !== undefined) return;
+    const waiting = this.flushing;
+    if (this.driver !== undefined) {
+      this.flushing = [];
+      this.driver.flushed().then(
+        () => endAll(waiting, undefined),
+        (error: OmegaError) => {
+          if (this.willFollow(error)) this.flushing.push(...waiting);
+          else endAll(waiting, error);
+        },
+      );
+    } else if (this.own.isEmpty && this.read((replica) => replica.pending()) === 0) {
+      this.flushing = [];
+      endAll(waiting, undefined);
+    }
+  }
+
+  /** Every part there is. */
+  private allKeys(): string[] {
+    const profiles = this.read((replica) => rows(replica.profiles(), "tt"));
+    const lists = profiles.map(([id]) => [`watchlist:${id}`, `progress:${id}`]);
+    return ["profiles", "devices"].concat(...lists);
+  }
+
+  private ask(): void {
+    if (this.follower === undefined) return;
+    this.post({ kind: "ask", tab: this.name });
+    this.election.expect(SILENT_MS);
+  }
+
+  private hasFollowers(): boolean {
+    return performance.now() - this.followersMs < FOLLOWERS_MS;
+  }
+
+  private sayLead(): void {
+    const { driver, name } = this;
+    if (driver === undefined || this.ended !== undefined) return;
+    const [state, closeReason] = [driver.state(), driver.closeReason() ?? ""];
+    this.post({ kind: "lead", tab: name, state, closeReason, paused: this.isPaused });
+  }
+
+  private wish(wish: "pause" | "resume" | "sync"): void {
+    this.post({ kind: "connection", tab: this.name, wish });
+  }
+
+  private post(message: Message): void {
+    this.channel?.post(message);
+  }
+
+  /** Stops for good because of an error, and says so. */
+  private stop(error: OmegaError): void {
+    if (this.ended !== undefined) return;
+    this.finish(error);
+    this.driver?.halt(error);
+    if (this.isErased) {
+      // So that nothing is left in memory either, and nobody holds the database open.
+      void this.driver?.release();
+      this.parts.storage.close();
+    }
+    this.events.failed(error);
+    this.events.status();
+  }
+
+  /** Lets everything go. */
+  private finish(error: OmegaError): void {
+    const first = this.ended === undefined;
+    this.ended = error;
+    if (!first) return;
+    if (this.driver !== undefined) this.post({ kind: "end", tab: this.name });
+    this.election.stop();
+    this.channel?.close();
+    for (const own of this.own.list()) this.own.settle(own, error);
+    endAll(this.flushing.splice(0).concat(this.syncing.splice(0)), error);
+    if (error.code === "closed" || error.code === "destroyed") this.follower?.close();
+  }
+}
+
+const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
+
+/** What `wipe` does: as {@link Tab.destroy}, for a storage that is not in use here. */
+export async function wipeStorage(storage: IndexedDbStorage): Promise<void> {
+  await storage.peek();
+  const { life } = storage;
+  if (life !== undefined) {
+    const channel = openChannel(life, () => undefined);
+    channel?.post({ kind: "destroyed", tab: randomName() });
+    channel?.close();
+  }
+  await storage.destroy();
+}
+
+function CLOSED(): OmegaError {
+  return new OmegaError("closed", "this client is closed; call open again");
+}
+
+function errorOf({ code, message = "" }: Refusal): OmegaError | undefined {
+  return code === undefined ? undefined : new OmegaError(code, message);
+}
+
+function endAll(waiting: Waiter[], error: OmegaError | undefined): void {
+  for (const waiter of waiting) endWaiter(waiter, error);
+}

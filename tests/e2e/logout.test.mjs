@@ -1,0 +1,102 @@
+// Logout in a real browser: what one user left is gone for the next, in every tab, also in one that was
+// frozen meanwhile or still holds the database open.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { titles } from "../js/tv.mjs";
+import { until } from "../js/until.mjs";
+import { add, DEVICE, freeze, status, TEST_MS_MAX, twoPages } from "./tabs.mjs";
+
+/** @typedef {import("./browser.mjs").Page} Page */
+
+/** Records in the database, 0 when there is none. @param {Page} page @returns {Promise<number>} */
+function stored(page) {
+  return page.evaluate(`new Promise((resolve, reject) => {
+    const request = indexedDB.open("omega-sync:${DEVICE}");
+    request.onerror = () => reject(request.error);
+    request.onupgradeneeded = () => request.transaction.abort();
+    request.onerror = () => resolve(0);
+    request.onsuccess = () => {
+      const all = request.result.transaction("log").objectStore("log").count();
+      all.onsuccess = () => { request.result.close(); resolve(all.result); };
+    };
+  })`);
+}
+
+/** Logs the next user in. @param {Page} page */
+function nextUser(page) {
+  return page.evaluate("household = household + '-next'; client = undefined; reopen()");
+}
+
+for (const from of ["leader", "follower"]) {
+  test(`logout in the ${from} stops both tabs and erases everything`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second, phone, errors } = await twoPages(context, []);
+    await first.evaluate("reopen()");
+    await second.evaluate("reopen()");
+    await add(first, "secret");
+    await first.evaluate("client.flushed()");
+    const [here, there] = from === "leader" ? [first, second] : [second, first];
+    await here.evaluate("client.destroy()");
+    await there.evaluate("until(() => client.status().closeReason === 'destroyed')");
+    for (const page of [here, there]) {
+      assert.equal(await page.evaluate("client.status().state"), "stopped");
+      assert.equal(await page.evaluate("client.status().household"), "");
+      assert.equal(await add(page, "more"), "destroyed");
+      const read =
+        "(() => { try { return client.watchlist.items().length; } catch (e) { return e.code } })()";
+      assert.equal(await page.evaluate(read), "destroyed");
+      assert.equal(await stored(page), 0);
+    }
+    await nextUser(there);
+    assert.deepEqual(await there.evaluate("titles()"), []);
+    await add(there, "of the next");
+    await there.evaluate("client.flushed()");
+    assert.deepEqual(await there.evaluate("titles()"), ["of the next"]);
+    assert.deepEqual(titles(phone), ["secret"], "the server's copy stays");
+    assert.deepEqual(errors, [[], []]);
+  });
+}
+
+test("a tab that slept through a logout neither shows nor stores anything of the next user", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
+  const { first, second } = await twoPages(context, []);
+  await first.evaluate("reopen()");
+  await add(first, "secret");
+  await first.evaluate("client.flushed()");
+  await second.evaluate("reopen()");
+  const wake = await freeze(first, "add('late')");
+  await second.evaluate("client.destroy()");
+  await nextUser(second);
+  await add(second, "of the next");
+  assert.equal(await wake(), "destroyed");
+  await first.evaluate("until(() => client.status().state === 'stopped')");
+  assert.equal((await status(first)).closeReason, "destroyed");
+  await until("only the next user's title", async () => {
+    const shown = await second.evaluate("titles()");
+    return String(shown) === "of the next";
+  });
+  await first.evaluate("client.close()");
+  await nextUser(first);
+  await first.evaluate("shows(['of the next'])");
+});
+
+test("what another household left is refused, not shown; wipe erases it", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
+  const { first } = await twoPages(context, []);
+  await first.evaluate("reopen()");
+  await add(first, "secret");
+  await first.evaluate("client.flushed()");
+  await first.evaluate("client.close()");
+  const refused = await first.evaluate(
+    "household += '-next', client = undefined, reopen().then(String, ({ code }) => code)",
+  );
+  assert.equal(refused, "household_mismatch");
+  await first.evaluate(`OmegaSync.wipe({ device: "${DEVICE}" })`);
+  assert.equal(await stored(first), 0);
+  await first.evaluate("reopen()");
+  assert.deepEqual(await first.evaluate("titles()"), []);
+  await first.evaluate(`OmegaSync.wipe({ device: "nobody" })`);
+});
