@@ -1,26 +1,32 @@
-// What a TV downloads: each built file of the package and the demo, raw and compressed by brotli
-// at its highest level. Needs `npm run build`.
-import { readdirSync, readFileSync } from "node:fs";
+// What a TV downloads: for each entry of the package every byte that is fetched until a first sync of two
+// devices is complete; and, on lines before that, each built file of package and demo. Brotli is at its
+// highest level. Needs `npm run build`.
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { extname, join, relative } from "node:path";
-import { brotliCompressSync, constants } from "node:zlib";
-import { DEMO_DIST, PKG, PKG_WASM, ROOT } from "../../scripts/paths.mjs";
+import { DEMO_DIST, PKG, ROOT } from "../../scripts/paths.mjs";
+import { BUDGET_FILE, budgetFor, entriesBuilt } from "./size/budget.mjs";
+import { brotliBytes, measureEntries } from "./size/entries.mjs";
 
 const SHIPPED = new Set([".js", ".wasm", ".css", ".html"]);
-const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY } };
 
-/** @type {Record<string, {raw_bytes: number, brotli_bytes: number}>} */
-const files = {};
-for (const folder of [PKG_WASM, join(PKG, "dist"), DEMO_DIST]) {
+for (const folder of [join(PKG, "dist"), DEMO_DIST]) {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !SHIPPED.has(extname(entry.name))) continue;
     const path = join(entry.parentPath, entry.name);
     const bytes = readFileSync(path);
-    const sizes = {
-      raw_bytes: bytes.length,
-      brotli_bytes: brotliCompressSync(bytes, BROTLI).length,
-    };
-    files[relative(ROOT, path)] = sizes;
-    console.log(`${relative(ROOT, path)}: ${sizes.raw_bytes} B, brotli ${sizes.brotli_bytes} B`);
+    console.log(`${relative(ROOT, path)}: ${bytes.length} B, brotli ${brotliBytes(bytes)} B`);
   }
 }
-console.log(JSON.stringify({ bench: "size", files }));
+const { built, missing } = entriesBuilt();
+for (const name of missing) console.log(`there is no entry "${name}" yet`);
+const costs = await measureEntries(built);
+/** @type {Record<string, {raw: number, brotli: number}>} */
+const result = {};
+for (const [name, { files, raw, brotli }] of costs) {
+  result[name] = { raw, brotli };
+  console.log(`${name}: fetched ${files.map((file) => `${file.path} ${file.brotli}`).join(", ")}`);
+}
+if (process.argv.includes("--write")) {
+  writeFileSync(BUDGET_FILE, `${JSON.stringify(budgetFor(result), undefined, 2)}\n`);
+}
+console.log(JSON.stringify(result));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 import { DEMO_DIST } from "../../scripts/paths.mjs";
+import { newHousehold } from "../js/tv.mjs";
 import { WAIT_MS } from "../js/until.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -41,6 +42,56 @@ export async function openBrowser(context) {
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   });
   return browser;
+}
+
+/** A browser whose pages share nothing; the caller closes it. */
+export function launchBrowser() {
+  return chromium.launch({ executablePath: findChromium(), args: FLAGS });
+}
+
+/** Longest wait for a page that is built otherwise each time, on a loaded machine. */
+const PAGE_WAIT_MS = 60_000;
+
+/**
+ * Two devices of a household on two pages that share nothing: what one adds the other gets, and the other
+ * way round. The page puts the package, or what stands for it, into `window.entry`.
+ * @param {import("playwright-core").Browser} browser
+ * @param {import("../js/edge.mjs").Edge} edge that serves the page @param {string} path of the page
+ * @param {(response: import("playwright-core").Response) => void} [onResponse] what the first one fetches
+ */
+export async function syncTwoPages(browser, edge, path, onResponse = () => {}) {
+  const household = newHousehold();
+  const contexts = [await browser.newContext(), await browser.newContext()];
+  /** @type {Page[]} */
+  const pages = [];
+  /** @type {Error[]} */
+  const errors = [];
+  for (const [at, context] of contexts.entries()) {
+    const page = await context.newPage();
+    pages.push(page);
+    page.setDefaultTimeout(PAGE_WAIT_MS);
+    page.on("pageerror", (error) => errors.push(error));
+    if (at === 0) page.on("response", onResponse);
+    const device = `tv-${at}`;
+    await page.goto(`${edge.address}/${path}`);
+    await page
+      .waitForFunction("window.entry !== undefined")
+      .catch((error) => Promise.reject(new AggregateError([error, ...errors], path)));
+    await page.evaluate(openHousehold, [edge.address, device, edge.token(household, device)]);
+    await page.evaluate((title) => Reflect.get(window, "client").watchlist.add(title), device);
+  }
+  for (const page of pages) {
+    await page.waitForFunction(() => Reflect.get(window, "client").watchlist.items().length === 2);
+    await page.evaluate(() => Reflect.get(window, "client").flushed());
+  }
+  for (const context of contexts) await context.close();
+  if (errors.length > 0) throw new AggregateError(errors, `${path}: uncaught`);
+}
+
+/** Runs in the page. @param {(string | undefined)[]} words address, device, token */
+async function openHousehold([url, device, token]) {
+  const options = { url, device, token: async () => token };
+  Reflect.set(window, "client", await Reflect.get(window, "entry").open(options));
 }
 
 /** An uncaught exception in any of a page's frames fails the test. @param {Page} page @returns {Error[]} */

@@ -64,8 +64,13 @@ fn declare_glue(input: &Path, folder: &Path) -> Result<()> {
     std::fs::remove_file(file(".js"))?;
     let types = std::fs::read_to_string(file(".d.ts"))?;
     std::fs::remove_file(file(".d.ts"))?;
-    std::fs::write(file("_bg.d.ts"), types + HAND_OVER)?;
+    std::fs::write(file("_bg.d.ts"), without_disposal(&types) + HAND_OVER)?;
     Ok(())
+}
+
+/// Without the one line that a program with types of 2022 or before can't read.
+fn without_disposal(types: &str) -> String {
+    types.split_inclusive('\n').filter(|line| !line.contains("[Symbol.dispose]")).collect()
 }
 
 fn check_file(file: &Path) -> Result<()> {
@@ -164,6 +169,12 @@ mod tests {
         let mut section = vec![2, import.len() as u8];
         section.extend_from_slice(&import);
         module(&[&[1, 4, 1, 0x60, 0, 0], &section])
+    }
+
+    #[test]
+    fn types_need_no_disposal() {
+        let types = "class A {\n  free(): void;\n  [Symbol.dispose](): void;\n}\n";
+        assert_eq!(without_disposal(types), "class A {\n  free(): void;\n}\n");
     }
 
     #[test]

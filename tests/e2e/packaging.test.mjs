@@ -1,0 +1,170 @@
+// The package as a stranger gets it: packed, installed into an empty folder without a network, built by
+// Vite, webpack and esbuild or put into a script tag, and then two devices sync in Chromium.
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { build as esbuild } from "esbuild";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import { build as vite } from "vite";
+import webpack from "webpack";
+import { PKG, ROOT } from "../../scripts/paths.mjs";
+import { Edge } from "../js/edge.mjs";
+import { launchBrowser, syncTwoPages } from "./browser.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "omega-packaging-"));
+const site = join(folder, "site");
+const installed = join(folder, "node_modules", "omega-sync");
+/** @type {string} */
+let tarball;
+/** @type {Edge} */
+let edge;
+/** @type {import("playwright-core").Browser} */
+let browser;
+
+before(async () => {
+  mkdirSync(site);
+  const packed = npm(["pack", "--json", "--pack-destination", folder], PKG);
+  tarball = join(folder, JSON.parse(packed)[0].filename);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  npm(["install", "--offline", "--no-audit", "--no-fund", tarball], folder);
+  edge = await Edge.start("--static", site);
+  browser = await launchBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await edge?.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** @param {string[]} args @param {string} cwd */
+function npm(args, cwd) {
+  return execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** A program that imports the package, in a folder of its own. @param {string} name @param {string} code */
+function program(name, code) {
+  const source = join(folder, name);
+  mkdirSync(source);
+  writeFileSync(join(source, "main.js"), code);
+  return source;
+}
+
+/** @param {string} name of the page @param {string} script its address */
+function page(name, script) {
+  const tag = `<script type="module" src="${script}"></script>`;
+  writeFileSync(join(site, `${name}.html`), `<!doctype html><meta charset="utf-8">${tag}`);
+}
+
+const IMPORT = `import { open } from "omega-sync"; window.entry = { open };`;
+
+test("esbuild, with the wasm file's address from its loader", async () => {
+  const code = `
+    import { open } from "omega-sync";
+    import wasm from "omega-sync/wasm";
+    window.entry = { open: (options) => open({ ...options, wasm: new URL(wasm, location.href) }) };`;
+  await bundle("esbuild", code, { loader: { ".wasm": "file" } });
+});
+
+test("esbuild, with everything in one file", async () => {
+  await bundle("esbuild-inline", IMPORT.replace("omega-sync", "omega-sync/inline"), {});
+  assert.deepEqual(readdirSync(join(site, "esbuild-inline")), ["main.js"]);
+});
+
+/** @param {string} name @param {string} code @param {import("esbuild").BuildOptions} options */
+async function bundle(name, code, options) {
+  const source = program(name, code);
+  const outdir = join(site, name);
+  const entryPoints = [join(source, "main.js")];
+  await esbuild({
+    ...{ entryPoints, outdir, bundle: true, format: "esm", publicPath: `/${name}/` },
+    ...{ logLevel: "silent", ...options },
+  });
+  page(name, `${name}/main.js`);
+  await syncTwoPages(browser, edge, `${name}.html`);
+}
+
+test("Vite, as it comes", async () => {
+  const root = program("vite", IMPORT);
+  const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/main.js"></script>`;
+  writeFileSync(join(root, "index.html"), html);
+  const outDir = join(site, "vite");
+  await vite({ root, base: "/vite/", logLevel: "error", build: { outDir } });
+  const files = readdirSync(join(outDir, "assets"));
+  assert.ok(
+    files.some((file) => file.endsWith(".wasm")),
+    files.join(),
+  );
+  await syncTwoPages(browser, edge, "vite/index.html");
+});
+
+test("webpack, as it comes", async () => {
+  const context = program("webpack", IMPORT);
+  const output = { path: join(site, "webpack"), publicPath: "/webpack/" };
+  await new Promise((resolve, reject) => {
+    webpack({ mode: "production", context, entry: "./main.js", output }, (error, stats) => {
+      if (error || stats?.hasErrors()) reject(error ?? new Error(stats?.toString()));
+      else resolve(undefined);
+    });
+  });
+  const files = readdirSync(output.path);
+  assert.ok(
+    files.some((file) => file.endsWith(".wasm")),
+    files.join(),
+  );
+  page("webpack", "webpack/main.js");
+  await syncTwoPages(browser, edge, "webpack.html");
+});
+
+for (const build of ["iife", "nowasm"]) {
+  test(`a script tag, ${build}`, async () => {
+    const file = `omega-sync.${build}.js`;
+    copyFileSync(join(installed, "dist", file), join(site, file));
+    // Without a word about its encoding: the script says it itself.
+    const scripts = `<script src="${file}"></script><script>window.entry = OmegaSync</script>`;
+    writeFileSync(join(site, `${build}.html`), `<!doctype html>${scripts}`);
+    await syncTwoPages(browser, edge, `${build}.html`);
+  });
+}
+
+test("a program in TypeScript, strict, with the types checked too", () => {
+  const source = join(folder, "types.ts");
+  const entries = ["omega-sync", "omega-sync/inline"];
+  const code = entries.map(
+    (entry, at) => `
+      import { open as open${at}, type Client as Client${at}, OmegaError as Error${at} } from "${entry}";
+      export const client${at}: Promise<Client${at}> =
+        open${at}({ url: "https://sync.example", device: "tv", token: async () => "" });
+      export const code${at} = new Error${at}("closed", "").code;`,
+  );
+  writeFileSync(source, code.join("\n"));
+  const tsc = join(createRequire(import.meta.url).resolve("typescript/package.json"), "../bin/tsc");
+  const lib = ["--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+  for (const module of ["nodenext", "esnext"]) {
+    const resolution = module === "esnext" ? ["--moduleResolution", "bundler"] : [];
+    const flags = ["--noEmit", "--strict", "--module", module, ...resolution, ...lib, source];
+    const done = spawnSync(process.execPath, [tsc, ...flags], { cwd: folder, encoding: "utf8" });
+    assert.equal(done.status, 0, done.stdout);
+  }
+});
+
+test("publint finds nothing", async () => {
+  const { messages, pkg } = await publint({ pkgDir: installed, strict: true });
+  assert.deepEqual(
+    messages.map((message) => formatMessage(message, pkg)),
+    [],
+  );
+});
+
+test("are-the-types-wrong finds nothing", () => {
+  const attw = join(ROOT, "node_modules", ".bin", "attw");
+  // No types belong to these: two classic scripts, a wasm file and the manifest.
+  const untyped = ["iife", "nowasm", "wasm", "package.json"];
+  const args = ["--profile", "esm-only", "--exclude-entrypoints", ...untyped, "--"];
+  const done = spawnSync(attw, [...args, tarball], { encoding: "utf8" });
+  assert.equal(done.status, 0, done.stdout);
+});
