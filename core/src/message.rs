@@ -333,6 +333,16 @@ impl<'a> ServerFrame<'a> {
         writer.finish()
     }
 
+    /// Whether a frame of this server brings somebody up to date by what changed.
+    pub fn is_difference(frame: &[u8]) -> bool {
+        frame.first().is_some_and(|head| head & LOW_MASK == TAG_DIFFERENCE)
+    }
+
+    /// Whether a frame of this server is a delta that another device made.
+    pub fn is_update(frame: &[u8]) -> bool {
+        frame.first().is_some_and(|head| head & LOW_MASK == TAG_UPDATE)
+    }
+
     /// A difference frame that moves the cursor by `versions`.
     pub fn difference(
         number: FrameNumber,

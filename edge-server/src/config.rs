@@ -10,7 +10,7 @@ use self::sources::Variable;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
-use crate::limits::{DEVICE_RATE, HOUSEHOLD_RATE, Limits};
+use crate::limits::{DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits};
 use crate::quota::Rate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
@@ -157,6 +157,9 @@ pub struct ServeArgs {
     /// The same for all devices of a household together
     #[arg(long, value_name = "N", default_value_t = HOUSEHOLD_RATE.per_second, value_parser = rate)]
     pub household_rate: u32,
+    /// After SIGTERM: how long it goes on, saying that it is not ready, before it stops; such as 10s
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = drain)]
+    pub drain: Duration,
     /// What the log has: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log: LevelFilter,
@@ -214,6 +217,11 @@ fn scope(text: &str) -> Result<String, String> {
 fn rate(text: &str) -> Result<u32, String> {
     let rate = text.parse().ok().filter(|rate| *rate <= RATE_MAX);
     rate.ok_or_else(|| format!("use a number from 0 to {RATE_MAX}"))
+}
+
+fn drain(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| *time <= DRAIN_MAX);
+    time.ok_or_else(|| "use a time from 0s to 10m".into())
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {

@@ -56,6 +56,10 @@ pub(crate) struct Edge {
     pub(crate) metrics: Arc<Metrics>,
     /// How often each may ask.
     pub(crate) quota: Quota,
+    /// A place for each request that is under way.
+    pub(crate) requests: Arc<Semaphore>,
+    /// Whether the server is about to stop, and should be sent nothing new.
+    pub(crate) draining: watch::Receiver<bool>,
     /// Whether the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }

@@ -31,7 +31,7 @@ use crate::config::{ServeArgs, TokenArgs};
 use crate::error::StartError;
 use crate::http::Edge;
 use crate::hub::Hub;
-use crate::limits::{CLOSE_TIMEOUT, Limits, STOP_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, CONNECTIONS_MAX, FINISH_TIMEOUT, Limits, STOP_TIMEOUT};
 use crate::metrics::Metrics;
 use crate::quota::Quota;
 use crate::store::sqlite::SqliteStore;
@@ -40,9 +40,10 @@ use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use dev::TOKEN_LIFE as DEV_TOKEN_LIFE;
 
@@ -50,6 +51,7 @@ pub use dev::TOKEN_LIFE as DEV_TOKEN_LIFE;
 pub struct Server {
     address: SocketAddr,
     edge: Arc<Edge>,
+    drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     listening: JoinHandle<()>,
 }
@@ -78,6 +80,7 @@ impl Server {
         let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&data)).await;
         let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(opened?);
+        let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
         let edge = Arc::new(Edge {
@@ -89,6 +92,8 @@ impl Server {
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits: limits.clone(),
+            requests: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            draining,
             stopping: stopping.clone(),
         });
         let router = http::router(edge.clone(), args.dev, args.static_folder.as_deref());
@@ -100,7 +105,7 @@ impl Server {
             tokio::spawn(keys.run(stopping.clone()));
         }
         let listening = tokio::spawn(listen::run(listener, router, tls, stopping));
-        Ok(Self { address, edge, stop, listening })
+        Ok(Self { address, edge, drain, stop, listening })
     }
 
     /// Where it listens; of use when port 0 was asked for.
@@ -108,11 +113,22 @@ impl Server {
         self.address
     }
 
-    /// Stops accepting, lets each room finish its commit, closes all sockets with `restart`, and
-    /// closes the store. Each step has its time limit, so that a disk that hangs can't hold the
-    /// process.
+    /// Says that it is not ready any more, and goes on as before: whoever sends it requests has time
+    /// to send them elsewhere.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Stops accepting, lets the requests that are under way end and each room finish its commit,
+    /// closes all sockets with `restart`, and closes the store. Each step has its time limit, so that
+    /// a disk that hangs can't hold the process.
     pub async fn stop(self) -> Result<(), StartError> {
+        self.drain();
         self.stop.send_replace(true);
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        if timeout(FINISH_TIMEOUT, self.edge.requests.acquire_many(all)).await.is_err() {
+            tracing::warn!("some requests did not end in time");
+        }
         if timeout(STOP_TIMEOUT, self.edge.hub.stop()).await.is_err() {
             tracing::warn!("some rooms did not end in time; what they acknowledged is durable");
         }
@@ -132,7 +148,7 @@ impl Server {
 /// # Errors
 /// It could not start, or not close the store.
 pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
-    let asked = asked_to_end()?;
+    let mut signals = Signals::listen()?;
     let server = Server::start(args, args.limits()).await?;
     // Nobody may be there to read it.
     let scheme = if args.access.tls_cert.is_some() { "https" } else { "http" };
@@ -143,7 +159,15 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     if !args.delta_sync.enabled {
         tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");
     }
-    asked.await;
+    signals.next().await;
+    if !args.drain.is_zero() {
+        tracing::info!(seconds = args.drain.as_secs_f32(), "not ready any more");
+        server.drain();
+        tokio::select! {
+            () = sleep(args.drain) => {}
+            () = signals.next() => tracing::info!("asked again"),
+        }
+    }
     tracing::info!("stopping");
     server.stop().await
 }
@@ -158,18 +182,26 @@ pub fn token(args: &TokenArgs) -> Result<String, StartError> {
     Ok(authority.issue(&args.household, &args.device, &args.scope, args.expires_in)?)
 }
 
-/// Listens for the signals from now on, not only once the future is polled.
-fn asked_to_end() -> Result<impl Future<Output = ()>, StartError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| StartError::System(error.to_string()));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    Ok(async move {
+/// What asks the process to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Listens from now on, not only once somebody waits.
+    fn listen() -> Result<Self, StartError> {
+        let listen = |kind| signal(kind).map_err(|error| StartError::System(error.to_string()));
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }
 
 #[cfg(test)]

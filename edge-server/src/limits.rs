@@ -62,6 +62,10 @@ pub const EXCHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests that were under way when the server stops may take this long to end.
+pub const FINISH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time between being not ready and stopping.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10 * 60);
 /// Time for rooms to finish their commits when the server stops.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often an identity provider's keys are fetched.

@@ -9,7 +9,9 @@ use axum::extract::State;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use omega_sync_core::household::VoidReason;
 use omega_sync_core::message::CloseCode;
+use omega_sync_core::session::server::RoomTally;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,12 +53,20 @@ named! {
     Commits = "omega_commits_total" "Commits that became durable",
     CommitsFailed = "omega_commits_failed_total" "Commits that the store refused",
     Loads = "omega_rooms_loaded_total" "Households that were loaded into a room",
+    Operations = "omega_operations_total" "Operations that were taken",
+    DeltaBytes = "omega_delta_bytes_total" "Bytes of the delta frames that devices sent",
+    PlainBytes = "omega_plain_bytes_total" "What their operations would have as plain records",
+    Differences = "omega_differences_total" "Devices that were brought up to date by what changed",
+    DifferenceBytes = "omega_difference_bytes_total" "Bytes of these frames",
+    States = "omega_states_total" "Devices that got the whole state",
+    StateBytes = "omega_state_bytes_total" "Bytes of these frames",
 }
 
 named! {
     Span, "What is timed.",
     Request = "omega_request_seconds" "From a request's headers to the head of its answer",
     Answer = "omega_answer_seconds" "From a frame in its room to its ack, durable, on its way",
+    FanOut = "omega_fanout_seconds" "From a frame in its room to its update, written to another socket",
     Commit = "omega_commit_seconds" "From a commit's leaving its room to its being durable",
     Load = "omega_load_seconds" "From asking for a household to its being loaded",
 }
@@ -92,6 +102,8 @@ pub(crate) struct Metrics {
     spans: Vec<Histogram>,
     closes: Vec<AtomicU64>,
     problems: Vec<AtomicU64>,
+    /// Operations that were refused, by their reason.
+    refused: Vec<AtomicU64>,
     /// By method, route and status.
     requests: Mutex<Requests>,
 }
@@ -104,6 +116,7 @@ impl Default for Metrics {
             spans: Span::ALL.iter().map(|_| Histogram::default()).collect(),
             closes: zeros(CloseCode::ALL.len()),
             problems: zeros(Kind::ALL.len()),
+            refused: zeros(VoidReason::ALL.len()),
             requests: Mutex::default(),
         }
     }
@@ -124,6 +137,25 @@ impl Metrics {
     pub(crate) fn closed(&self, code: CloseCode) {
         if let Some(at) = CloseCode::ALL.iter().position(|other| *other == code) {
             self.closes[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a room did.
+    pub(crate) fn done(&self, tally: &RoomTally) {
+        let RoomTally { operations, refused, delta_bytes, plain_bytes, .. } = *tally;
+        for (count, more) in [
+            (Count::Operations, operations),
+            (Count::DeltaBytes, delta_bytes),
+            (Count::PlainBytes, plain_bytes),
+            (Count::Differences, tally.differences),
+            (Count::DifferenceBytes, tally.difference_bytes),
+            (Count::States, tally.states),
+            (Count::StateBytes, tally.state_bytes),
+        ] {
+            self.counts[count as usize].fetch_add(more, Ordering::Relaxed);
+        }
+        for (count, more) in self.refused.iter().zip(refused) {
+            count.fetch_add(more, Ordering::Relaxed);
         }
     }
 
@@ -165,6 +197,12 @@ impl Metrics {
         for (kind, value) in Kind::ALL.iter().zip(&self.problems) {
             let (code, value) = (kind.code(), read(value));
             line(&mut text, format_args!("{name}{{code=\"{code}\"}} {value}"));
+        }
+        let name = "omega_refused_operations_total";
+        head(&mut text, name, "Operations that were refused for good, by the reason", "counter");
+        for (reason, value) in VoidReason::ALL.iter().zip(&self.refused) {
+            let (reason, value) = (reason.code(), read(value));
+            line(&mut text, format_args!("{name}{{reason=\"{reason}\"}} {value}"));
         }
         let name = "omega_requests_total";
         head(&mut text, name, "Requests, by method, route and status", "counter");
@@ -218,6 +256,15 @@ fn word(method: &Method) -> &'static str {
     known.iter().find(|(other, _)| other == method).map_or("other", |(_, word)| word)
 }
 
+/// What is as it is at the moment.
+const GAUGES: [(&str, &str); 5] = [
+    ("omega_sockets", "Sockets that are open"),
+    ("omega_sockets_max", "Sockets that may be open"),
+    ("omega_rooms", "Households in memory"),
+    ("omega_rooms_max", "Households that may be in memory"),
+    ("omega_exchange_bytes", "Bytes of one-shot sessions in memory"),
+];
+
 /// `GET /metrics`.
 pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
     let free = edge.sockets.available_permits();
@@ -225,13 +272,9 @@ pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
     let exchanges = edge.limits.exchanges_bytes_max;
     let exchanges = exchanges.saturating_sub(edge.exchanges.available_permits());
     let rooms = *edge.hub.live().borrow();
-    let gauges = [
-        ("omega_sockets", "Sockets that are open", sockets),
-        ("omega_sockets_max", "Sockets that may be open", edge.limits.sockets_max),
-        ("omega_rooms", "Households in memory", rooms),
-        ("omega_rooms_max", "Households that may be in memory", edge.limits.rooms_max),
-        ("omega_exchange_bytes", "Bytes of one-shot sessions in memory", exchanges),
-    ];
+    let values = [sockets, edge.limits.sockets_max, rooms, edge.limits.rooms_max, exchanges];
+    let gauges: Vec<_> =
+        GAUGES.iter().zip(values).map(|(&(name, help), value)| (name, help, value)).collect();
     ([(CONTENT_TYPE, TEXT)], edge.metrics.write(&gauges)).into_response()
 }
 
@@ -263,10 +306,52 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 3);
+        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 4);
         let document = include_str!("../../docs/operations.md");
         for name in names {
             assert!(document.contains(&format!("`{name}")), "{name} is not in docs/operations.md");
+        }
+    }
+
+    /// The names in a dashboard's queries.
+    fn queried(dashboard: &serde_json::Value, names: &mut Vec<String>) {
+        match dashboard {
+            serde_json::Value::Object(fields) => {
+                let query = fields.get("expr").and_then(|query| query.as_str());
+                let words = query
+                    .unwrap_or_default()
+                    .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+                names.extend(words.filter(|word| word.starts_with("omega_")).map(Into::into));
+                fields.values().for_each(|value| queried(value, names));
+            }
+            serde_json::Value::Array(values) => {
+                values.iter().for_each(|value| queried(value, names));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_figures_that_there_are() {
+        let dashboard = include_str!("../../docs/dashboards/omega-edge.json");
+        let mut names = Vec::new();
+        queried(&serde_json::from_str(dashboard).unwrap(), &mut names);
+        assert!(names.len() > 20, "{names:?}");
+        let text = Metrics::default().write(&GAUGES.map(|(name, help)| (name, help, 0)));
+        let known: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .chain(["omega_requests_total"])
+            .collect();
+        for name in &names {
+            assert!(known.contains(&name.as_str()), "there is no figure {name}");
+        }
+        for name in Count::ALL.iter().map(|count| count.name()) {
+            assert!(names.iter().any(|known| known == name), "{name} is on no panel");
+        }
+        for name in Span::ALL.iter().map(|span| format!("{}_bucket", span.name())) {
+            assert!(names.contains(&name), "{name} is on no panel");
         }
     }
 

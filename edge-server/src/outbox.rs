@@ -27,6 +27,8 @@ pub(crate) struct Delivery {
 pub(crate) enum Outgoing {
     /// Write a frame.
     Frame(Bytes),
+    /// Write an update, and note how long it took since its cause came.
+    Update(Bytes, std::time::Instant),
     /// Write a command, if its time is not over, and say so.
     Command(Delivery),
     /// Close; all frames before it were written.
@@ -66,12 +68,26 @@ impl Outbox {
     /// Adds a frame.
     pub(crate) fn push(&self, frame: Vec<u8>) -> Result<(), Full> {
         let size = frame.len();
+        self.add(size, Outgoing::Frame(frame.into()))
+    }
+
+    /// Adds an update, whose cause came at a time.
+    pub(crate) fn push_update(
+        &self,
+        frame: Vec<u8>,
+        since: std::time::Instant,
+    ) -> Result<(), Full> {
+        let size = frame.len();
+        self.add(size, Outgoing::Update(frame.into(), since))
+    }
+
+    fn add(&self, size: usize, outgoing: Outgoing) -> Result<(), Full> {
         // Only the room adds, so nothing grows between the check and the addition.
         if self.bytes.load(Ordering::Relaxed) + size > self.bytes_max {
             return Err(Full);
         }
         self.bytes.fetch_add(size, Ordering::Relaxed);
-        match self.queue.try_send(Outgoing::Frame(frame.into())) {
+        match self.queue.try_send(outgoing) {
             // A socket that is gone says so to the room itself.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Full),

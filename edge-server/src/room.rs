@@ -15,7 +15,7 @@ use crate::presence::Presence;
 use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::EpochId;
-use omega_sync_core::message::CloseCode;
+use omega_sync_core::message::{CloseCode, ServerFrame};
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -173,7 +173,10 @@ impl RoomTask<'_> {
                 }
                 return Some(code);
             }
-            self.carry_out(batch.effects);
+            let first = batch.arrivals.iter().min().copied();
+            self.carry_out(batch.effects, first);
+            let done = self.room.take_tally();
+            self.seat.metrics().done(&done);
             self.tell(&news);
             for at in batch.arrivals {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
@@ -288,11 +291,16 @@ impl RoomTask<'_> {
     }
 
     /// Sends and closes, in order; all that was to be persisted is.
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    /// `first`: when the earliest of their causes came, if they are frames.
+    fn carry_out(&mut self, effects: Vec<Effect>, first: Option<Instant>) {
         for effect in effects {
             match effect {
                 Effect::Send(connection, frame) => {
-                    let full = self.outboxes.get(&connection).map(|outbox| outbox.push(frame));
+                    let since = first.filter(|_| ServerFrame::is_update(&frame));
+                    let full = self.outboxes.get(&connection).map(|outbox| match since {
+                        Some(since) => outbox.push_update(frame, since),
+                        None => outbox.push(frame),
+                    });
                     if let Some(Err(_)) = full
                         && let Some(outbox) = self.outboxes.remove(&connection)
                     {

@@ -14,7 +14,7 @@ use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Metrics, Span};
 use crate::outbox::{OutboxReader, Outgoing, outbox};
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -237,12 +237,19 @@ async fn write_all(
     first: Outgoing,
 ) -> Result<Option<CloseCode>, axum::Error> {
     let mut size = 0;
+    let mut updates = Vec::new();
     let mut code = None;
     let mut next = Some(first);
     while let Some(outgoing) = next {
         match outgoing {
             Outgoing::Frame(frame) => {
                 size += frame.len();
+                metrics.add(Count::FramesSent, 1);
+                sink.feed(Message::Binary(frame)).await?;
+            }
+            Outgoing::Update(frame, since) => {
+                size += frame.len();
+                updates.push(since);
                 metrics.add(Count::FramesSent, 1);
                 sink.feed(Message::Binary(frame)).await?;
             }
@@ -257,6 +264,9 @@ async fn write_all(
     }
     sink.flush().await?;
     outbox.written(size);
+    for since in updates {
+        metrics.observe(Span::FanOut, since.elapsed());
+    }
     metrics.add(Count::BytesSent, size);
     Ok(code)
 }

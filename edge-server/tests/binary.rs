@@ -50,10 +50,14 @@ impl Place {
     }
 
     fn start(&self) -> Edge {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, flags: &[&str]) -> Edge {
         let data: &Path = &self.folder.path().join("data");
         let mut serve = Command::new(EDGE);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        serve.arg("--jwt-secret-file").arg(self.secret()).env("SYNC_LOG", "trace");
+        serve.arg("--jwt-secret-file").arg(self.secret()).args(flags).env("SYNC_LOG", "trace");
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -94,7 +98,8 @@ impl Edge {
 
     /// Ends it as a power cut would, and returns its log.
     fn kill(mut self) -> String {
-        self.child.kill().unwrap();
+        // It may have ended already.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
         self.log.take().unwrap().join().unwrap()
     }
@@ -246,6 +251,61 @@ async fn the_log_has_no_token_and_no_title() {
     let parts = token.split('.').chain(["a-secret-title"]);
     for secret in parts {
         assert!(!log.contains(secret), "the log has {secret}:\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_asked_to_end_drains_first() {
+    let place = Place::new();
+    let token = place.token("backend");
+    let mut edge = place.start_with(&["--drain", "2s"]);
+    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await;
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    // A request of which the last byte comes late.
+    let body = adding("late");
+    let mut late = TcpStream::connect(edge.address).unwrap();
+    late.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = format!(
+        "{ADD} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len(),
+    );
+    late.write_all(head.as_bytes()).unwrap();
+    late.write_all(&body.as_bytes()[..body.len() - 1]).unwrap();
+    let pid = edge.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+
+    let ready = || edge.ask(&token, "GET /health", "").0;
+    let wait = Instant::now();
+    while ready() == 200 {
+        assert!(wait.elapsed() < DEADLINE);
+    }
+    // Not ready, and yet at work.
+    assert_eq!(edge.ask(&token, ADD, &adding("while-draining")).0, 200);
+    while TcpStream::connect(edge.address).is_ok() {
+        assert!(wait.elapsed() < DEADLINE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    late.write_all(&body.as_bytes()[body.len() - 1..]).unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let code = loop {
+        match timeout(DEADLINE, tv.socket.next()).await.expect("in time") {
+            Some(Ok(Message::Close(Some(frame)))) => break u16::from(frame.code),
+            Some(Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, 4000, "restart");
+    assert_eq!(edge.child.wait().unwrap().code(), Some(0));
+    edge.kill();
+
+    let edge = place.start();
+    let (_, list) = edge.ask(&token, LIST, "");
+    for name in ["from-tv", "while-draining", "late"] {
+        assert!(list.contains(name), "{name}: {list}");
     }
 }
 

@@ -10,10 +10,13 @@ mod exchange;
 mod follow;
 mod resident;
 mod stored;
+mod tally;
 
 pub use resident::{Refusal, Written};
 pub use stored::{Commit, Snapshot, Stored};
+pub use tally::RoomTally;
 
+use super::metrics::plain_bytes;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
@@ -102,6 +105,8 @@ pub struct Room {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Whether devices catch up by what changed, where they can.
     differences: bool,
+    /// What was done since it was loaded.
+    tally: RoomTally,
     /// Of a household that was erased, the marks of the epochs that it had since then and has no more.
     lives: Option<BTreeSet<u32>>,
 }
@@ -121,6 +126,7 @@ impl Room {
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
             differences: true,
+            tally: RoomTally::default(),
             lives: None,
         }
     }
@@ -247,6 +253,7 @@ impl Room {
         connection.up.begin_at(self.version);
         let (number, known) = (connection.next_stream.advance(), connection.known);
         let frame = self.catch_up(number, known);
+        self.tally.caught_up(&frame);
         outputs.push(RoomOutput::Send(id, frame));
         Ok(())
     }
@@ -306,6 +313,8 @@ impl Room {
                 if delta.bytes_bound() > DELTA_BYTES_MAX {
                     return Err(CloseCode::TooLarge);
                 }
+                self.tally.delta_bytes += bytes.len() as u64;
+                self.tally.plain_bytes += delta.operations.iter().map(plain_bytes).sum::<u64>();
                 self.delta(now, id, delta, outputs)
             }
         }
@@ -370,7 +379,9 @@ impl Room {
             // Refused without a trace: nobody else hears of it, so nothing needs to be kept.
             let new = operations.iter().filter(|operation| operation.timestamp > known);
             let void = |operation: &Operation| (operation.timestamp, VoidReason::Forbidden);
-            let ack = Ack { advances: false, voids: new.map(void).collect() };
+            let voids: Vec<_> = new.map(void).collect();
+            self.tally.refused[VoidReason::Forbidden as usize] += voids.len() as u64;
+            let ack = Ack { advances: false, voids };
             let frame = ServerFrame::ack(connection.next_stream.advance(), &ack);
             outputs.push(RoomOutput::Send(id, frame));
             return Ok(());
@@ -404,10 +415,12 @@ impl Room {
                 Err(reason) => {
                     row.voids.insert(operation.timestamp, reason);
                     voids.push((operation.timestamp, reason));
+                    self.tally.refused[reason as usize] += 1;
                 }
             }
         }
         self.cover(replica, through);
+        self.tally.operations += accepted.len() as u64;
         let ack = Ack { advances: true, voids };
         let delta = Delta { replica, through, operations: accepted };
         self.take(&delta, outputs);
@@ -539,6 +552,11 @@ impl Room {
     /// The household's id.
     pub fn id(&self) -> &HouseholdId {
         &self.id
+    }
+
+    /// What it did since this was asked last.
+    pub fn take_tally(&mut self) -> RoomTally {
+        core::mem::take(&mut self.tally)
     }
 
     /// What each version touched last.

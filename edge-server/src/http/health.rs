@@ -83,7 +83,7 @@ pub(crate) async fn health(
         Err(error) => error.code(),
     };
     let sockets = if edge.sockets.available_permits() > 0 { "ok" } else { "full" };
-    let status = match (*edge.stopping.borrow(), store) {
+    let status = match (*edge.draining.borrow(), store) {
         (true, _) => Status::Stopping,
         (false, "ok") => Status::Ok,
         _ => Status::Unavailable,

@@ -47,6 +47,8 @@ impl RequestId {
 
 /// Carries a request to its route and the answer back.
 pub(crate) async fn carry(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    // There are as many as connections; it is never closed.
+    let place = edge.requests.clone().try_acquire_owned();
     let started = Instant::now();
     let id = RequestId::of(&request);
     let method = request.method().clone();
@@ -55,6 +57,7 @@ pub(crate) async fn carry(State(edge): State<Arc<Edge>>, request: Request, next:
         Ok(response) => response,
         Err(_) => Error::Timeout.into_response(),
     };
+    drop(place);
     let (mut response, kind) = problem::complete(response, &id);
     if let Some(kind) = kind {
         edge.metrics.refused(kind);

@@ -306,3 +306,33 @@ async fn a_server_that_can_not_start_says_why_in_one_line() {
     let error = start_error(ServeArgs { listen: Some("192.0.2.1:1".into()), dev: false, ..good });
     assert!(matches!(error.await, StartError::Listen { .. }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rooms_do_is_counted() {
+    let home = home().await;
+    let mut tv = home.join(1).await;
+    let mut other = home.join(2).await;
+    tv.add(1, "tmdb:1").await;
+    tv.frame().await;
+    other.frame().await;
+    tv.operate(1, ProfileId(9), Change::Add(ContentId::new("tmdb:2").unwrap(), Vec::new())).await;
+    tv.frame().await;
+    let body = serde_json::json!({"operation": "add", "content_id": "tmdb:3"});
+    assert_eq!(home.rest("POST /api/v1/sync/watchlist", body).await.status, 200);
+    let (_, text) = home.get("/metrics").await;
+    for line in [
+        "omega_operations_total 2",
+        "omega_refused_operations_total{reason=\"profile_unknown\"} 1",
+        "omega_refused_operations_total{reason=\"forbidden\"} 0",
+        "omega_states_total 2",
+        "omega_differences_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    let value = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap().parse().unwrap()
+    };
+    assert!(value("omega_plain_bytes_total") > value("omega_delta_bytes_total"), "{text}");
+    assert!(value("omega_fanout_seconds_count") >= 1, "{text}");
+}

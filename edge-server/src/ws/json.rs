@@ -380,7 +380,7 @@ async fn write(
                     command = Some(written);
                     Message::Text(text.into())
                 }
-                Outgoing::Frame(bytes) => {
+                Outgoing::Frame(bytes) | Outgoing::Update(bytes, _) => {
                     news.written(bytes.len());
                     match Utf8Bytes::try_from(bytes) {
                         Ok(text) => Message::Text(text),

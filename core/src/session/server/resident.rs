@@ -76,13 +76,17 @@ impl Room {
         let timestamp = self.stamp(now, at)?;
         let wanted = at.map_or(timestamp, |at| at.min(timestamp));
         let operation = self.operation(timestamp, wanted, intent)?;
-        self.household.check(&operation).map_err(Refusal::Void)?;
+        self.household.check(&operation).map_err(|reason| {
+            self.tally.refused[reason as usize] += 1;
+            Refusal::Void(reason)
+        })?;
         self.rows.entry(replica).or_default();
         let mut whole = BTreeSet::new();
         self.version += 1;
         self.apply(replica, &operation, &mut whole);
         let delta = Delta { replica, through: timestamp, operations: vec![operation] };
         let mut outputs = Vec::new();
+        self.tally.operations += 1;
         self.take(&delta, &mut outputs);
         self.fan_out(None, &delta, &whole, &mut outputs);
         Ok(Written { timestamp, outputs })

@@ -152,6 +152,7 @@ impl Room {
             rows: stored.rows()?,
             connections: BTreeMap::new(),
             differences: true,
+            tally: super::RoomTally::default(),
             lives: None,
         })
     }
