@@ -10,9 +10,11 @@
 pub(crate) mod fetch;
 pub mod jwks;
 mod provider;
+pub(crate) mod revoked;
 mod secret;
 
 use self::jwks::Keys;
+use self::revoked::Revoked;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use omega_sync_core::id::{DeviceId, HouseholdId};
@@ -71,6 +73,9 @@ pub enum AuthError {
     /// It is for another service.
     #[error("the token is for another audience")]
     Audience,
+    /// It was revoked.
+    #[error("the token was revoked: pair the device again, or fetch another token")]
+    Revoked,
     /// A claim is missing or has no valid value.
     #[error("the token's claim `{0}` is missing or wrong")]
     Claim(&'static str),
@@ -109,6 +114,10 @@ pub struct Principal {
     pub scope: Scope,
     /// When the permission ends, the leeway included.
     pub ends: SystemTime,
+    /// When the token was issued, in Unix seconds, if it says that.
+    pub issued_s: Option<u64>,
+    /// The token's name (`jti`), if it has one.
+    pub token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +127,7 @@ struct IssuedClaims<'a> {
     sub: &'a str,
     did: &'a str,
     scope: &'a str,
+    jti: String,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -132,12 +142,15 @@ struct ReceivedClaims {
     did: Option<String>,
     scope: Option<String>,
     exp: Option<f64>,
+    iat: Option<f64>,
+    jti: Option<String>,
 }
 
 /// Issues and verifies tokens for one audience.
 pub struct Authority {
     own: Option<Own>,
     provider: Option<Arc<Keys>>,
+    revoked: Option<Arc<Revoked>>,
 }
 
 /// The tokens that are signed here.
@@ -160,18 +173,23 @@ impl Authority {
             issuer: issuer.into(),
             audience: audience.into(),
         };
-        Self { own: Some(own), provider: None }
+        Self { own: Some(own), provider: None, revoked: None }
     }
 
     /// One that takes the tokens of an identity provider, and signs none.
     pub fn of_provider(keys: Arc<Keys>) -> Self {
         provider::install();
-        Self { own: None, provider: Some(keys) }
+        Self { own: None, provider: Some(keys), revoked: None }
     }
 
     /// The same, which also takes the tokens of an identity provider.
     pub fn with_provider(self, keys: Arc<Keys>) -> Self {
         Self { provider: Some(keys), ..self }
+    }
+
+    /// The same, which takes no token that was revoked.
+    pub(crate) fn with_revoked(self, revoked: Arc<Revoked>) -> Self {
+        Self { revoked: Some(revoked), ..self }
     }
 
     /// Signs a token for a device of a household.
@@ -193,6 +211,7 @@ impl Authority {
             sub: household.as_str(),
             did: device.as_str(),
             scope,
+            jti: format!("{:016x}", getrandom::u64().map_err(|_| AuthError::Malformed)?),
             iat: now,
             nbf: now,
             exp: now.saturating_add(life.as_secs()),
@@ -205,12 +224,16 @@ impl Authority {
     /// identity provider, if it was not asked lately.
     pub async fn admit(&self, token: &str) -> Result<Principal, AuthError> {
         let verified = self.verify(token);
-        match &self.provider {
+        let principal = match &self.provider {
             Some(keys) if verified == Err(AuthError::Key) && keys.look_again().await => {
                 self.verify(token)
             }
             _ => verified,
+        }?;
+        if let Some(revoked) = &self.revoked {
+            revoked.check(&principal)?;
         }
+        Ok(principal)
     }
 
     /// Checks a token with the keys that are here, and says who its bearer is.
@@ -231,7 +254,7 @@ impl Authority {
                 claims(token, &key.decoding, &key.validation)?
             }
         };
-        principal(&claims)
+        principal(claims)
     }
 }
 
@@ -256,7 +279,7 @@ fn claims(
     Ok(claims)
 }
 
-fn principal(claims: &ReceivedClaims) -> Result<Principal, AuthError> {
+fn principal(claims: ReceivedClaims) -> Result<Principal, AuthError> {
     let sub = claims.sub.as_deref().ok_or(AuthError::Claim("sub"))?;
     let did = claims.did.as_deref().ok_or(AuthError::Claim("did"))?;
     let exp = claims.exp.ok_or(AuthError::Claim("exp"))?;
@@ -270,6 +293,9 @@ fn principal(claims: &ReceivedClaims) -> Result<Principal, AuthError> {
         device: DeviceId::new(did).map_err(|_| AuthError::Claim("did"))?,
         scope: Scope::parse(claims.scope.as_deref().unwrap_or(SCOPE)),
         ends,
+        // Whole seconds; a time before 1970 is as good as 1970.
+        issued_s: claims.iat.map(|iat| iat as u64),
+        token: claims.jti,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What all requests share, and the way from the list of routes to a router.
 
+mod admin;
 pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod export;
@@ -14,6 +15,7 @@ mod sync;
 pub(crate) mod value;
 
 use crate::auth::Authority;
+use crate::auth::revoked::Revoked;
 use crate::dev;
 use crate::error::Error;
 use crate::http::request::REQUEST_ID;
@@ -48,6 +50,8 @@ pub(crate) struct Edge {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authority: Authority,
+    /// Tokens that count no more.
+    pub(crate) revoked: Arc<Revoked>,
     pub(crate) limits: Limits,
     /// Places for WebSocket sessions.
     pub(crate) sockets: Arc<Semaphore>,

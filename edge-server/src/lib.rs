@@ -26,6 +26,7 @@ mod tls;
 pub mod upkeep;
 mod ws;
 
+use crate::auth::revoked::Revoked;
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
 use crate::error::StartError;
@@ -79,7 +80,9 @@ impl Server {
         let data = args.data.clone();
         let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&data)).await;
         let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
-        let store: Arc<dyn Store> = Arc::new(opened?);
+        let store = Arc::new(opened?);
+        let revoked = Arc::new(Revoked::load(store.clone()).await?);
+        let store: Arc<dyn Store> = store;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
@@ -88,7 +91,8 @@ impl Server {
             metrics,
             quota: Quota::new(limits.device_rate, limits.household_rate),
             store,
-            authority,
+            authority: authority.with_revoked(revoked.clone()),
+            revoked,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits: limits.clone(),

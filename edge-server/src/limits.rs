@@ -78,6 +78,8 @@ pub const JWKS_RETRY: Duration = Duration::from_secs(10);
 pub const JWKS_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time for an identity provider to answer.
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tokens, households and devices that something is revoked of.
+pub const REVOCATIONS_MAX: usize = 100_000;
 /// How often the files of the server's certificate are read.
 pub const TLS_RELOAD_EVERY: Duration = Duration::from_secs(5);
 /// Time for a TLS handshake.

@@ -9,6 +9,7 @@
 //! 4. A load sees every commit whose answer came before it was asked for, and never part of one.
 //! 5. A store that fails answers with an error for as long as it fails, and works again after.
 
+pub mod access;
 pub mod sqlite;
 
 use omega_sync_core::id::{EpochId, HouseholdId};

@@ -10,6 +10,7 @@ mod json;
 mod matrix;
 mod rates;
 mod rest;
+mod revocation;
 #[cfg(feature = "crypto")]
 mod secure;
 mod sessions;

@@ -155,6 +155,7 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
         end = read(edge, stream, &membership) => end,
         end = write(edge, sink, &mut outbox) => end,
         () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
+        () = edge.revoked.ended(&principal) => End::Close(CloseCode::Unauthorized),
     };
     tracing::debug!(household = %principal.household, device = %principal.device, ?end, "left");
     end

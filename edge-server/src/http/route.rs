@@ -43,6 +43,8 @@ pub(crate) enum Need {
     Control,
     /// Both of them.
     WriteControl,
+    /// Also on the server's own machine: a page in a browser there must not pass.
+    Admin,
 }
 
 impl Need {
@@ -53,6 +55,7 @@ impl Need {
             Self::Write => "write",
             Self::Control => "control",
             Self::WriteControl => "write control",
+            Self::Admin => "admin",
         }
     }
 
@@ -62,6 +65,7 @@ impl Need {
             Self::Write => scope.write,
             Self::Control => scope.control,
             Self::WriteControl => scope.write && scope.control,
+            Self::Admin => scope.admin,
         }
     }
 }

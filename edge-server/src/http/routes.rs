@@ -3,6 +3,7 @@
 
 use crate::command::Command;
 use crate::error::Kind;
+use crate::http::admin::{RevocationRequest, Revoked, revoke};
 use crate::http::devices::{
     Commanded, Devices, HandedOff, HandoffRequest, command, devices, handoff,
 };
@@ -106,6 +107,10 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<Command>()
             .gives::<Commanded>(202)
             .refuses(COMMAND_REFUSED),
+        Route::post("/api/v1/admin/revocations", Access::Scope(Need::Admin), post(revoke))
+            .about("Revoke a token, or all tokens of a household or device up to a time")
+            .takes::<RevocationRequest>()
+            .gives::<Revoked>(200),
     ]);
     all
 }

@@ -3,7 +3,7 @@
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::household::{Capabilities, DeviceType, PlayState, Resolution};
-use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
+use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -80,7 +80,7 @@ pub(crate) fn when(timestamp: Option<u64>, hlc: Option<Timestamp>) -> Option<Tim
 
 /// Reads seconds, a content id or a device id; null is none.
 pub(crate) mod optional {
-    use super::{ContentId, Deserialize, Deserializer, DeviceId, checked_seconds};
+    use super::{ContentId, Deserialize, Deserializer, DeviceId, HouseholdId, checked_seconds};
     use serde::de::Error as _;
 
     pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -97,6 +97,13 @@ pub(crate) mod optional {
     pub(crate) fn device<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeviceId>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|text| DeviceId::new(&text).map_err(D::Error::custom)).transpose()
+    }
+
+    pub(crate) fn household<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<HouseholdId>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| HouseholdId::new(&text).map_err(D::Error::custom)).transpose()
     }
 }
 

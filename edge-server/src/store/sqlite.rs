@@ -6,6 +6,7 @@
 //! only its own. Invariant: an answer leaves only after the transaction's fsync. Throughput
 //! therefore grows with the load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
 
+mod access;
 pub mod check;
 mod database;
 pub mod erasure;
@@ -32,10 +33,14 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const QUEUE_MAX: usize = 4_096;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// A change of the database; its error says whether the database works.
+type Change = Box<dyn FnOnce(&mut Database) -> Result<(), StoreError> + Send>;
 
 enum Write {
     Commit(HouseholdId, Commit, Reply<()>),
     Erase(HouseholdId, Reply<bool>),
+    /// Something else, which answers by itself.
+    Change(Change),
     Probe(Reply<()>),
 }
 
@@ -43,6 +48,8 @@ enum Read {
     Load(HouseholdId, Reply<Option<Stored>>),
     Lives(HouseholdId, Reply<Option<Vec<EpochId>>>),
     Export(HouseholdId, Reply<Option<Held>>),
+    /// Something else, which answers by itself.
+    Look(Box<dyn FnOnce(&Database) + Send>),
     Probe(Reply<()>),
 }
 
@@ -213,6 +220,11 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                 Write::Erase(household, reply) => {
                     answer(reply, note(state, database.erase(&household)));
                 }
+                Write::Change(work) => {
+                    if let Err(error) = note(state, work(&mut database)) {
+                        tracing::error!(code = error.code(), %error, "a change failed");
+                    }
+                }
                 Write::Probe(reply) => answer(reply, note(state, database.probe_write())),
             }
             let room = commits.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
@@ -253,6 +265,7 @@ fn run_reader(mut database: Database, mut queue: mpsc::Receiver<Read>, state: &S
             Read::Export(household, reply) => {
                 answer(reply, erasure::held(&mut database.connection, &household));
             }
+            Read::Look(work) => work(&database),
             Read::Probe(reply) => answer(reply, database.probe_read()),
         }
     }

@@ -7,7 +7,7 @@ use crate::news::NEWS_MAX;
 use serde_json::{Value, json};
 
 /// A program with a plain WebSocket.
-pub(super) struct Plain(Socket);
+pub(super) struct Plain(pub(super) Socket);
 
 impl Plain {
     pub(super) async fn say(&mut self, message: &Value) {

@@ -75,6 +75,11 @@ fn entries() -> Vec<Entry> {
             sends: Sends::Json(json!({"type": "pause"})),
             good: 409,
         },
+        post(
+            "POST /api/v1/admin/revocations",
+            "admin",
+            json!({"token_id": "of a token that nobody has"}),
+        ),
     ]
 }
 

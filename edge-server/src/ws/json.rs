@@ -32,7 +32,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 /// One session, from its token to its end.
 pub(super) async fn session(
@@ -58,16 +58,16 @@ pub(super) async fn session(
         Ok(membership) => membership,
         Err(code) => return End::Close(code),
     };
-    let (ends, end) = watch::channel(instant(principal.ends));
+    let (present, who) = watch::channel(principal.clone());
     let (replies, mut answers) = mpsc::channel(REPLIES_MAX);
     let urgent = news.urgent();
-    let mut reader = Reader { edge, principal, claim: &claim, ends, replies };
+    let mut reader = Reader { edge, principal, claim: &claim, present, replies };
     tokio::select! {
         biased;
         code = urgent => End::Close(code),
         end = reader.run(stream) => end,
         end = write(edge, sink, &mut news, &mut answers) => end,
-        () = until(end) => End::Close(CloseCode::Unauthorized),
+        () = until(edge, who) => End::Close(CloseCode::Unauthorized),
     }
 }
 
@@ -106,18 +106,15 @@ fn readable(principal: Principal) -> Result<Principal, Error> {
     if principal.scope.read { Ok(principal) } else { Err(Error::Scope("read")) }
 }
 
-/// The steady time of a wall time.
-fn instant(wall: SystemTime) -> Instant {
-    Instant::now() + wall.duration_since(SystemTime::now()).unwrap_or_default()
-}
-
 /// Waits until the permission ends, which may be put off meanwhile.
-async fn until(mut end: watch::Receiver<Instant>) {
+async fn until(edge: &Edge, mut who: watch::Receiver<Principal>) {
     loop {
-        let at = *end.borrow_and_update();
+        let principal = who.borrow_and_update().clone();
+        let permitted = principal.ends.duration_since(SystemTime::now()).unwrap_or_default();
         tokio::select! {
-            () = sleep_until(at) => return,
-            changed = end.changed() => {
+            () = sleep(permitted) => return,
+            () = edge.revoked.ended(&principal) => return,
+            changed = who.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -235,7 +232,7 @@ struct Reader<'a> {
     edge: &'a Edge,
     principal: Principal,
     claim: &'a Claim,
-    ends: watch::Sender<Instant>,
+    present: watch::Sender<Principal>,
     replies: mpsc::Sender<String>,
 }
 
@@ -325,7 +322,7 @@ impl Reader<'_> {
         if principal.device != self.principal.device {
             return Err(Error::DeviceMismatch);
         }
-        self.ends.send_replace(instant(principal.ends));
+        self.present.send_replace(principal.clone());
         self.principal = principal;
         Ok(None)
     }

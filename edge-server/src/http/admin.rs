@@ -1,0 +1,106 @@
+//! What an operator's programs may change, with a token of the scope `admin` wherever they run.
+
+use crate::auth::revoked::now_s;
+use crate::config::TOKEN_LIFE_MAX;
+use crate::error::Error;
+use crate::http::Edge;
+use crate::http::body::JsonBody;
+use crate::http::value::optional;
+use crate::store::access::Revocation;
+use axum::Json;
+use axum::extract::State;
+use omega_sync_core::id::{DeviceId, HouseholdId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Bytes of a token's name.
+pub const TOKEN_ID_BYTES_MAX: usize = 256;
+
+/// Which tokens count no more: one by `token_id`, or those of a `household`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevocationRequest {
+    /// The token's name (`jti`)
+    #[schemars(length(min = 1, max = 256))]
+    token_id: Option<String>,
+    /// When that token ends anyway, in Unix seconds: a year from now when it is missing
+    ends: Option<u64>,
+    /// Whose tokens
+    #[serde(default, deserialize_with = "optional::household")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 64))]
+    household: Option<HouseholdId>,
+    /// Of which device; of every device when it is missing
+    #[serde(default, deserialize_with = "optional::device")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 64))]
+    device_id: Option<DeviceId>,
+    /// Tokens that were issued up to then, in Unix seconds, not after now: now when it is missing
+    not_before: Option<u64>,
+}
+
+/// What counts no more
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Revoked {
+    /// Always true
+    success: bool,
+    /// The token's name
+    token_id: Option<String>,
+    /// When it is forgotten, in Unix seconds
+    ends: Option<u64>,
+    /// Whose tokens
+    household: Option<String>,
+    /// Of which device
+    device_id: Option<String>,
+    /// Up to when, in Unix seconds
+    not_before: Option<u64>,
+}
+
+impl RevocationRequest {
+    fn revocation(self) -> Result<Revocation, Error> {
+        let now = now_s();
+        match (self.token_id, self.household) {
+            (Some(id), None) => {
+                if self.device_id.is_some() || self.not_before.is_some() {
+                    return Err(Error::field("token_id", "it goes with `ends` only"));
+                }
+                if !(1..=TOKEN_ID_BYTES_MAX).contains(&id.len()) {
+                    return Err(Error::field("token_id", "it has 1 to 256 bytes"));
+                }
+                let ends = self.ends.unwrap_or(now + TOKEN_LIFE_MAX.as_secs());
+                // What the store can hold; the year is far away.
+                Ok(Revocation::Token { id, ends: ends.min(i64::MAX as u64) })
+            }
+            (None, Some(household)) => {
+                if self.ends.is_some() {
+                    return Err(Error::field("ends", "it goes with `token_id`"));
+                }
+                let at = self.not_before.unwrap_or(now);
+                if at > now {
+                    return Err(Error::field("not_before", "it may not be after now"));
+                }
+                Ok(Revocation::Before { household, device: self.device_id, at })
+            }
+            _ => Err(Error::field("", "give `token_id` or `household`")),
+        }
+    }
+}
+
+/// `POST /api/v1/admin/revocations`.
+pub(crate) async fn revoke(
+    State(edge): State<Arc<Edge>>,
+    JsonBody(request): JsonBody<RevocationRequest>,
+) -> Result<Json<Revoked>, Error> {
+    let revocation = request.revocation()?;
+    edge.revoked.revoke(revocation.clone()).await?;
+    let (mut token_id, mut ends) = (None, None);
+    let (mut household, mut device_id, mut not_before) = (None, None, None);
+    match revocation {
+        Revocation::Token { id, ends: end } => (token_id, ends) = (Some(id), Some(end)),
+        Revocation::Before { household: whose, device, at } => {
+            household = Some(whose.as_str().into());
+            device_id = device.map(|device| device.as_str().into());
+            not_before = Some(at);
+        }
+    }
+    Ok(Json(Revoked { success: true, token_id, ends, household, device_id, not_before }))
+}

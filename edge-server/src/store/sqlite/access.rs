@@ -1,0 +1,238 @@
+//! Paired devices and revoked tokens in the embedded store. Each change is a transaction of its own,
+//! with its fsync: they are rare.
+
+use super::database::{Database, classify};
+use super::{Read, SqliteStore, Write, ask};
+use crate::store::Answer;
+use crate::store::access::{
+    self, AccessStore, Digest, Mark, PAIRINGS_MAX, Pairing, PairingId, Revocation, Rotated,
+    Rotation,
+};
+use omega_sync_core::id::{DeviceId, HouseholdId};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+
+impl AccessStore for SqliteStore {
+    fn pair(&self, pairing: Pairing, now: u64) -> Answer<bool> {
+        self.change(move |connection| pair(connection, &pairing, now))
+    }
+
+    fn rotate(&self, rotation: Rotation) -> Answer<Rotated> {
+        self.change(move |connection| rotate(connection, &rotation))
+    }
+
+    fn unpair(&self, id: PairingId, used: Digest) -> Answer<Option<(HouseholdId, DeviceId)>> {
+        self.change(move |connection| {
+            let mut delete = connection.prepare_cached(
+                "DELETE FROM pairing WHERE id = ?1 AND (current = ?2 OR previous = ?2)
+                 RETURNING household, device",
+            )?;
+            delete.query_row(params![id, used], |row| owner(row, 0)).optional()
+        })
+    }
+
+    fn revoke(&self, revocation: Revocation, now: u64) -> Answer<()> {
+        self.change(move |connection| revoke(connection, &revocation, now))
+    }
+
+    fn revocations(&self) -> Answer<Vec<Mark>> {
+        self.look(|connection| {
+            let mut tokens = connection.prepare("SELECT id, ends FROM revoked_token")?;
+            let tokens =
+                tokens.query_map([], |row| Ok(Mark::Token(row.get(0)?, number(row, 1)?)))?;
+            let mut all = tokens.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut before = connection.prepare("SELECT owner, at FROM not_before")?;
+            for mark in
+                before.query_map([], |row| Ok(Mark::Before(row.get(0)?, number(row, 1)?)))?
+            {
+                all.push(mark?);
+            }
+            Ok(all)
+        })
+    }
+
+    fn set_pairing_key(&self, household: HouseholdId, digest: Digest) -> Answer<()> {
+        self.change(move |connection| {
+            let mut replace = connection.prepare_cached(
+                "INSERT INTO pairing_key (household, digest) VALUES (?1, ?2)
+                 ON CONFLICT DO UPDATE SET digest = excluded.digest",
+            )?;
+            replace.execute(params![household.as_str(), digest]).map(drop)
+        })
+    }
+
+    fn pairing_key(&self, household: HouseholdId) -> Answer<Option<Digest>> {
+        self.look(move |connection| {
+            connection
+                .prepare_cached("SELECT digest FROM pairing_key WHERE household = ?1")?
+                .query_row([household.as_str()], |row| row.get(0))
+                .optional()
+        })
+    }
+}
+
+impl SqliteStore {
+    /// Changes something in a transaction of its own, by the thread that writes.
+    fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Answer<T> {
+        let queues = self.queues();
+        let work = move |database: &mut Database| {
+            let begun =
+                database.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let transaction = begun.map_err(classify)?;
+            let done = work(&transaction).map_err(classify)?;
+            transaction.commit().map_err(classify)?;
+            Ok(done)
+        };
+        Box::pin(async move {
+            ask(&queues?.write, |reply| {
+                Write::Change(Box::new(move |database| {
+                    let result = work(database);
+                    let failed = result.as_ref().err().cloned();
+                    // Who asked may have gone.
+                    let _ = reply.send(result);
+                    failed.map_or(Ok(()), Err)
+                }))
+            })
+            .await
+        })
+    }
+
+    /// Reads something, by the thread that reads.
+    fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Answer<T> {
+        let queues = self.queues();
+        Box::pin(async move {
+            ask(&queues?.read, |reply| {
+                Read::Look(Box::new(move |database| {
+                    let _ = reply.send(work(&database.connection).map_err(classify));
+                }))
+            })
+            .await
+        })
+    }
+}
+
+fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Result<bool> {
+    let (household, device) = (pairing.household.as_str(), pairing.device.as_str());
+    connection
+        .prepare_cached("DELETE FROM pairing WHERE household = ?1 AND (device = ?2 OR ends <= ?3)")?
+        .execute(params![household, device, now.cast_signed()])?;
+    let others: u32 = connection
+        .prepare_cached("SELECT count(*) FROM pairing WHERE household = ?1")?
+        .query_row([household], |row| row.get(0))?;
+    if others as usize >= PAIRINGS_MAX {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO pairing (id, household, device, scope, current, previous, ends)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+        )?
+        .execute(params![
+            pairing.id,
+            household,
+            device,
+            pairing.scope,
+            pairing.current,
+            pairing.ends.cast_signed()
+        ])?;
+    Ok(true)
+}
+
+/// The token before the current one counts as long as the current one was never used: the answer
+/// that brought it may be lost, and a TV that loses power is no thief. Invariant: at most these two
+/// count, so of two holders of one token one is found out at the latest when both have used what they
+/// got for it.
+fn rotate(connection: &Connection, rotation: &Rotation) -> rusqlite::Result<Rotated> {
+    let found = connection
+        .prepare_cached(
+            "SELECT household, device, scope, current, previous, ends FROM pairing WHERE id = ?1",
+        )?
+        .query_row([rotation.id], |row| {
+            let digests: (Digest, Digest) = (row.get(3)?, row.get(4)?);
+            Ok((owner(row, 0)?, row.get::<_, String>(2)?, digests, number(row, 5)?))
+        })
+        .optional()?;
+    let Some(((household, device), scope, (current, previous), ends)) = found else {
+        return Ok(Rotated::Unknown);
+    };
+    if ends <= rotation.now {
+        return Ok(Rotated::Unknown);
+    }
+    if rotation.used != current && rotation.used != previous {
+        connection.prepare_cached("DELETE FROM pairing WHERE id = ?1")?.execute([rotation.id])?;
+        set_not_before(connection, &household, Some(&device), rotation.now / 1000)?;
+        return Ok(Rotated::Reused { household, device });
+    }
+    connection
+        .prepare_cached("UPDATE pairing SET current = ?2, previous = ?3, ends = ?4 WHERE id = ?1")?
+        .execute(params![rotation.id, rotation.next, rotation.used, rotation.ends.cast_signed()])?;
+    Ok(Rotated::Done { household, device, scope })
+}
+
+fn revoke(connection: &Connection, revocation: &Revocation, now: u64) -> rusqlite::Result<()> {
+    match revocation {
+        Revocation::Token { id, ends } => {
+            connection
+                .prepare_cached("DELETE FROM revoked_token WHERE ends < ?1")?
+                .execute([now.cast_signed()])?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO revoked_token (id, ends) VALUES (?1, ?2)
+                     ON CONFLICT DO UPDATE SET ends = max(ends, excluded.ends)",
+                )?
+                .execute(params![id, ends.cast_signed()])?;
+        }
+        Revocation::Before { household, device, at } => {
+            set_not_before(connection, household, device.as_ref(), *at)?;
+            connection
+                .prepare_cached(
+                    "DELETE FROM pairing WHERE household = ?1 AND (?2 = '' OR device = ?2)",
+                )?
+                .execute(params![
+                    household.as_str(),
+                    device.as_ref().map_or("", DeviceId::as_str)
+                ])?;
+        }
+    }
+    Ok(())
+}
+
+fn set_not_before(
+    connection: &Connection,
+    household: &HouseholdId,
+    device: Option<&DeviceId>,
+    at: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO not_before (owner, at) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+        )?
+        .execute(params![access::owner(household, device), at.cast_signed()])
+        .map(drop)
+}
+
+fn owner(row: &Row, at: usize) -> rusqlite::Result<(HouseholdId, DeviceId)> {
+    let text = |at| row.get::<_, String>(at);
+    Ok((id(at, HouseholdId::new(&text(at)?))?, id(at + 1, DeviceId::new(&text(at + 1)?))?))
+}
+
+fn number(row: &Row, at: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(at)?.cast_unsigned())
+}
+
+/// An id as it was stored; another is damage.
+fn id<T, E: std::fmt::Display>(at: usize, read: Result<T, E>) -> rusqlite::Result<T> {
+    read.map_err(|error| {
+        let kind = rusqlite::types::Type::Text;
+        rusqlite::Error::FromSqlConversionFailure(at, kind, error.to_string().into())
+    })
+}
+
+#[cfg(test)]
+mod tests;
