@@ -26,8 +26,8 @@ const TREND_WEIGHT: i32 = 1;
 const WEIGHTS: i32 = OWN_WEIGHT + GLOBAL_WEIGHT + TREND_WEIGHT;
 /// Samples of a pattern at which it counts half of what it would with many.
 const HALF_SURE: u32 = 4;
-/// How much a likeness to a title in the list counts against one: a fourth.
-const LIKENESS_PARTS: i32 = 4;
+/// What a full likeness to a title in the list leaves of a score: a half.
+const LIKENESS_PARTS: i32 = 2;
 /// Titles as alike as this, in units of 2^-15, are the same to a viewer: only one is listed.
 const SAME: i32 = ONE / 10 * 9;
 /// The best titles that a list of n is chosen from: a few times n, not below and not above.
@@ -324,7 +324,11 @@ fn choose(
 ) -> Vec<Pick> {
     let mut picks = Vec::with_capacity(count);
     while picks.len() < count {
-        let value = |candidate: &Candidate| candidate.score - candidate.likeness / LIKENESS_PARTS;
+        // A part of the score, so that it weighs the same when little is known of the viewer.
+        let value = |candidate: &Candidate| {
+            let likeness = candidate.likeness.max(0) / LIKENESS_PARTS;
+            times(candidate.score, ONE - likeness)
+        };
         let best = (0..pool.len())
             .reduce(|best, next| if value(&pool[next]) > value(&pool[best]) { next } else { best });
         let Some(best) = best else { break };

@@ -52,6 +52,17 @@ fn what_resembles_what_was_watched_comes_first_with_the_reason() {
 }
 
 #[test]
+fn one_viewing_is_enough_to_begin_with() {
+    let mut tv = tv();
+    tv.watch(finished("drama", 2, 2));
+    let picks = tv.taste.recommend(tv.now, &wish(8));
+    assert!(
+        picks.iter().all(|pick| theme(pick) == 2),
+        "variety does not outweigh taste: {picks:?}"
+    );
+}
+
+#[test]
 fn what_was_left_early_counts_against_its_like() {
     let mut tv = tv();
     (0..10).for_each(|n| tv.watch(finished("drama", 1, 1 + 4 * n)));
