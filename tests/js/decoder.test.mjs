@@ -19,6 +19,7 @@ import { Context, readDelta } from "../decoder/operations.mjs";
 import { replay, replicaToJson } from "../decoder/records.mjs";
 import { Witness } from "../decoder/session.mjs";
 import { dotFromJson, operationToJson, stateToJson } from "../decoder/state.mjs";
+import { decodeTaste } from "../decoder/taste.mjs";
 
 const FOLDER = new URL("../vectors/", import.meta.url);
 
@@ -57,6 +58,7 @@ const READERS = {
   records: readRecords,
   stored: readRecords,
   sessions: witness,
+  taste: readTaste,
 };
 
 for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".json"))) {
@@ -131,6 +133,11 @@ function numberOf(reader, { kind, from }) {
 /** @param {Frames} vector */
 function readFrame(vector) {
   same(vector, () => decodeFrame(fromHex(vector.bytes), vector.from), vector.frame);
+}
+
+/** @param {Frames} vector */
+function readTaste(vector) {
+  same(vector, () => decodeTaste(vector.from, fromHex(vector.bytes)), vector.frame);
 }
 
 /** @param {States} vector */

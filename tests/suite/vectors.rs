@@ -13,6 +13,7 @@ mod records;
 mod sessions;
 mod states;
 mod story;
+mod taste;
 
 use omega_sync_core::replica::record::RECORD_VERSION;
 use serde_json::Value;
@@ -21,7 +22,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// All files together stay readable by a person and quick to fetch.
-const BYTES_MAX: u64 = 150 * 1024;
+const BYTES_MAX: u64 = 160 * 1024;
 /// What a decoder may answer instead of a meaning.
 const ERRORS: [&str; 6] = ["truncated", "trailing", "version", "limit", "invalid", "checksum"];
 
@@ -45,6 +46,7 @@ fn files() -> Vec<File> {
         file("differences", differences::ABOUT, differences::vectors(), differences::read),
         file("records", records::ABOUT, records::vectors(), records::read),
         file(&stored, records::STORED_ABOUT, records::stored_vectors(), records::read),
+        file("taste", taste::ABOUT, taste::vectors(), taste::read),
         file("sessions", sessions::ABOUT, sessions::vectors(), sessions::read),
     ]
 }
