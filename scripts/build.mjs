@@ -1,8 +1,8 @@
 // Builds everything there is to run: the wasm module with its glue, the npm package, the demo and
 // the edge server. Independent parts run side by side, since each has a time in which it cannot use
 // all cores. A part whose inputs are unchanged is skipped.
-import { mkdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as paths from "./paths.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
@@ -13,6 +13,20 @@ import { nativeToolchain, WASM_TRIPLE, wasmToolchain } from "./toolchain.mjs";
 const MODULE = "omega_sync_wasm";
 const TOOL_FOLDER = join(paths.ROOT, "scripts", "wasm-build");
 const LOCK = join(paths.ROOT, "package-lock.json");
+
+/**
+ * The modules of the package: the usual one, and the one with patterns.
+ * @typedef {{name: string, features: string[], folder: string, plain: boolean}} Module
+ */
+/** @type {Module} */
+const DEFAULT = { name: "default", features: [], folder: paths.PKG_WASM, plain: true };
+/** @type {Module} */
+const PATTERNS = {
+  name: "patterns",
+  features: ["--features", "patterns"],
+  folder: paths.PKG_WASM_PATTERNS,
+  plain: false,
+};
 
 const WASM_OPT = [
   // Without it wasm-opt adds sign extension.
@@ -45,9 +59,13 @@ export async function build({ server = true, demo = true, testRunner = false } =
   // Native code need not wait for the tools that only WebAssembly is missing.
   const native = nativeIsReady() ? Promise.resolve() : tools;
   const binder = native.then(() => step("wasm build program", () => buildBinder(testRunner)));
-  const module = tools.then(() => step("wasm module", buildModule));
+  const module = tools.then(() => step("wasm module", () => buildModule(DEFAULT)));
+  // After the other one, whose compiled libraries are used again.
+  const patterns = module.then(() => step("wasm module, patterns", () => buildModule(PATTERNS)));
   const edge = server && native.then(() => step("edge server", buildServer));
-  const glue = Promise.all([npm, binder, module]).then(() => step("wasm glue", buildGlue));
+  const glue = Promise.all([npm, binder, patterns]).then(() =>
+    step("wasm glue", () => Promise.all([DEFAULT, PATTERNS].map(buildGlue)).then(one)),
+  );
   const pkg = glue.then(() => step("npm package", buildPackage));
   const site = demo && pkg.then(() => step("demo", buildDemo));
   await Promise.all([npm, tools, binder, module, edge, glue, pkg, site]);
@@ -70,13 +88,27 @@ function buildBinder(testRunner) {
   });
 }
 
-function buildModule() {
+/** @param {Module} module */
+async function buildModule({ name, features }) {
   const { cargo, env } = wasmTools();
-  const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm"];
+  const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm", ...features];
   // Not beside the library that the tests link: what that one exports could not be left out here.
   const crate = ["--lib", "--crate-type", "cdylib"];
   const args = ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE, "--", INLINING];
-  return run(cargo, args, { env, log: "wasm" });
+  await run(cargo, args, { env, log: `wasm-${name}` });
+  // Cargo gives all of them one name.
+  mkdirSync(dirname(kept(name)), { recursive: true });
+  copyFileSync(join(paths.WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`), kept(name));
+}
+
+/** @param {string} name of the module */
+function kept(name) {
+  return join(paths.WASM_TARGET, "modules", name, `${MODULE}.wasm`);
+}
+
+/** What a step that does several things says. @param {("built" | "unchanged")[]} said */
+function one(said) {
+  return said.includes("built") ? "built" : "unchanged";
 }
 
 export function wasmTools() {
@@ -85,14 +117,16 @@ export function wasmTools() {
   throw new Complaint("no Rust that builds WebAssembly: run npm run build, which installs one");
 }
 
-/** The glue is written beside its place and moved there once it has passed every check. */
-function buildGlue() {
-  const compiled = join(paths.WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`);
+/**
+ * The glue is written beside its place and moved there once it has passed every check.
+ * @param {Module} module
+ */
+function buildGlue({ name, folder, plain }) {
+  const compiled = kept(name);
   const inputs = [compiled, TOOL_FOLDER, LOCK];
   const facts = [...WASM_OPT, ...WASM2JS];
-  const what = { inputs, facts, outputs: [paths.PKG_WASM] };
-  return unlessStamped("wasm-glue", what, async () => {
-    const made = `${paths.PKG_WASM}.new`;
+  return unlessStamped(`wasm-glue-${name}`, { inputs, facts, outputs: [folder] }, async () => {
+    const made = `${folder}.new`;
     const module = join(made, `${MODULE}_bg.wasm`);
     rmSync(made, { recursive: true, force: true });
     mkdirSync(made, { recursive: true });
@@ -101,9 +135,11 @@ function buildGlue() {
     // wasm-opt exits 0 on a module that it could not keep MVP: hence the second check.
     await binaryen("wasm-opt", [...WASM_OPT, module, "-o", module]);
     await run(paths.WASM_BUILD, ["check", module]);
-    await binaryen("wasm2js", [...WASM2JS, module, "-o", join(made, `${MODULE}_plain.js`)]);
-    rmSync(paths.PKG_WASM, { recursive: true, force: true });
-    renameSync(made, paths.PKG_WASM);
+    if (plain) {
+      await binaryen("wasm2js", [...WASM2JS, module, "-o", join(made, `${MODULE}_plain.js`)]);
+    }
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(made, folder);
   });
 }
 

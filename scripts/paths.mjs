@@ -21,6 +21,8 @@ export const EDGE_BINARY = join(CARGO_TARGET, "release", "omega-edge");
 
 export const PKG = join(ROOT, "pkg");
 export const PKG_WASM = join(PKG, "wasm");
+/** The module that learns taste too. */
+export const PKG_WASM_PATTERNS = join(PKG, "wasm-patterns");
 export const DEMO = join(ROOT, "web-demo");
 export const DEMO_DIST = join(DEMO, "dist");
 export const DATA = join(ROOT, "data");

@@ -10,6 +10,8 @@ mod allocator;
 pub mod answer;
 mod convert;
 mod device;
+#[cfg(feature = "patterns")]
+mod taste;
 
 use answer::{Address, Answer};
 use convert::{Code, content, now, profile};
