@@ -4,7 +4,7 @@
 // Syntax is lowered to Chromium 63 (Tizen 5.0). `import.meta`, which that engine cannot parse, is
 // left in one small file that is only loaded when no `wasm` option was given.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,11 @@ const WASM = join(HERE, "wasm", "omega_sync_wasm_bg.wasm");
  * white space.
  */
 const BYTE_ORDER_MARK = "\uFEFF";
+
+/** The engine that learns taste too, with a glue of its own. */
+const PATTERNS = join(HERE, "wasm-patterns");
+/** What patterns are coded with, unless the operator has tables of its own. */
+const TABLES = join(HERE, "..", "core", "tables", "default.bin");
 
 const WASM_TEXT_SHIFT = 35;
 
@@ -50,6 +55,19 @@ const wasmAsText = {
       );
       return { contents: characters.join(""), loader: "text" };
     });
+  },
+};
+
+/**
+ * One glue for all that is in the entry with patterns, whatever it imports.
+ * @type {import("esbuild").Plugin}
+ */
+const withPatterns = {
+  name: "with-patterns",
+  setup(builder) {
+    builder.onResolve({ filter: /\/omega_sync_wasm_bg\.js$/ }, () => ({
+      path: join(PATTERNS, "omega_sync_wasm_bg.js"),
+    }));
   },
 };
 
@@ -88,6 +106,30 @@ await Promise.all([
   }),
   build({
     ...SHARED,
+    entryPoints: ["src/patterns.ts"],
+    outfile: "dist/patterns.js",
+    format: "esm",
+    plugins: [withPatterns],
+    external: ["./wasm-url.js", "./patterns-wasm-url.js"],
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/patterns-wasm-url.ts"],
+    outfile: "dist/patterns-wasm-url.js",
+    format: "esm",
+    supported: { "import-meta": true },
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/patterns-node.ts"],
+    outfile: "dist/patterns-node.js",
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    plugins: [withPatterns],
+  }),
+  build({
+    ...SHARED,
     entryPoints: ["src/inline.ts"],
     outfile: "dist/inline.js",
     format: "esm",
@@ -107,6 +149,8 @@ await Promise.all([
   withoutWasm(),
 ]);
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
+copyFileSync(join(PATTERNS, "omega_sync_wasm_bg.wasm"), join(DIST, "omega_sync_patterns_bg.wasm"));
+if (existsSync(TABLES)) copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
 declareTypes();
 
 async function withoutWasm() {

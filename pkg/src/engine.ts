@@ -196,12 +196,13 @@ export function loadReplica(
   }
 }
 
-function random(): Uint32Array {
+/** Words of random bits for an engine. */
+export function random(): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
 }
 
 /** Each record after its length. */
-function packed(records: readonly Uint8Array[]): Uint8Array {
+export function packed(records: readonly Uint8Array[]): Uint8Array {
   const length = records.reduce((sum, record) => sum + LENGTH_BYTES + record.length, 0);
   const bytes = new Uint8Array(length);
   const lengths = new DataView(bytes.buffer);
@@ -216,10 +217,15 @@ function packed(records: readonly Uint8Array[]): Uint8Array {
 
 /** Reads the outputs of one call. */
 export function readOutputs(answer: number): Output[] {
+  return values(answer, readOutput);
+}
+
+/** Reads an answer that is one value after the other. */
+export function values<T>(answer: number, read: () => T): T[] {
   const end = begin(answer);
-  const outputs: Output[] = [];
-  while (at < end) outputs.push(readOutput());
-  return outputs;
+  const list: T[] = [];
+  while (at < end) list.push(read());
+  return list;
 }
 
 function readOutput(): Output {
@@ -298,17 +304,20 @@ function begin(answer: number): number {
   return at + length;
 }
 
-function readByte(): number {
+/** A byte of the answer. */
+export function readByte(): number {
   at += 1;
   return view.getUint8(at - 1);
 }
 
-function readNumber(): number {
+/** A number of the answer. */
+export function readNumber(): number {
   at += NUMBER_BYTES;
   return view.getFloat64(at - NUMBER_BYTES, true);
 }
 
-function readBytes(): Uint8Array<ArrayBuffer> {
+/** Bytes of the answer. */
+export function readBytes(): Uint8Array<ArrayBuffer> {
   const from = skipBytes();
   if (at - from > SHORT_FRAME_BYTES) return octets.slice(from, at);
   const bytes = new Uint8Array(at - from);
@@ -316,7 +325,8 @@ function readBytes(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function readText(): string {
+/** A text of the answer. */
+export function readText(): string {
   const from = skipBytes();
   if (at - from > SHORT_TEXT_BYTES) return decoder.decode(octets.subarray(from, at));
   let text = "";

@@ -51,6 +51,14 @@ export type ErrorCode =
   | "sync_failed"
   /** The app's `token` function failed or took too long; it will be asked again. */
   | "token_failed"
+  /** A title's genre is not 1 to 32 bytes, or its embedding is not 384 finite numbers but all zero. */
+  | "invalid_title"
+  /** Nothing is known of this title: pass its genre and embedding, or tell `learnTitles` of it. */
+  | "unknown_title"
+  /** The tables for patterns could not be fetched; the next sync tries again. */
+  | "tables_failed"
+  /** The server refused patterns for good. */
+  | "patterns_refused"
   /** The client is closed. */
   | "closed"
   /** Anything the engine reports that this version of the package has no name for. */
@@ -85,6 +93,9 @@ const REFUSALS: readonly (readonly [ErrorCode, string])[] = [
   ],
   ["invalid_household", "a household id must be 1 to 64 bytes of text without control characters"],
   ["outbox_full", "too many changes wait for the server: connect before making more"],
+  ["invalid_title", "a title needs a genre of 1 to 32 bytes and an embedding of 384 numbers"],
+  ["unknown_title", "pass the title's genre and embedding, or tell learnTitles of it before"],
+  ["invalid_option", "a setting of `taste` is out of its range"],
   ["storage_newer", "stored by a newer version of omega-sync: update the app"],
 ];
 

@@ -13,7 +13,7 @@ import { checkDeltaSync } from "./delta-sync.js";
 import { type EngineSource, type Entropy, startEngine } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { IndexedDbStorage, openStorage } from "./indexeddb.js";
-import { socketUrl, type WebSocketConstructor } from "./socket.js";
+import { platformWebSocket, socketUrl } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
 import { SyncClient } from "./sync-client.js";
 import { wipeStorage } from "./tabs.js";
@@ -111,10 +111,4 @@ async function storageOf(
   const kind = options.storage ?? "indexeddb";
   if (typeof kind === "object") return { storage: kind };
   return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
-}
-
-function platformWebSocket(): WebSocketConstructor {
-  if (typeof WebSocket !== "undefined") return WebSocket;
-  const message = "no WebSocket here; pass one, for instance the npm package ws: { WebSocket }";
-  throw new OmegaError("websocket_missing", message);
 }

@@ -138,3 +138,10 @@ export function socketUrl(address: string): string {
   const [, , secure = "", host = "", path = "", query = ""] = match;
   return `ws${secure.toLowerCase()}://${host}${path === "" || path === "/" ? "/ws" : path}${query}`;
 }
+
+/** The platform's own class. */
+export function platformWebSocket(): WebSocketConstructor {
+  if (typeof WebSocket !== "undefined") return WebSocket;
+  const message = "no WebSocket here; pass one, for instance the npm package ws: { WebSocket }";
+  throw new OmegaError("websocket_missing", message);
+}

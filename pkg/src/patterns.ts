@@ -1,0 +1,177 @@
+/**
+ * The package with learned taste: {@link open} as in `omega-sync`, and `client.taste` beside it.
+ *
+ * What is watched is learned on this device. What leaves it, unless the viewer takes no part, are
+ * patterns: means of ten titles or more. `docs/privacy.md` says what becomes of them.
+ *
+ * @packageDocumentation
+ */
+
+import type { Client, OpenOptions } from "./api.js";
+import { type EngineSource, type Entropy, rows } from "./engine.js";
+import { fromEngine, OmegaError } from "./errors.js";
+import { openWith } from "./index.js";
+import { openStorage } from "./indexeddb.js";
+import { platformWebSocket } from "./socket.js";
+import { MemoryStorage, type Storage } from "./storage.js";
+import { Tap } from "./tap.js";
+import { Taste } from "./taste.js";
+import { TasteDriver } from "./taste-driver.js";
+import { newTaste } from "./taste-engine.js";
+
+export * from "./index.js";
+export * from "./taste.js";
+
+/** What may be chosen about taste. */
+export interface TasteOptions {
+  /** What is good enough to leave: share of successes from 0 to 1 (0.7), and number of titles (10). */
+  quality?: { successRate?: number; sampleCount?: number };
+  /** Least cosine between a pattern and what the server reads of it, 0.5 to 0.999 (0.98). */
+  floor?: number;
+  /** Bytes of patterns in one request (2,048) and of one answer (10,240); 1,024 to 65,536. */
+  bytes?: { up?: number; down?: number };
+  /** Time between two syncs in milliseconds, drawn anew each time (300,000 to 900,000). */
+  intervalMs?: { min?: number; max?: number };
+  /** Whether titles come from the server's feed, too (true). */
+  feed?: boolean;
+  /**
+   * Where the tables are that patterns are coded with: an address, or a function that gives the file with
+   * that id. Left out: the tables that come with the package.
+   */
+  tables?: string | ((id: number) => Promise<Uint8Array>);
+  /** Storages for what is learned and for titles, when `storage` is one of your own. */
+  storages?: readonly [Storage, Storage];
+}
+
+/** Settings of {@link open}. */
+export interface PatternsOptions extends OpenOptions {
+  taste?: TasteOptions;
+}
+
+/** One device's copy of its household, with taste. */
+export interface PatternsClient extends Client {
+  readonly taste: Taste;
+}
+
+/** Opens this device's copy; as in `omega-sync`. It rejects with `invalid_option` for taste, too. */
+export function open(options: PatternsOptions): Promise<PatternsClient> {
+  const files = () => import("./patterns-wasm-url.js");
+  return openPatterns(
+    options,
+    () => files().then(({ wasmUrl }) => wasmUrl),
+    () => files().then(({ tablesUrl }) => fetchFile(tablesUrl)),
+  );
+}
+
+/** {@link open} with another default place of the engine and of the tables. */
+export async function openPatterns(
+  options: PatternsOptions,
+  engine: () => EngineSource,
+  defaultTables: () => Promise<Uint8Array>,
+  entropy?: Entropy,
+): Promise<PatternsClient> {
+  const chosen = options.taste ?? {};
+  let driver: TasteDriver | undefined;
+  const Inner = options.WebSocket ?? platformWebSocket();
+  const tap = new Tap(Inner, (bytes) => driver?.frame(bytes));
+  const client = await openWith({ ...options, WebSocket: tap.WebSocket }, engine, entropy);
+  try {
+    const { tables } = chosen;
+    const parts = {
+      engine: configured(chosen),
+      storages: chosen.storages ?? (await storagesOf(options)),
+      tap,
+      tables: tablesFrom(tables, defaultTables),
+    };
+    let taste: Taste | undefined;
+    driver = new TasteDriver(parts, {
+      changed: (what) => taste?.changed(what),
+      synced: (how) => taste?.ended(how),
+      failed: (error) => report(client, error),
+    });
+    await driver.load();
+    taste = new Taste(driver, client, options.profile ?? "");
+    return joined(client, driver, taste, tap);
+  } catch (thrown) {
+    await client.close();
+    throw fromEngine(thrown);
+  }
+}
+
+/** One client of both. */
+function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): PatternsClient {
+  const follow = () => {
+    const { state, closeReason } = client.status();
+    const live = state === "live" && tap.isOpen;
+    driver.connection(live, closeReason);
+    if (live) keepProfiles(client, driver);
+  };
+  client.on("status", follow);
+  client.on("change", ({ what }) => {
+    if (what === "profiles") keepProfiles(client, driver);
+  });
+  follow();
+  const { close, destroy } = client;
+  return Object.assign(client, {
+    taste,
+    close: async () => {
+      await driver.close();
+      await close.call(client);
+    },
+    destroy: async () => {
+      await driver.destroy();
+      await destroy.call(client);
+    },
+  });
+}
+
+/** A profile that is no more takes its patterns with it. */
+function keepProfiles(client: Client, driver: TasteDriver): void {
+  const ids = client.profiles.list().map((profile) => profile.id);
+  if (!ids.includes("")) ids.unshift("");
+  driver.feed((engine, ...now) => engine.profiles(ids.join("\n"), ...now));
+}
+
+function report(client: Client, error: OmegaError): void {
+  (client as Client & { report(error: OmegaError): void }).report(error);
+}
+
+function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
+  const { quality = {}, bytes = {}, intervalMs = {}, floor = 0.98, feed = true } = chosen;
+  const { successRate = 0.7, sampleCount = 10 } = quality;
+  const { up = 2_048, down = 10_240 } = bytes;
+  const { min = 300_000, max = 900_000 } = intervalMs;
+  const engine = newTaste();
+  const numbers = [successRate, sampleCount, floor, up, down, min, max];
+  if (!numbers.every((number) => Number.isFinite(number) && number >= 0)) {
+    throw new OmegaError("invalid_option", "settings of `taste` must be numbers from 0 on");
+  }
+  rows(engine.configure(successRate, sampleCount, floor, up, down, min, max, feed), "t");
+  return engine;
+}
+
+function tablesFrom(
+  tables: TasteOptions["tables"],
+  otherwise: () => Promise<Uint8Array>,
+): (id: number) => Promise<Uint8Array> {
+  if (typeof tables === "function") return tables;
+  if (tables !== undefined) return () => fetchFile(tables);
+  return otherwise;
+}
+
+async function fetchFile(url: URL | string): Promise<Uint8Array> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}: ${response.url}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function storagesOf(options: PatternsOptions): Promise<readonly [Storage, Storage]> {
+  const kind = options.storage ?? "indexeddb";
+  if (kind !== "indexeddb") return [new MemoryStorage(), new MemoryStorage()];
+  const name = options.name ?? `omega-sync:${options.device}`;
+  const [taste, titles] = await Promise.all([
+    openStorage(`${name}:taste`, kind),
+    openStorage(`${name}:titles`, kind),
+  ]);
+  return [taste.storage, titles.storage];
+}

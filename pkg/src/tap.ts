@@ -1,0 +1,81 @@
+/**
+ * Frames about taste go over the household's socket, beside its own: this takes them out of what
+ * arrives and puts them into what leaves. The rest of the package knows nothing of them.
+ */
+
+import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+
+/** First byte of the server's frames about taste; see `docs/protocol.md`, "Taste". */
+const ANSWER_TAG = 8;
+const OPEN = 1;
+
+/** The socket that is in use, with a way in and out beside the household's. */
+export class Tap {
+  /** What `open` gets in place of the platform's constructor. */
+  readonly WebSocket: WebSocketConstructor;
+  private current: WebSocketLike | undefined;
+
+  constructor(Inner: WebSocketConstructor, frame: (bytes: Uint8Array) => void) {
+    const use = (socket: WebSocketLike) => {
+      this.current = socket;
+    };
+    this.WebSocket = class implements WebSocketLike {
+      private readonly inner: WebSocketLike;
+
+      constructor(url: string, protocols: string[]) {
+        this.inner = new Inner(url, protocols);
+        use(this.inner);
+      }
+
+      get binaryType(): string {
+        return this.inner.binaryType;
+      }
+
+      set binaryType(type: string) {
+        this.inner.binaryType = type;
+      }
+
+      get readyState(): number {
+        return this.inner.readyState;
+      }
+
+      set onopen(listener: ((event: never) => void) | null) {
+        this.inner.onopen = listener;
+      }
+
+      set onmessage(listener: ((event: never) => void) | null) {
+        this.inner.onmessage = (event: { data: unknown }) => {
+          const bytes = event.data instanceof ArrayBuffer ? new Uint8Array(event.data) : undefined;
+          if (bytes !== undefined && bytes[0] === ANSWER_TAG) frame(bytes);
+          else listener?.(event as never);
+        };
+      }
+
+      set onclose(listener: ((event: never) => void) | null) {
+        this.inner.onclose = listener;
+      }
+
+      set onerror(listener: ((event: never) => void) | null) {
+        this.inner.onerror = listener;
+      }
+
+      send(data: Uint8Array<ArrayBuffer>): void {
+        this.inner.send(data);
+      }
+
+      close(code?: number, reason?: string): void {
+        this.inner.close(code, reason);
+      }
+    };
+  }
+
+  /** Whether this tab has a socket that frames can leave by. */
+  get isOpen(): boolean {
+    return this.current?.readyState === OPEN;
+  }
+
+  /** Sends a frame if the socket is open; a lost one is asked for again. */
+  send(frame: Uint8Array<ArrayBuffer>): void {
+    if (this.current?.readyState === OPEN) this.current.send(frame);
+  }
+}

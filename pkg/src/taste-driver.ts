@@ -1,0 +1,323 @@
+/**
+ * Carries out what the taste part of the engine asks for, in its order: as `client.ts` does for the
+ * household, with two storages of its own.
+ *
+ * Invariant: nothing is sent, and no write promise resolves, before every record that precedes it is
+ * durable. When another tab has taken the storages over, they are read again and the write is made once
+ * more on what is there: tabs take turns, and none writes over another.
+ */
+
+import { fromEngine, OmegaError } from "./errors.js";
+import type { Storage, StorageChange } from "./storage.js";
+import type { Tap } from "./tap.js";
+import {
+  loadTaste,
+  readTasteOutputs,
+  type TasteChange,
+  type TasteEngine,
+  type TasteOutput,
+  type TasteSync,
+} from "./taste-engine.js";
+
+/** How long after a failed commit the next try comes. */
+const RETRY_MS = 5_000;
+/** The longest delay a browser's timer takes. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
+export type TasteCall = (engine: TasteEngine, unix: number, steady: number) => number;
+
+/** What the driver tells its owner. */
+export interface TasteEvents {
+  changed(what: TasteChange): void;
+  synced(how: TasteSync): void;
+  failed(error: OmegaError): void;
+}
+
+/** What the driver needs to work. */
+export interface TasteParts {
+  engine: TasteEngine;
+  /** Of the small log, and of the titles. */
+  storages: readonly [Storage, Storage];
+  tap: Tap;
+  /** Fetches the file of tables with this id. */
+  tables: (id: number) => Promise<Uint8Array>;
+}
+
+interface Write {
+  call: TasteCall;
+  resolve: () => void;
+  reject: (error: OmegaError) => void;
+}
+
+/** What is to be done after the records before it are durable. */
+type Task = TasteOutput | { kind: "write"; write: Write };
+
+/** Taste with its storages and its timer. */
+export class TasteDriver {
+  private queue: Task[] = [];
+  private pumping: Promise<void> | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private retry: ReturnType<typeof setTimeout> | undefined;
+  /** What the next commit of each storage has to bring along. */
+  private unstored: (StorageChange | undefined)[] = [undefined, undefined];
+  private failing = false;
+  private ended: OmegaError | undefined;
+  private live = false;
+  private fetching = false;
+  /** A request left on this connection and has no answer yet. */
+  private asked = false;
+  /** The server closed at a request: it is of before, and the household's connection comes first. */
+  private unsupported = false;
+
+  constructor(
+    private readonly parts: TasteParts,
+    private readonly events: TasteEvents,
+  ) {}
+
+  /** Reads what is stored. Rejects when it can't be used. */
+  async load(): Promise<void> {
+    const { engine, storages } = this.parts;
+    const records = await Promise.all(storages.map((storage) => storage.load()));
+    const damage = loadTaste(engine, records);
+    this.unstored = damage.map((what) =>
+      what === "" ? undefined : { setAside: what, append: [] },
+    );
+    for (const what of damage) {
+      if (what !== "") this.events.failed(damaged(what));
+    }
+    this.feed((taste) => taste.firstOutputs());
+  }
+
+  /** A write of the app: resolves when it is durable on this device. */
+  write(call: TasteCall): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) throw this.ended;
+      this.make({ call, resolve, reject });
+      this.pump();
+    });
+  }
+
+  /** An event that nobody waits for. */
+  feed(call: TasteCall): void {
+    if (this.ended !== undefined) return;
+    try {
+      this.apply(this.call(call));
+    } catch (thrown) {
+      this.events.failed(fromEngine(thrown));
+    }
+    this.pump();
+  }
+
+  /** Runs a read. */
+  read<T>(query: (engine: TasteEngine, unix: number, steady: number) => T): T {
+    if (this.ended !== undefined) throw this.ended;
+    try {
+      return query(this.parts.engine, Date.now(), performance.now());
+    } catch (thrown) {
+      throw fromEngine(thrown);
+    }
+  }
+
+  /** Whether the household's connection is up to date, in this tab; and why the last one was closed. */
+  connection(live: boolean, closeReason = ""): void {
+    if (live === this.live || this.failing || this.unsupported) return;
+    this.live = live;
+    if (!live && this.asked && closeReason === "malformed") this.unsupported = true;
+    this.asked = false;
+    if (live) this.feed((taste, ...now) => taste.connected(...now));
+    else this.feed((taste, ...now) => taste.disconnected(...now));
+  }
+
+  /** An answer arrived. */
+  frame(bytes: Uint8Array): void {
+    this.asked = false;
+    this.feed((taste, ...now) => taste.frame(bytes, ...now));
+  }
+
+  /** Ends in order: what is queued is stored, then everything is released. */
+  async close(): Promise<void> {
+    if (this.ended !== undefined) return;
+    this.ended = new OmegaError("closed", "this client is closed; call open again");
+    clearTimeout(this.timer);
+    clearTimeout(this.retry);
+    await this.pumping;
+    for (const storage of this.parts.storages) storage.close();
+    this.parts.engine.free();
+  }
+
+  /** Erases everything for good. */
+  async destroy(): Promise<void> {
+    this.queue = [];
+    await this.close();
+    await Promise.all(this.parts.storages.map((storage) => storage.destroy?.()));
+  }
+
+  private make(write: Write): void {
+    try {
+      this.apply(this.call(write.call));
+    } catch (thrown) {
+      write.reject(fromEngine(thrown));
+      return;
+    }
+    this.queue.push({ kind: "write", write });
+  }
+
+  private call(call: TasteCall): TasteOutput[] {
+    return readTasteOutputs(call(this.parts.engine, Date.now(), performance.now()));
+  }
+
+  private apply(outputs: TasteOutput[]): void {
+    this.queue.push(...outputs.filter((output) => output.kind !== "changed"));
+    for (const output of outputs) if (output.kind === "changed") this.events.changed(output.what);
+  }
+
+  private pump(): void {
+    this.pumping ??= this.drain();
+  }
+
+  private async drain(): Promise<void> {
+    await Promise.resolve();
+    while (this.queue.length > 0) {
+      const batch = this.queue;
+      this.queue = [];
+      try {
+        await this.store(batch);
+      } catch (thrown) {
+        await this.storageFailed(batch, fromStorage(thrown));
+        continue;
+      }
+      for (const task of batch) this.carryOut(task);
+    }
+    this.pumping = undefined;
+  }
+
+  private async store(batch: Task[]): Promise<void> {
+    const changes = this.unstored.map((earlier, log) => merged(earlier, batch, log));
+    this.unstored = changes;
+    for (const [log, storage] of this.parts.storages.entries()) {
+      const change = changes[log];
+      if (change !== undefined) await storage.commit(change);
+      this.unstored[log] = undefined;
+    }
+    if (!this.failing) return;
+    this.failing = false;
+    clearTimeout(this.retry);
+  }
+
+  private async storageFailed(batch: Task[], error: OmegaError): Promise<void> {
+    const writes: Write[] = [];
+    for (const task of batch) if (task.kind === "write") writes.push(task.write);
+    if (error.code === "superseded" && this.ended === undefined) {
+      this.unstored = [undefined, undefined];
+      this.queue = [];
+      try {
+        await this.load();
+        for (const write of writes) this.make(write);
+        if (this.live) this.feed((taste, ...now) => taste.connected(...now));
+        this.events.changed("taste");
+        return;
+      } catch (thrown) {
+        for (const write of writes) write.reject(fromStorage(thrown));
+        return;
+      }
+    }
+    for (const write of writes) write.reject(error);
+    if (!this.failing) this.events.failed(error);
+    if (error.code === "storage_newer" || error.code === "destroyed") {
+      this.ended ??= error;
+      clearTimeout(this.timer);
+      return;
+    }
+    // Nothing leaves while nothing can be stored.
+    this.connection(false);
+    this.failing = true;
+    clearTimeout(this.retry);
+    if (this.ended === undefined) {
+      this.retry = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), RETRY_MS);
+    }
+  }
+
+  private carryOut(task: Task): void {
+    switch (task.kind) {
+      case "send":
+        this.asked = true;
+        this.parts.tap.send(task.bytes);
+        break;
+      case "wake":
+        this.wakeAfter(task.afterMs);
+        break;
+      case "synced":
+        this.events.synced(task.how);
+        break;
+      case "refused":
+        this.events.failed(refused(task.count));
+        break;
+      case "fetch-tables":
+        this.fetchTables(task.id);
+        break;
+      case "write":
+        task.write.resolve();
+        break;
+      default:
+        break;
+    }
+  }
+
+  private wakeAfter(afterMs: number): void {
+    clearTimeout(this.timer);
+    if (this.ended !== undefined) return;
+    const delayMs = Math.min(Math.max(0, Math.ceil(afterMs)), TIMER_MS_MAX);
+    this.timer = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), delayMs);
+  }
+
+  private fetchTables(id: number): void {
+    if (this.fetching) return;
+    this.fetching = true;
+    this.parts.tables(id).then(
+      (file) => {
+        this.fetching = false;
+        this.feed((taste, ...now) => taste.tables(file, ...now));
+      },
+      (cause: unknown) => {
+        this.fetching = false;
+        const message = "the tables for patterns could not be fetched; the next sync tries again";
+        this.events.failed(new OmegaError("tables_failed", message, cause));
+      },
+    );
+  }
+}
+
+/** Records for one log as one change; a later image makes the records before it needless. */
+function merged(
+  earlier: StorageChange | undefined,
+  batch: Task[],
+  log: number,
+): StorageChange | undefined {
+  const change: StorageChange = { ...earlier, append: earlier?.append.slice() ?? [] };
+  for (const task of batch) {
+    if (task.kind === "append" && task.log === log) change.append.push(task.bytes);
+    if (task.kind === "replace" && task.log === log) {
+      change.replace = task.bytes;
+      change.append = [];
+    }
+  }
+  const empty = change.replace === undefined && change.append.length === 0;
+  return empty && change.setAside === undefined ? undefined : change;
+}
+
+function fromStorage(thrown: unknown): OmegaError {
+  if (thrown instanceof OmegaError) return thrown;
+  const message = "this device's storage failed; storing is retried by itself";
+  return new OmegaError("storage_failed", message, thrown);
+}
+
+function damaged(what: string): OmegaError {
+  const message = `stored records of taste were set aside (${what}); the rest goes on`;
+  return new OmegaError("storage_corrupt", message);
+}
+
+function refused(count: number): OmegaError {
+  const message = `the server refused ${count} patterns; they are not sent again as they are`;
+  return new OmegaError("patterns_refused", message);
+}
