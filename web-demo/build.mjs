@@ -1,6 +1,6 @@
-// Makes dist/: the two pages, one script, one style sheet and the engine's wasm file.
-import { copyFileSync, mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+// Makes dist/: the two pages, one script, one style sheet and the engine's two files.
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -20,8 +20,10 @@ await build({
   legalComments: "none",
   logLevel: "warning",
   // The page says where the wasm file is, so the package's own default is never loaded.
-  external: ["./wasm-url.js"],
+  external: ["./wasm-url.js", "./patterns-wasm-url.js"],
 });
 for (const page of ["index.html", "tv.html"]) copyFileSync(join(HERE, page), join(DIST, page));
-const wasm = fileURLToPath(import.meta.resolve("omega-sync/wasm"));
-copyFileSync(wasm, join(DIST, "omega_sync_wasm_bg.wasm"));
+const wasm = fileURLToPath(import.meta.resolve("omega-sync/patterns-wasm"));
+copyFileSync(wasm, join(DIST, basename(wasm)));
+const tables = join(dirname(wasm), "omega-sync-tables.bin");
+if (existsSync(tables)) copyFileSync(tables, join(DIST, basename(tables)));

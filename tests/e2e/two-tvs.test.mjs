@@ -65,7 +65,7 @@ class TvSet {
 
   /** Walks to a title in the row of all titles and opens it. @param {string} content */
   async open(content) {
-    await this.press("ArrowDown", "ArrowDown");
+    await this.press("ArrowDown", "ArrowDown", "ArrowDown");
     const tiles = await this.row("all");
     const focused = this.tv.getByTestId("row-all").locator(".tile.focused");
     const from = tiles.indexOf(contentOf(await focused.getAttribute("data-testid")));

@@ -1,6 +1,6 @@
-/** The home screen: three rows of titles, one of them focused. */
+/** The home screen: rows of titles, one of them focused. */
 
-import type { Client, Progress } from "omega-sync";
+import type { PatternsClient, Progress } from "omega-sync/patterns";
 import { factsOf, paint, TITLES, titleOf } from "./catalog.js";
 import { element, type Screen, setChildren, setText } from "./element.js";
 import { type Focus, focused, keepFocus, moveFocus, type RemoteKey, type Row } from "./focus.js";
@@ -8,9 +8,14 @@ import { type Focus, focused, keepFocus, moveFocus, type RemoteKey, type Row } f
 /** Tiles that fit beside each other; the next one peeks in. */
 const TILES_VISIBLE = 4;
 
+/** Titles that are recommended at once. */
+const FOR_YOU_MAX = 12;
+
 const ROWS = [
   { id: "continue", name: "Continue watching", empty: "What you play shows up here, on every TV." },
   { id: "watchlist", name: "My list", empty: "Titles you add show up here, on every TV." },
+  // Not there before anything is known of the viewer's taste.
+  { id: "foryou", name: "For you", empty: undefined },
   { id: "all", name: "All titles", empty: "" },
 ];
 
@@ -22,7 +27,7 @@ export class Home implements Screen {
   private readonly shelves: Shelf[];
 
   constructor(
-    private readonly client: Client,
+    private readonly client: PatternsClient,
     place: string,
     private readonly openTitle: (content: string) => void,
   ) {
@@ -37,16 +42,21 @@ export class Home implements Screen {
 
   update(): void {
     const progress = this.client.progress.inProgress();
+    const title = (content: string) => titleOf(content).name;
+    const picks = this.client.taste.recommend(FOR_YOU_MAX, { title });
     const contents: Record<string, string[]> = {
       continue: progress.map((item) => item.content),
       watchlist: this.client.watchlist.items().map((item) => item.content),
+      foryou: picks.map((pick) => pick.content),
       all: TITLES.map((title) => title.id),
     };
     const rows = ROWS.map(({ id }) => ({ id, contents: contents[id] ?? [] }));
     this.focus = keepFocus(this.rows, rows, this.focus);
     this.rows = rows;
     const byContent = new Map(progress.map((item) => [item.content, item]));
-    this.draw(byContent);
+    const reasons = new Map(picks.map((pick) => [pick.content, pick.reason.text]));
+    this.element.classList.toggle("four", picks.length > 0);
+    this.draw(byContent, reasons);
   }
 
   press(key: RemoteKey): void {
@@ -67,9 +77,13 @@ export class Home implements Screen {
     this.openTitle(content);
   }
 
-  private draw(progress: ReadonlyMap<string, Progress>): void {
+  private draw(
+    progress: ReadonlyMap<string, Progress>,
+    reasons: ReadonlyMap<string, string>,
+  ): void {
     this.shelves.forEach((shelf, at) => {
-      shelf.draw(this.rows[at]?.contents ?? [], progress);
+      const row = this.rows[at];
+      shelf.draw(row?.contents ?? [], progress, row?.id === "foryou" ? reasons : NO_REASONS);
     });
     this.drawFocus();
   }
@@ -82,6 +96,8 @@ export class Home implements Screen {
   }
 }
 
+const NO_REASONS: ReadonlyMap<string, string> = new Map();
+
 /** One row on the screen. Its tiles are kept, so that they move instead of flashing. */
 class Shelf {
   readonly element: HTMLElement;
@@ -90,10 +106,10 @@ class Shelf {
   private readonly tiles = new Map<string, Tile>();
 
   constructor(
-    row: { id: string; name: string; empty: string },
+    private readonly row: { id: string; name: string; empty: string | undefined },
     private readonly choose: (content: string) => void,
   ) {
-    this.hint = element("p", "hint", [row.empty]);
+    this.hint = element("p", "hint", [row.empty ?? ""]);
     const heading = element("h2", "heading", [row.name]);
     this.element = element(
       "section",
@@ -103,18 +119,23 @@ class Shelf {
     );
   }
 
-  draw(contents: readonly string[], progress: ReadonlyMap<string, Progress>): void {
+  draw(
+    contents: readonly string[],
+    progress: ReadonlyMap<string, Progress>,
+    reasons: ReadonlyMap<string, string>,
+  ): void {
     for (const content of Array.from(this.tiles.keys())) {
       if (!contents.includes(content)) this.tiles.delete(content);
     }
     const elements = contents.map((content) => {
       const tile = this.tiles.get(content) ?? new Tile(content, this.choose);
       this.tiles.set(content, tile);
-      tile.draw(progress.get(content));
+      tile.draw(progress.get(content), reasons.get(content));
       return tile.element;
     });
     setChildren(this.track, elements);
     this.hint.hidden = contents.length > 0;
+    this.element.hidden = contents.length === 0 && this.row.empty === undefined;
   }
 
   drawFocus(row: Row, focus: Focus): void {
@@ -133,25 +154,26 @@ class Tile {
   private readonly bar = element("div", "bar-fill");
   private readonly meter = element("div", "meter", [this.bar]);
   private readonly badge = element("span", "badge");
+  private readonly facts: HTMLElement;
+  private readonly ownFacts: string;
 
   constructor(content: string, choose: (content: string) => void) {
     const title = titleOf(content);
+    this.ownFacts = factsOf(title);
+    this.facts = element("div", "facts", [this.ownFacts]);
     this.element = element(
       "div",
       "tile art",
-      [
-        this.badge,
-        element("div", "name", [title.name]),
-        element("div", "facts", [factsOf(title)]),
-        this.meter,
-      ],
+      [this.badge, element("div", "name", [title.name]), this.facts, this.meter],
       `tile-${content}`,
     );
     paint(this.element, title);
     this.element.addEventListener("click", () => choose(content));
   }
 
-  draw(progress: Progress | undefined): void {
+  /** Shows how far the title was watched, and why it is here if there is a reason. */
+  draw(progress: Progress | undefined, reason: string | undefined): void {
+    setText(this.facts, reason ?? this.ownFacts);
     this.meter.hidden = progress === undefined;
     this.badge.hidden = progress?.state !== "playing";
     setText(this.badge, "Playing");

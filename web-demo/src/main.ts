@@ -1,11 +1,13 @@
 /** Starts one TV: opens its copy of the household, shows it, and hands out the remote's keys. */
 
-import { type Client, type OmegaError, open } from "omega-sync";
+import { type OmegaError, open, type PatternsClient } from "omega-sync/patterns";
+import { TITLES } from "./catalog.js";
 import { Details } from "./details.js";
 import { element, type Screen, setChildren } from "./element.js";
 import type { RemoteKey } from "./focus.js";
 import { Home } from "./home.js";
 import { inspect } from "./inspector.js";
+import { placesOf } from "./places.js";
 import { Player } from "./player.js";
 
 /** Keyboards, and the Back keys of webOS (461) and Tizen (10009). */
@@ -39,8 +41,10 @@ async function start(): Promise<void> {
     device,
     household,
     token: fetchToken,
-    wasm: "omega_sync_wasm_bg.wasm",
+    wasm: "omega_sync_patterns_bg.wasm",
+    taste: { tables: "omega-sync-tables.bin" },
   });
+  await client.taste.learnTitles(placesOf(TITLES));
   inspect(client, byId("inspector"));
   new Tv(client, byId("screen")).start();
 }
@@ -60,7 +64,7 @@ class Tv {
   private readonly notice = element("p", "notice", [], "notice");
 
   constructor(
-    private readonly client: Client,
+    private readonly client: PatternsClient,
     private readonly root: HTMLElement,
   ) {
     const place = PLACES.get(device) ?? device;
@@ -73,6 +77,7 @@ class Tv {
   start(): void {
     this.show(this.home);
     this.client.on("change", () => this.screen.update());
+    this.client.taste.onChange(() => this.screen.update());
     this.client.on("error", (error) => this.report(error));
     window.addEventListener("keydown", (event) => {
       const key = BACK_KEY_CODES.has(event.keyCode) ? "back" : KEYS.get(event.key);

@@ -4,7 +4,7 @@
  * One real second is half a minute of film, so that a viewer of the demo sees the bars move.
  */
 
-import type { Client, PlayState } from "omega-sync";
+import type { PatternsClient, PlayState } from "omega-sync/patterns";
 import { clockOf, paint, titleOf } from "./catalog.js";
 import { element, type Screen, setText } from "./element.js";
 import type { RemoteKey } from "./focus.js";
@@ -25,7 +25,7 @@ export class Player implements Screen {
   private readonly positionText = element("span", "position", [], "player-position");
 
   constructor(
-    private readonly client: Client,
+    private readonly client: PatternsClient,
     private readonly content: string,
     private readonly attempt: (write: Promise<void>) => void,
     private readonly back: () => void,
@@ -74,9 +74,17 @@ export class Player implements Screen {
 
   leave(): void {
     window.clearInterval(this.timer);
+    this.learn();
     if (this.state === "finished") return;
     this.state = "stopped";
     this.report();
+  }
+
+  /** A viewing has ended: that is what taste is learned from. */
+  private learn(): void {
+    const watched = this.positionSeconds / Math.max(1, this.durationSeconds);
+    const finished = this.state === "finished";
+    this.attempt(this.client.taste.record({ content: this.content, watched, finished }));
   }
 
   private tick(): void {
