@@ -4,6 +4,7 @@
 //! bytes. `auth` alone sees tokens, `store::sqlite` alone writes SQL, and no module decides a
 //! merge.
 
+pub mod aggregate;
 pub mod auth;
 mod command;
 pub mod config;
