@@ -60,6 +60,11 @@ named! {
     DifferenceBytes = "omega_difference_bytes_total" "Bytes of these frames",
     States = "omega_states_total" "Devices that got the whole state",
     StateBytes = "omega_state_bytes_total" "Bytes of these frames",
+    Contributions = "omega_contributions_total" "Batches of patterns that were taken",
+    EpochsClosed = "omega_epochs_closed_total" "Epochs of patterns that this node has closed",
+    DaysClosed = "omega_days_closed_total" "Days of trends that this node has closed",
+    BudgetRefusals = "omega_budget_refusals_total" "Releases that were left out: no budget left",
+    PoisonAlarms = "omega_poison_alarms_total" "Clusters whose mean and median disagreed",
 }
 
 named! {

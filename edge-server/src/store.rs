@@ -10,6 +10,7 @@
 //! 5. A store that fails answers with an error for as long as it fails, and works again after.
 
 pub mod access;
+pub mod aggregate;
 pub mod sqlite;
 
 use omega_sync_core::id::{EpochId, HouseholdId};

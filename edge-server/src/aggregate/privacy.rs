@@ -40,7 +40,9 @@ pub enum PrivacyError {
     #[error("a release must cost some budget")]
     Free,
     /// So little budget would need more noise than can be drawn.
-    #[error("the budget is too small: its noise would be {0} units wide, and {SIGMA_MAX} can be drawn")]
+    #[error(
+        "the budget is too small: its noise would be {0} units wide, and {SIGMA_MAX} can be drawn"
+    )]
     Noise(u64),
     /// A vector can't be changed by nothing, or by this much.
     #[error("a sensitivity of {0} squared units can't be")]

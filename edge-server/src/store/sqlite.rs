@@ -7,6 +7,7 @@
 //! therefore grows with the load, up to [`BATCH_COMMITS_MAX`] commits per fsync.
 
 mod access;
+mod aggregate;
 pub mod check;
 mod database;
 pub mod erasure;
@@ -14,11 +15,12 @@ pub mod erasure;
 pub(crate) mod sabotage;
 pub mod upkeep;
 
-use self::database::Database;
+use self::database::{Database, Job, Work};
 pub use self::database::FILE_NAME;
 use super::{Answer, Held, Store, StoreError};
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::session::server::{Commit, Stored};
+use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +43,8 @@ enum Write {
     Erase(HouseholdId, Reply<bool>),
     /// Something else, which answers by itself.
     Change(Change),
+    /// Anything else that is written; its result is where whoever asked finds it.
+    Job(Job, Reply<()>),
     Probe(Reply<()>),
 }
 
@@ -50,6 +54,8 @@ enum Read {
     Export(HouseholdId, Reply<Option<Held>>),
     /// Something else, which answers by itself.
     Look(Box<dyn FnOnce(&Database) + Send>),
+    /// Anything else that is read; it answers itself.
+    Job(Box<dyn FnOnce(&mut Database) + Send>),
     Probe(Reply<()>),
 }
 
@@ -104,6 +110,48 @@ impl SqliteStore {
             queues: Mutex::new(Some(Queues { write, read })),
             threads: Mutex::new(Some(Threads { writer, reader })),
             condition,
+        })
+    }
+
+    /// Writes something in a savepoint of the writer's next transaction, and answers when that is
+    /// durable. A [`StoreError::Conflict`] undoes this alone.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let queues = self.queues();
+        Box::pin(async move {
+            let found = Arc::new(Mutex::new(None));
+            let place = found.clone();
+            let job: Job = Box::new(move |connection| {
+                let value = work(connection)?;
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                Ok(())
+            });
+            ask(&queues?.write, |reply| Write::Job(job, reply)).await?;
+            let value = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+            value.ok_or(StoreError::Closed)
+        })
+    }
+
+    /// Reads something, all of it from one state of the database.
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let (queues, condition) = (self.queues(), self.condition.clone());
+        Box::pin(async move {
+            let job = |reply| {
+                Read::Job(Box::new(move |database: &mut Database| {
+                    let read = database.read_with(work);
+                    if let Err(error) = &read {
+                        tracing::error!(code = error.code(), %error, "read");
+                        note_damage(&condition, error);
+                    }
+                    answer(reply, read);
+                }))
+            };
+            ask(&queues?.read, job).await
         })
     }
 
@@ -206,7 +254,7 @@ async fn ask<Q, T>(
 /// Runs until every sender of the queue is gone and the queue is empty.
 fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &SharedCondition) {
     while let Some(first) = queue.blocking_recv() {
-        let mut commits = Vec::new();
+        let mut works = Vec::new();
         let mut replies = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
@@ -214,7 +262,11 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
             match write {
                 Write::Commit(household, commit, reply) => {
                     bytes += size(&commit);
-                    commits.push((household, commit));
+                    works.push(Work::Commit(household, commit));
+                    replies.push(reply);
+                }
+                Write::Job(job, reply) => {
+                    works.push(Work::Job(job));
                     replies.push(reply);
                 }
                 Write::Erase(household, reply) => {
@@ -227,13 +279,14 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                 }
                 Write::Probe(reply) => answer(reply, note(state, database.probe_write())),
             }
-            let room = commits.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
+            let room = works.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
             next = if room { queue.try_recv().ok() } else { None };
         }
-        if commits.is_empty() {
+        if works.is_empty() {
             continue;
         }
-        match note(state, database.commit(&commits)) {
+        let count = works.len();
+        match note(state, database.commit(works)) {
             Ok(results) => {
                 for (reply, result) in replies.into_iter().zip(results) {
                     if let Err(error) = &result {
@@ -243,7 +296,7 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                 }
             }
             Err(error) => {
-                tracing::error!(code = error.code(), %error, commits = commits.len(), "commit");
+                tracing::error!(code = error.code(), %error, commits = count, "commit");
                 replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
             }
         }
@@ -266,6 +319,7 @@ fn run_reader(mut database: Database, mut queue: mpsc::Receiver<Read>, state: &S
                 answer(reply, erasure::held(&mut database.connection, &household));
             }
             Read::Look(work) => work(&database),
+            Read::Job(job) => job(&mut database),
             Read::Probe(reply) => answer(reply, database.probe_read()),
         }
     }

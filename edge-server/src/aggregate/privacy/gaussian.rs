@@ -70,11 +70,7 @@ fn discrete_laplace(scale: u64, entropy: &mut impl Entropy) -> Result<Option<i64
 }
 
 /// True with probability exp(−γ), γ = `above`/`below` (Algorithm 1).
-fn bernoulli_exp(
-    above: u128,
-    below: u128,
-    entropy: &mut impl Entropy,
-) -> Result<bool, NoEntropy> {
+fn bernoulli_exp(above: u128, below: u128, entropy: &mut impl Entropy) -> Result<bool, NoEntropy> {
     for _ in 0..above / below {
         if !bernoulli_exp_fraction(1, 1, entropy)? {
             return Ok(false);

@@ -98,7 +98,8 @@ fn shares_never_add_up_to_more() {
 /// A key that one household made up is shown as seldom as is promised.
 #[test]
 fn a_key_of_one_household_stays_hidden() {
-    let noise = Gaussian::new(Sensitivity::of_cells(10, 1).unwrap(), Rho::from_trillionths(1 << 37));
+    let noise =
+        Gaussian::new(Sensitivity::of_cells(10, 1).unwrap(), Rho::from_trillionths(1 << 37));
     let (noise, mut dice, tries) = (noise.unwrap(), Dice::new(7), 20_000);
     let (keys, delta) = (10, 0.05);
     let threshold = noise.threshold(1, keys, delta);

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
     include_str!("../../../migrations/sqlite/0005_access.sql"),
     include_str!("../../../migrations/sqlite/0006_lives.sql"),
+    include_str!("../../../migrations/sqlite/0007_aggregate.sql"),
 ];
 /// From this schema on whatever was deleted was overwritten.
 const SECURE_DELETE_SINCE: i64 = 3;
@@ -53,6 +54,17 @@ fn owned(path: &Path) -> io::Result<File> {
 
 pub(super) fn unusable(folder: &Path, error: &io::Error) -> StoreError {
     StoreError::Folder { path: folder.display().to_string(), reason: error.to_string() }
+}
+
+/// A write that is no household's commit.
+pub(super) type Job = Box<dyn FnOnce(&Connection) -> Result<(), StoreError> + Send>;
+
+/// Something to be written.
+pub(super) enum Work {
+    /// A household's commit.
+    Commit(HouseholdId, Commit),
+    /// Anything else.
+    Job(Job),
 }
 
 /// A connection.
@@ -87,18 +99,22 @@ impl Database {
         Ok(Self { connection })
     }
 
-    /// Applies all commits in one transaction and makes it durable. The outer error means that none
-    /// of them happened, an inner one that this one did not.
+    /// Does everything in one transaction and makes it durable. The outer error means that nothing
+    /// happened, an inner one that this one thing did not.
     pub(super) fn commit(
         &mut self,
-        commits: &[(HouseholdId, Commit)],
+        works: Vec<Work>,
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let mut transaction = begun.map_err(classify)?;
-        let mut results = Vec::with_capacity(commits.len());
-        for (household, commit) in commits {
+        let mut results = Vec::with_capacity(works.len());
+        for work in works {
             let savepoint = transaction.savepoint().map_err(classify)?;
-            let result = match apply(&savepoint, household, commit) {
+            let done = match work {
+                Work::Commit(household, commit) => apply(&savepoint, &household, &commit),
+                Work::Job(job) => job(&savepoint),
+            };
+            let result = match done {
                 Ok(()) => savepoint.commit().map_err(classify),
                 Err(error) => {
                     // Undoes this commit; or fails, if SQLite has undone all of them already.
@@ -124,6 +140,15 @@ impl Database {
     pub(super) fn load(&mut self, household: &HouseholdId) -> Result<Option<Stored>, StoreError> {
         let transaction = self.connection.transaction().map_err(classify)?;
         read(&transaction, household).map_err(classify)
+    }
+
+    /// Reads anything, from one state of the database.
+    pub(super) fn read_with<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self.connection.transaction().map_err(classify)?;
+        work(&transaction)
     }
 
     /// Reads something.
@@ -333,11 +358,11 @@ pub(super) fn read(
 }
 
 /// SQLite's integers are signed; the same 64 bits, and versions never come near the top one.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     number.cast_signed()
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     number.cast_unsigned()
 }
 

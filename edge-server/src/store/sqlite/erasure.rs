@@ -12,6 +12,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Of a household's id, kept of one that was erased.
@@ -171,7 +172,14 @@ pub(super) fn repeat(connection: &Connection, erased: &[Vec<u8>]) -> rusqlite::R
     let known = list(connection)?;
     let erased: Vec<&Vec<u8>> = erased.iter().filter(|digest| !known.contains(digest)).collect();
     let mut ids = connection.prepare("SELECT id FROM household")?;
-    let ids: Vec<String> = ids.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut ids: BTreeSet<String> =
+        ids.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for table in tables(connection)?.into_iter().filter(|table| table.by_id) {
+        let mut named = connection.prepare(&format!("SELECT household FROM \"{}\"", table.name))?;
+        for id in named.query_map([], |row| row.get::<_, String>(0))? {
+            ids.insert(id?);
+        }
+    }
     for id in ids {
         if erased.contains(&&digest(&id)) {
             erase_rows(connection, &id)?;

@@ -42,6 +42,10 @@ fn refusal(folder: &TempDir) -> StoreError {
     SqliteStore::open(folder.path()).err().unwrap()
 }
 
+fn works(commits: &[(HouseholdId, Commit)]) -> Vec<Work> {
+    commits.iter().cloned().map(|(household, commit)| Work::Commit(household, commit)).collect()
+}
+
 #[test]
 fn what_is_committed_is_there_after_a_reopen() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,7 +118,7 @@ fn commits_of_many_households_share_a_transaction_and_a_conflict_is_alone() {
     let mut batch: Vec<_> = (0..100).map(|number| (household(number), commit(0))).collect();
     batch[50].1.follows = 7;
     batch.push((household(3), commit(1)));
-    let results = database.commit(&batch).unwrap();
+    let results = database.commit(works(&batch)).unwrap();
     let failed: Vec<usize> = (0..results.len()).filter(|&at| results[at].is_err()).collect();
     assert_eq!(failed, [50]);
     assert_eq!(results[50], Err(StoreError::Conflict));
@@ -155,14 +159,14 @@ fn a_full_disk_fails_the_commit_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut database = Database::open(folder.path()).unwrap();
     let home = household(1);
-    database.commit(&[(home.clone(), commit(0))]).unwrap()[0].clone().unwrap();
+    database.commit(works(&[(home.clone(), commit(0))])).unwrap()[0].clone().unwrap();
     database.fill();
     let large = Commit { entries: vec![(2, vec![1; 1_000_000])], ..commit(1) };
     let batch = [(household(2), commit(0)), (home.clone(), large)];
-    assert_eq!(database.commit(&batch), Err(StoreError::Full));
+    assert_eq!(database.commit(works(&batch)), Err(StoreError::Full));
     assert_eq!(database.load(&home).unwrap().unwrap().version, 1);
     assert_eq!(database.load(&household(2)).unwrap(), None, "none of the batch");
-    let small = database.commit(&[(home.clone(), commit(1))]).unwrap();
+    let small = database.commit(works(&[(home.clone(), commit(1))])).unwrap();
     assert_eq!(small, [Ok(())], "it works again when there is room");
 }
 

@@ -83,7 +83,9 @@ pub fn restore(folder: &Path, backup: &Path, replace: bool) -> Result<Option<Pat
             .execute_batch(
                 "INSERT OR IGNORE INTO life (household, epoch)
                      SELECT key, epoch FROM household;
-                 UPDATE household SET epoch = random();",
+                 UPDATE household SET epoch = random();
+                 UPDATE shared SET life = 1 + abs(random() % 1048575),
+                     closed_epoch = NULL, closed_day = NULL;",
             )
             .map_err(classify)?;
         erasure::repeat(&transaction, &erased).map_err(classify)?;

@@ -1,0 +1,339 @@
+//! What a device brings and gets: one request, one answer (`core`'s `pattern::exchange`).
+//!
+//! Invariant: a batch is called taken only when it is durable; a mark never gets ahead of what was sent
+//! with it; a mark that this server can't have given is answered with everything.
+
+use super::region::Region;
+use super::release::Place;
+use super::settings::day;
+use super::{Aggregate, VERSION_BITS, now, trends_until};
+use crate::metrics::Count;
+use crate::store::StoreError;
+use crate::store::aggregate::{Brought, Item, Published, Shared, TrendList, Waiting, Wanted};
+use omega_sync_core::codec::DecodeError;
+use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
+use omega_sync_core::pattern::exchange::{
+    Answer, Batch, Known, LISTED_MAX, Message, Outcome, Receipt, Request, TRENDS_MAX, Taken,
+    Titles, Trend, Trends,
+};
+use omega_sync_core::pattern::message::{
+    Base, Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within,
+};
+use omega_sync_core::pattern::tables::Tables;
+use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of an answer that are kept for all that is neither patterns, titles nor trends.
+const FRAME_BYTES: usize = 96;
+/// Encoded pages that are remembered: all devices that are at one version get the same.
+const PAGES_MAX: usize = 64;
+
+/// Whose request it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) household: HouseholdId,
+    pub(crate) device: DeviceId,
+    /// Whether it may bring anything.
+    pub(crate) may_write: bool,
+}
+
+/// Encoded patterns or titles.
+#[derive(Debug, Default)]
+struct Page {
+    bytes: Vec<u8>,
+    /// Of titles: which.
+    contents: Vec<ContentId>,
+    /// Version of the last row in it, 0 for none.
+    through: u64,
+    /// Whether rows are left.
+    more: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PageKey {
+    version: u64,
+    /// The places of patterns, or nothing for titles.
+    places: Option<Vec<Place>>,
+    after: u64,
+    bytes_max: usize,
+}
+
+/// Pages that were encoded lately.
+#[derive(Default)]
+pub(super) struct Pages(Mutex<HashMap<PageKey, Arc<Page>>>);
+
+impl Aggregate {
+    /// Answers a frame.
+    ///
+    /// # Errors
+    /// It is no request; the store's trouble is in the answer (`Later`, and no news).
+    pub(crate) async fn exchange(
+        &self,
+        caller: &Caller,
+        frame: &[u8],
+    ) -> Result<Vec<u8>, DecodeError> {
+        let request = Request::decode(frame)?;
+        let region = self.region(&caller.household);
+        let receipt = self.take(caller, &region, &request).await;
+        let answered = self.tell(&region, &request, receipt).await;
+        Ok(answered.unwrap_or_else(|error| {
+            tracing::error!(code = error.code(), %error, "no news of patterns");
+            let later = receipt.map(|receipt| Receipt { taken: Taken::Later, ..receipt });
+            let receipt = receipt.filter(|receipt| receipt.taken == Taken::Taken).or(later);
+            Answer { known: request.known, receipt, ..Answer::default() }.encode()
+        }))
+    }
+
+    /// Takes what a device brings, and takes back what it does.
+    async fn take(
+        &self,
+        caller: &Caller,
+        region: &Region,
+        request: &Request<'_>,
+    ) -> Option<Receipt> {
+        let taken = self.try_take(caller, region, request).await.unwrap_or_else(|error| {
+            tracing::warn!(code = error.code(), %error, "a batch of patterns was not taken");
+            Taken::Later
+        });
+        if taken == Taken::Taken && request.batch.is_some() {
+            self.metrics.add(Count::Contributions, 1);
+        }
+        request.batch.map(|batch| Receipt { number: batch.number, taken })
+    }
+
+    async fn try_take(
+        &self,
+        caller: &Caller,
+        region: &Region,
+        request: &Request<'_>,
+    ) -> Result<Taken, StoreError> {
+        if !caller.may_write {
+            return Ok(Taken::Invalid);
+        }
+        if request.opted_out {
+            self.store.take_back(&caller.household, &caller.device).await?;
+            return Ok(Taken::OptedOut);
+        }
+        let mut patterns = Vec::new();
+        if let Some(batch) = &request.batch {
+            let waiting = self.store.waiting(&caller.household).await?;
+            match read(&self.tables, batch, &waiting) {
+                Ok(read) => patterns = read,
+                Err(taken) => return Ok(taken),
+            }
+        } else if request.gone.is_empty() {
+            return Ok(Taken::Taken);
+        }
+        let now = now();
+        self.shared(now).await?;
+        let brought = Brought {
+            epoch: self.settings.epoch(now),
+            device: caller.device.clone(),
+            region: Some(region.clone()),
+            patterns,
+            gone: request.gone.clone(),
+        };
+        let takes_part = self.store.bring(&caller.household, brought).await?;
+        Ok(if takes_part { Taken::Taken } else { Taken::OptedOut })
+    }
+
+    async fn tell(
+        &self,
+        region: &Region,
+        request: &Request<'_>,
+        receipt: Option<Receipt>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let (now, known) = (now(), request.known);
+        let shared = self.shared(now).await?;
+        let after = |mark: u64| self.after(&shared, region, mark);
+        let (patterns_after, titles_after) = (after(known.version), after(known.titles));
+        let conflict = patterns_after.is_none() || titles_after.is_none();
+        let (patterns_after, titles_after) = match (patterns_after, titles_after) {
+            (Some(patterns), Some(titles)) => (patterns, titles),
+            // Everything is sent again.
+            _ => (0, 0),
+        };
+        let known = if conflict { Known { version: 0, titles: 0, ..known } } else { known };
+        let mut left = (request.answer_bytes as usize).saturating_sub(FRAME_BYTES);
+        let trends = self.news_of_trends(&shared, region, known, left / 2).await?;
+        left -= trends.as_ref().map_or(0, |(trends, _)| trends_bytes(trends)).min(left);
+        let tables = self.tables.id();
+        let mut answer = Answer {
+            outcome: if conflict { Outcome::Conflict } else { Outcome::Ok },
+            full: conflict,
+            not_private: !self.settings.is_private() || shared.not_private,
+            known,
+            epoch: self.settings.epoch(now).max(shared.closed_epoch + 1),
+            tables,
+            receipt,
+            ..Answer::default()
+        };
+        if let Some((trends, mark)) = trends {
+            answer.known.trends = mark;
+            answer.trends = Some(trends);
+        }
+        if request.tables != tables {
+            return Ok(answer.encode());
+        }
+        let places = self.settings.places.of(Some(region));
+        let patterns = self.page(&shared, Some(places), patterns_after, left).await?;
+        left -= patterns.bytes.len().min(left);
+        answer.known.version = self.through(&shared, region, &patterns);
+        answer.more = patterns.more;
+        answer.patterns = message(&patterns);
+        let titles = match request.wants_titles && !patterns.more {
+            true => self.page(&shared, None, titles_after, left).await?,
+            false => Arc::default(),
+        };
+        if request.wants_titles && !patterns.more {
+            answer.known.titles = self.through(&shared, region, &titles);
+            answer.more = titles.more;
+        } else {
+            answer.more |= request.wants_titles;
+        }
+        let contents = titles.contents.clone();
+        answer.titles = message(&titles).map(|message| Titles { contents, message });
+        Ok(answer.encode())
+    }
+
+    /// The version in a device's mark; `None` for one that this server has not given.
+    fn after(&self, shared: &Shared, region: &Region, mark: u64) -> Option<u64> {
+        let version = mark & ((1 << VERSION_BITS) - 1);
+        let is_ours = mark == self.mark(shared, region, version) && version <= shared.version;
+        (mark == 0 || is_ours).then_some(version)
+    }
+
+    /// The mark of a device that has a page.
+    fn through(&self, shared: &Shared, region: &Region, page: &Page) -> u64 {
+        let version = if page.more { page.through } else { shared.version.max(page.through) };
+        self.mark(shared, region, version)
+    }
+
+    /// A region's trends and their mark, if the device has others and they are fresh.
+    async fn news_of_trends(
+        &self,
+        shared: &Shared,
+        region: &Region,
+        known: Known,
+        bytes_max: usize,
+    ) -> Result<Option<(Trends, u64)>, StoreError> {
+        let country = region.country();
+        let Some(TrendList { day: of, list, .. }) = self.store.trends(&country).await? else {
+            return Ok(None);
+        };
+        let mark = self.mark(shared, region, of);
+        let until_ms = trends_until(of);
+        if mark == known.trends || day(now()) >= of + 2 {
+            return Ok(None);
+        }
+        let thousandths = |strength: f64| (strength * 1_000.0).clamp(0.0, f64::from(u32::MAX));
+        let list = list.into_iter().take(TRENDS_MAX).map(|trend| Trend {
+            content: trend.content,
+            genre: trend.genre,
+            score: thousandths(trend.strength) as u32,
+        });
+        let region = country.as_str().to_owned();
+        let mut trends = Trends { region, until_ms, list: list.collect() };
+        while trends_bytes(&trends) > bytes_max && trends.list.pop().is_some() {}
+        Ok(Some((trends, mark)))
+    }
+
+    /// As much as fits, encoded; patterns of these places, or titles.
+    async fn page(
+        &self,
+        shared: &Shared,
+        places: Option<Vec<Place>>,
+        after: u64,
+        bytes_max: usize,
+    ) -> Result<Arc<Page>, StoreError> {
+        let key = PageKey { version: shared.version, places, after, bytes_max };
+        if let Some(page) = self.pages.get(&key) {
+            return Ok(page);
+        }
+        let wanted = key.places.clone().map_or(Wanted::Titles, Wanted::Patterns);
+        let rows = self.store.published(wanted, after).await?;
+        let tables = self.tables.clone();
+        let encode = move || encode(&tables, rows, bytes_max);
+        let encoded = tokio::task::spawn_blocking(encode).await;
+        let failed = |error: String| StoreError::Unavailable(error);
+        let page = encoded.map_err(|error| failed(error.to_string()))?;
+        let page = page.map_err(|error| failed(error.to_string()))?;
+        Ok(self.pages.keep(key, page))
+    }
+}
+
+impl Pages {
+    fn get(&self, key: &PageKey) -> Option<Arc<Page>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn keep(&self, key: PageKey, page: Page) -> Arc<Page> {
+        let page = Arc::new(page);
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.retain(|known, _| known.version == key.version);
+        if pages.len() < PAGES_MAX {
+            pages.insert(key, page.clone());
+        }
+        page
+    }
+}
+
+/// Decodes a batch against what waits.
+fn read(tables: &Tables, batch: &Batch<'_>, waiting: &Waiting) -> Result<Vec<Pattern>, Taken> {
+    if waiting.opted_out {
+        return Err(Taken::OptedOut);
+    }
+    let base = |pattern: &'_ Pattern| pattern.id;
+    let bases: Vec<Base<'_>> = waiting
+        .patterns
+        .iter()
+        .map(|pattern| Base { id: base(pattern), embedding: &pattern.embedding })
+        .collect();
+    batch.message.read(tables, &bases).map_err(|error| match error {
+        PatternError::BaseUnknown => Taken::BaseUnknown,
+        PatternError::TablesUnknown(_) => Taken::OtherTables,
+        _ => Taken::Invalid,
+    })
+}
+
+fn encode(tables: &Tables, rows: Vec<Published>, bytes_max: usize) -> Result<Page, PatternError> {
+    let versions: Vec<u64> = rows.iter().map(|row| row.version).collect();
+    let mut patterns = Vec::new();
+    let mut contents = Vec::new();
+    for (at, row) in rows.into_iter().take(MESSAGE_PATTERNS_MAX).enumerate() {
+        match row.item {
+            Item::Pattern(pattern) => patterns.push(pattern),
+            Item::Title(title) => {
+                let id = PatternId(at as u128);
+                patterns.push(Pattern::new(id, title.genre, title.embedding, 1, 1)?);
+                contents.push(title.content);
+            }
+        }
+    }
+    let mut count = patterns.len().min(LISTED_MAX);
+    loop {
+        let named: usize = contents.iter().take(count).map(|c| c.as_str().len() + 1).sum();
+        let outgoing: Vec<Outgoing<'_>> =
+            patterns[..count].iter().map(|pattern| Outgoing { pattern, base: None }).collect();
+        let left = bytes_max.saturating_sub(named);
+        let encoded = encode_within(tables, Floor::default(), &outgoing, left)?;
+        if encoded.taken == count {
+            contents.truncate(count);
+            let through = count.checked_sub(1).map_or(0, |last| versions[last]);
+            let bytes = if count == 0 { Vec::new() } else { encoded.bytes };
+            return Ok(Page { bytes, contents, through, more: count < versions.len() });
+        }
+        count = encoded.taken;
+    }
+}
+
+fn message(page: &Page) -> Option<Message<'_>> {
+    (!page.bytes.is_empty()).then_some(Message { bases: 0, bytes: &page.bytes })
+}
+
+/// About how long trends are as bytes, rather too many.
+fn trends_bytes(trends: &Trends) -> usize {
+    let each = |trend: &Trend| trend.content.as_str().len() + trend.genre.as_str().len() + 8;
+    24 + trends.list.iter().map(each).sum::<usize>()
+}

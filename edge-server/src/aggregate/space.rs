@@ -1,0 +1,339 @@
+//! The public geometry of taste: where clusters are, and along which axes noise is added.
+//!
+//! Everything here is made from the operator's catalogue, the embeddings and genres of titles, and
+//! nothing from households, so it costs no privacy. Anchors: a pattern is a mean of titles, and means
+//! lie nearer to the middle of their genre than titles do; so random means of public titles are drawn,
+//! as tastes of every strength would make them, and clustered (spherical k-means). A pattern belongs
+//! to the anchor of its genre that is nearest, in every epoch the same: nobody can move a cluster.
+//! Axes: the leading axes of the catalogue's covariance within genres (its Karhunen–Loève transform),
+//! found by orthogonal iteration. A random projection would keep a sixth of a pattern's energy in 64
+//! of 384 dimensions; these keep most.
+
+use super::dice::Dice;
+use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, PatternId};
+use std::collections::BTreeMap;
+
+/// Dimensions in which a cluster's mean is released; noise is added to each.
+pub const AXES: usize = 64;
+/// Clusters that a first catalogue is divided into, about.
+pub const CLUSTERS: usize = 100;
+/// Clusters in all, with those of genres that came later.
+pub const CLUSTERS_MAX: usize = 128;
+/// Clusters of one genre.
+pub const CLUSTERS_OF_GENRE_MAX: usize = 10;
+/// Titles in each random mean.
+const MIXTURE_TITLES: usize = 24;
+/// Random means for each cluster.
+const MIXTURES: usize = 24;
+/// How strongly random tastes lean to one title: popularity only, mild, strong.
+const LEANINGS: [f64; 3] = [0.0, 6.0, 15.0];
+const KMEANS_ROUNDS: usize = 12;
+const AXES_ROUNDS: usize = 8;
+
+type Point = Vec<f64>;
+
+/// One of the catalogue's titles, as far as it matters here.
+#[derive(Debug, Clone)]
+pub struct Title {
+    /// What kind it is.
+    pub genre: Genre,
+    /// What it is like.
+    pub embedding: Embedding,
+}
+
+/// A cluster's name and place; both stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its name: that of the global pattern.
+    pub id: PatternId,
+    /// Its genre.
+    pub genre: Genre,
+    /// Its public centre.
+    pub centre: Embedding,
+}
+
+/// Orthonormal axes.
+#[derive(Debug, Clone)]
+pub struct Axes(Vec<Point>);
+
+impl Axes {
+    /// The leading ones of the titles' covariance within genres.
+    pub fn of_titles(titles: &[Title]) -> Self {
+        let mut covariance = vec![vec![0.0; DIMENSIONS]; DIMENSIONS];
+        for group in by_genre(titles).values() {
+            let points: Vec<Point> = group.iter().map(|title| point(&title.embedding)).collect();
+            let mean = mean(&points);
+            for point in &points {
+                let apart: Point = point.iter().zip(&mean).map(|(a, b)| a - b).collect();
+                for (row, &left) in covariance.iter_mut().zip(&apart) {
+                    row.iter_mut().zip(&apart).for_each(|(cell, &right)| *cell += left * right);
+                }
+            }
+        }
+        let mut dice = Dice::new(1);
+        let random = |_| (0..DIMENSIONS).map(|_| dice.normal()).collect();
+        let mut axes: Vec<Point> = (0..AXES).map(random).collect();
+        orthonormalise(&mut axes, &mut Dice::new(2));
+        for _ in 0..AXES_ROUNDS {
+            for axis in &mut axes {
+                *axis = covariance.iter().map(|row| dot(row, axis)).collect();
+            }
+            orthonormalise(&mut axes, &mut Dice::new(2));
+        }
+        Self(axes)
+    }
+
+    /// The first coordinates themselves: quick to make.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        let axis = |at| (0..DIMENSIONS).map(|other| f64::from(other == at)).collect();
+        Self((0..AXES).map(axis).collect())
+    }
+
+    /// A point's coordinates along the axes.
+    pub fn project(&self, point: &[f64]) -> [f64; AXES] {
+        let mut coordinates = [0.0; AXES];
+        coordinates.iter_mut().zip(&self.0).for_each(|(to, axis)| *to = dot(axis, point));
+        coordinates
+    }
+
+    /// The point that has these coordinates and no others.
+    pub fn lift(&self, coordinates: &[f64; AXES]) -> Point {
+        let mut point = vec![0.0; DIMENSIONS];
+        for (axis, by) in self.0.iter().zip(coordinates) {
+            point.iter_mut().zip(axis).for_each(|(to, component)| *to += by * component);
+        }
+        point
+    }
+}
+
+/// Clusters for the genres that have none yet: of the first catalogue about [`CLUSTERS`], by the root
+/// of the number of titles; later one for each new genre.
+pub fn anchors_for(titles: &[Title], known: &[Anchor]) -> Vec<Anchor> {
+    let groups = by_genre(titles);
+    let roots: f64 = groups.values().map(|group| (group.len() as f64).sqrt()).sum();
+    let mut next = known.iter().map(|anchor| anchor.id.0).max().unwrap_or(0);
+    let mut made: Vec<Anchor> = Vec::new();
+    for (at, (genre, group)) in groups.into_iter().enumerate() {
+        let left = CLUSTERS_MAX.saturating_sub(known.len() + made.len());
+        if left == 0 || known.iter().any(|anchor| anchor.genre == *genre) {
+            continue;
+        }
+        let share = CLUSTERS as f64 * (group.len() as f64).sqrt() / roots;
+        let most = if known.is_empty() { CLUSTERS_OF_GENRE_MAX } else { 1 };
+        let wanted = (share.round() as usize).clamp(1, most.min(left)).min(group.len());
+        let points: Vec<Point> = group.iter().map(|title| point(&title.embedding)).collect();
+        let mut dice = Dice::new(at as u64);
+        let means = random_means(&points, wanted * MIXTURES, &mut dice);
+        for centre in cluster(&means, wanted, &mut dice) {
+            if let Ok(centre) = embedding(&centre) {
+                next += 1;
+                made.push(Anchor { id: PatternId(next), genre: genre.clone(), centre });
+            }
+        }
+    }
+    made
+}
+
+/// The place of the anchor of a genre that is nearest, if the genre has one.
+pub fn nearest(anchors: &[Anchor], genre: &Genre, to: &Embedding) -> Option<usize> {
+    let own = anchors.iter().enumerate().filter(|(_, anchor)| anchor.genre == *genre);
+    own.max_by_key(|(at, anchor)| (anchor.centre.dot(to), std::cmp::Reverse(*at))).map(|(at, _)| at)
+}
+
+/// An embedding's components as fractions of 1.
+pub fn point(embedding: &Embedding) -> Point {
+    embedding.to_f32().into_iter().map(f64::from).collect()
+}
+
+/// The embedding in a point's direction.
+///
+/// # Errors
+/// It has none.
+pub fn embedding(point: &[f64]) -> Result<Embedding, omega_sync_core::pattern::PatternError> {
+    let components: Vec<f32> = point.iter().map(|&component| component as f32).collect();
+    Embedding::from_f32(&components)
+}
+
+/// The inner product.
+pub fn dot(left: &[f64], right: &[f64]) -> f64 {
+    left.iter().zip(right).map(|(a, b)| a * b).sum()
+}
+
+fn by_genre(titles: &[Title]) -> BTreeMap<&Genre, Vec<&Title>> {
+    let mut groups: BTreeMap<&Genre, Vec<&Title>> = BTreeMap::new();
+    titles.iter().for_each(|title| groups.entry(&title.genre).or_default().push(title));
+    groups
+}
+
+fn mean(points: &[Point]) -> Point {
+    let mut mean = vec![0.0; DIMENSIONS];
+    for point in points {
+        mean.iter_mut().zip(point).for_each(|(to, component)| *to += component);
+    }
+    mean.iter_mut().for_each(|component| *component /= points.len().max(1) as f64);
+    mean
+}
+
+/// False if the point has no direction.
+fn normalise(point: &mut Point) -> bool {
+    let norm = dot(point, point).sqrt();
+    if norm > 1e-9 {
+        point.iter_mut().for_each(|component| *component /= norm);
+    }
+    norm > 1e-9
+}
+
+/// Gram & Schmidt, twice each for the rounding. What has no direction left becomes a random one.
+fn orthonormalise(axes: &mut [Point], dice: &mut Dice) {
+    for at in 0..axes.len() {
+        let (before, rest) = axes.split_at_mut(at);
+        let axis = &mut rest[0];
+        loop {
+            for _ in 0..2 {
+                for other in &*before {
+                    let along = dot(other, axis);
+                    axis.iter_mut().zip(other).for_each(|(to, by)| *to -= along * by);
+                }
+            }
+            if normalise(axis) {
+                break;
+            }
+            axis.iter_mut().for_each(|component| *component = dice.normal());
+        }
+    }
+}
+
+/// Means of titles as tastes of every strength would make them.
+fn random_means(points: &[Point], count: usize, dice: &mut Dice) -> Vec<Point> {
+    let mut means = Vec::with_capacity(count);
+    for at in 0..count {
+        let favourite = &points[dice.below(points.len())];
+        let leaning = LEANINGS[at % LEANINGS.len()];
+        let mut sums = Vec::with_capacity(points.len());
+        let mut sum = 0.0;
+        for point in points {
+            sum += (leaning * (dot(point, favourite) - 1.0)).exp();
+            sums.push(sum);
+        }
+        let mut total = vec![0.0; DIMENSIONS];
+        for _ in 0..MIXTURE_TITLES {
+            let drawn = dice.fraction() * sum;
+            let title = &points[sums.partition_point(|sum| *sum <= drawn).min(points.len() - 1)];
+            total.iter_mut().zip(title).for_each(|(to, component)| *to += component);
+        }
+        if normalise(&mut total) {
+            means.push(total);
+        }
+    }
+    means
+}
+
+/// Spherical k-means; each centre is of norm 1. A centre that nobody is nearest to stays.
+fn cluster(points: &[Point], wanted: usize, dice: &mut Dice) -> Vec<Point> {
+    let mut centres: Vec<Point> = Vec::new();
+    // The first at random, each further one far from those before (k-means++ without its square).
+    while centres.len() < wanted.min(points.len()) {
+        let far = |point: &&Point| {
+            centres.iter().map(|centre| dot(centre, point)).fold(f64::NEG_INFINITY, f64::max)
+        };
+        let next = match centres.is_empty() {
+            true => points.get(dice.below(points.len())),
+            false => points.iter().min_by(|a, b| far(a).total_cmp(&far(b))),
+        };
+        centres.extend(next.cloned());
+    }
+    for _ in 0..KMEANS_ROUNDS {
+        let mut sums = vec![vec![0.0; DIMENSIONS]; centres.len()];
+        for point in points {
+            let near = centres.iter().map(|centre| dot(centre, point)).enumerate();
+            let Some((at, _)) = near.max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
+            sums[at].iter_mut().zip(point).for_each(|(to, component)| *to += component);
+        }
+        for (centre, mut sum) in centres.iter_mut().zip(sums) {
+            if normalise(&mut sum) {
+                *centre = sum;
+            }
+        }
+    }
+    centres
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A made-up catalogue: each genre around a direction of its own, in a few dimensions.
+    pub(crate) fn titles(genres: usize, each: usize, seed: u64) -> Vec<Title> {
+        let mut dice = Dice::new(seed);
+        let mut titles = Vec::new();
+        let wide = |at: usize| if at < 40 { 1.0 } else { 0.05 };
+        for genre in 0..genres {
+            let middle: Point = (0..DIMENSIONS).map(|_| dice.normal() * 0.5).collect();
+            for _ in 0..each {
+                let near = middle.iter().enumerate();
+                let near: Point = near.map(|(at, m)| m + wide(at) * 1.5 * dice.normal()).collect();
+                let genre = Genre::new(&format!("genre {genre}")).unwrap();
+                titles.push(Title { genre, embedding: embedding(&near).unwrap() });
+            }
+        }
+        titles
+    }
+
+    #[test]
+    fn axes_are_orthonormal_and_keep_what_titles_differ_in() {
+        let titles = titles(2, 40, 1);
+        let axes = Axes::of_titles(&titles);
+        for (at, axis) in axes.0.iter().enumerate() {
+            for (other, along) in axes.0.iter().enumerate() {
+                let expected = f64::from(at == other);
+                assert!((dot(axis, along) - expected).abs() < 1e-9, "{at} {other}");
+            }
+        }
+        let group: Vec<Point> = titles[..40].iter().map(|title| point(&title.embedding)).collect();
+        let middle = mean(&group);
+        let (mut kept, mut all) = (0.0, 0.0);
+        for point in &group {
+            let apart: Point = point.iter().zip(&middle).map(|(a, b)| a - b).collect();
+            let along = axes.project(&apart);
+            kept += dot(&along, &along);
+            all += dot(&apart, &apart);
+            let again = axes.project(&axes.lift(&along));
+            assert!(along.iter().zip(again).all(|(a, b)| (a - b).abs() < 1e-9));
+        }
+        assert!(kept / all > 0.9, "{}", kept / all);
+    }
+
+    #[test]
+    fn a_catalogue_has_its_anchors_and_new_genres_get_one_more() {
+        let mut catalogue = titles(4, 20, 2);
+        let first = anchors_for(&catalogue, &[]);
+        assert_eq!(first, anchors_for(&catalogue, &[]), "the same for everybody");
+        assert_eq!(first.len(), 40, "four genres, ten each");
+        assert!(first.iter().map(|anchor| anchor.id.0).eq(1..=40));
+        let more = titles(5, 3, 3);
+        catalogue.extend(more.into_iter().filter(|title| title.genre.as_str() == "genre 4"));
+        let second = anchors_for(&catalogue, &first);
+        assert_eq!(second.len(), 1);
+        assert_eq!((second[0].id, second[0].genre.as_str()), (PatternId(41), "genre 4"));
+        assert!(anchors_for(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn clusters_have_a_bound() {
+        let many = titles(CLUSTERS_MAX + 5, 1, 4);
+        assert_eq!(anchors_for(&many, &[]).len(), CLUSTERS_MAX);
+    }
+
+    #[test]
+    fn a_pattern_belongs_to_the_nearest_anchor_of_its_genre() {
+        let catalogue = titles(2, 40, 5);
+        let anchors = anchors_for(&catalogue, &[]);
+        for anchor in &anchors {
+            let near = nearest(&anchors, &anchor.genre, &anchor.centre).unwrap();
+            assert_eq!(anchors[near].id, anchor.id);
+        }
+        let unknown = Genre::new("unheard of").unwrap();
+        assert_eq!(nearest(&anchors, &unknown, &anchors[0].centre), None);
+    }
+}
