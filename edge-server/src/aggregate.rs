@@ -26,6 +26,7 @@ use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;
 use self::settings::{DAY_MS, Settings, day, year_of_day};
+use crate::error::StartError;
 use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
 use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, Shared};
@@ -205,18 +206,14 @@ impl Aggregate {
     }
 
     /// What is left of the budgets of this year: of patterns and of trends.
-    pub(crate) async fn left(&self) -> Result<[(Account, Rho, Rho); 2], StoreError> {
+    pub(crate) async fn left(&self) -> Result<[Rho; 2], StoreError> {
         let now = now();
         let year = self.settings.year_of_epoch(self.settings.epoch(now));
         let patterns = self.store.spent(Account::Patterns, year).await?;
         let trends = self.store.spent(Account::Trends, year_of_day(day(now))).await?;
-        let left = |account, limit: Rho, spent: Rho| {
-            (account, privacy::Ledger::new(limit, spent).left(), limit)
-        };
-        Ok([
-            left(Account::Patterns, self.settings.year_limit(), patterns),
-            left(Account::Trends, self.settings.days_limit(), trends),
-        ])
+        let left = |limit, spent| privacy::Ledger::new(limit, spent).left();
+        let settings = &self.settings;
+        Ok([left(settings.year_limit(), patterns), left(settings.days_limit(), trends)])
     }
 
     /// Ends every epoch and day that is over; says how many were ended here.
@@ -286,6 +283,12 @@ impl Aggregate {
             }
         }
     }
+}
+
+/// The tables that patterns are coded with here.
+pub(crate) fn tables() -> Result<Tables, StartError> {
+    let tables = Tables::read(b"OPT0");
+    tables.map_err(|error| StartError::System(format!("the tables of patterns: {error}")))
 }
 
 /// When a list of trends of a day is not fresh any more: the day after it is over.

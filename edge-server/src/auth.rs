@@ -15,6 +15,7 @@ mod secret;
 
 use self::jwks::Keys;
 use self::revoked::Revoked;
+use crate::aggregate::region::Region;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use omega_sync_core::id::{DeviceId, HouseholdId};
@@ -112,6 +113,8 @@ pub struct Principal {
     pub device: DeviceId,
     /// What is allowed.
     pub scope: Scope,
+    /// Where the household is, if the token says it.
+    pub region: Option<Region>,
     /// When the permission ends, the leeway included.
     pub ends: SystemTime,
     /// When the token was issued, in Unix seconds, if it says that.
@@ -141,6 +144,7 @@ struct ReceivedClaims {
     sub: Option<String>,
     did: Option<String>,
     scope: Option<String>,
+    region: Option<String>,
     exp: Option<f64>,
     iat: Option<f64>,
     jti: Option<String>,
@@ -292,6 +296,8 @@ fn principal(claims: ReceivedClaims) -> Result<Principal, AuthError> {
         household: HouseholdId::new(sub).map_err(|_| AuthError::Claim("sub"))?,
         device: DeviceId::new(did).map_err(|_| AuthError::Claim("did"))?,
         scope: Scope::parse(claims.scope.as_deref().unwrap_or(SCOPE)),
+        // One that can't be read says nothing; it opens no door, so it closes none.
+        region: claims.region.as_deref().and_then(|region| Region::new(region).ok()),
         ends,
         // Whole seconds; a time before 1970 is as good as 1970.
         issued_s: claims.iat.map(|iat| iat as u64),

@@ -2,10 +2,12 @@
 //! or a file (`sources`).
 
 pub mod access;
+pub mod aggregate;
 pub mod reference;
 pub mod sources;
 
 use self::access::AccessArgs;
+use self::aggregate::AggregateArgs;
 use self::sources::Variable;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::delta_sync::DeltaSyncArgs;
@@ -166,6 +168,9 @@ pub struct ServeArgs {
     /// How devices catch up.
     #[command(flatten)]
     pub delta_sync: DeltaSyncArgs,
+    /// What may be told of all households together.
+    #[command(flatten)]
+    pub aggregate: AggregateArgs,
     /// Also serve the files of this folder
     #[arg(long = "static", value_name = "DIR")]
     pub static_folder: Option<PathBuf>,

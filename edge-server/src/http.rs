@@ -12,8 +12,10 @@ pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod routes;
 mod sync;
+pub(crate) mod taste;
 pub(crate) mod value;
 
+use crate::aggregate::Aggregate;
 use crate::auth::Authority;
 use crate::auth::revoked::Revoked;
 use crate::dev;
@@ -43,7 +45,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 /// How long a browser may remember that a page of anywhere may ask.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 60 * 60);
-const SYNC_VERSION: HeaderName = HeaderName::from_static("x-sync-version");
+/// The version of the global patterns that a device has.
+pub(crate) const SYNC_VERSION: HeaderName = HeaderName::from_static("x-sync-version");
 
 /// What all requests share.
 pub(crate) struct Edge {
@@ -58,6 +61,8 @@ pub(crate) struct Edge {
     /// Places for the bytes of one-shot sessions.
     pub(crate) exchanges: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What all households teach.
+    pub(crate) aggregate: Arc<Aggregate>,
     /// How often each may ask.
     pub(crate) quota: Quota,
     /// A place for each request that is under way.

@@ -4,6 +4,7 @@
 //! either serves it or closes it with a code. Both rest on one rule: a room is joined, and leaves
 //! the map, under the same lock.
 
+use crate::aggregate::Aggregate;
 use crate::auth::Principal;
 use crate::limits::{INBOX_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
@@ -118,6 +119,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     limits: Limits,
     metrics: Arc<Metrics>,
+    aggregate: Arc<Aggregate>,
     rooms: Mutex<Rooms>,
     live: watch::Sender<usize>,
     numbers: AtomicU64,
@@ -125,11 +127,17 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// No rooms yet.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        aggregate: Arc<Aggregate>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
             limits,
             metrics,
+            aggregate,
             rooms: Mutex::default(),
             live: watch::Sender::new(0),
             numbers: AtomicU64::new(1),
@@ -283,6 +291,10 @@ impl Seat {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.hub.metrics
+    }
+
+    pub(crate) fn aggregate(&self) -> &Aggregate {
+        &self.hub.aggregate
     }
 
     /// Leaves if nobody has joined meanwhile; true when it has left.

@@ -18,6 +18,7 @@ mod listen;
 mod metrics;
 mod news;
 mod outbox;
+mod plays;
 mod presence;
 pub mod quota;
 mod room;
@@ -28,6 +29,7 @@ pub mod upkeep;
 mod ws;
 
 use crate::auth::revoked::Revoked;
+use crate::aggregate::Aggregate;
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
 use crate::error::StartError;
@@ -68,6 +70,7 @@ impl Server {
         if let Some(folder) = args.static_folder.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(StartError::Static(folder.display().to_string()));
         }
+        let settings = args.aggregate.settings()?;
         let (authority, keys) = args.authority(&limits).await?;
         let tls = args.access.tls()?;
         let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
@@ -81,14 +84,17 @@ impl Server {
         let data = args.data.clone();
         let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&data)).await;
         let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
-        let store = Arc::new(opened?);
-        let revoked = Arc::new(Revoked::load(store.clone()).await?);
-        let store: Arc<dyn Store> = store;
+        let opened = Arc::new(opened?);
+        let revoked = Arc::new(Revoked::load(opened.clone()).await?);
+        let store: Arc<dyn Store> = opened.clone();
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
+        let tables = aggregate::tables()?;
+        let aggregate = Arc::new(Aggregate::new(opened, settings, tables, metrics.clone()));
         let edge = Arc::new(Edge {
-            hub: Hub::new(store.clone(), limits.clone(), metrics.clone()),
+            hub: Hub::new(store.clone(), limits.clone(), metrics.clone(), aggregate.clone()),
+            aggregate: aggregate.clone(),
             metrics,
             quota: Quota::new(limits.device_rate, limits.household_rate),
             store,
@@ -109,6 +115,7 @@ impl Server {
         if let Some(keys) = keys {
             tokio::spawn(keys.run(stopping.clone()));
         }
+        tokio::spawn(aggregate.run(stopping.clone()));
         let listening = tokio::spawn(listen::run(listener, router, tls, stopping));
         Ok(Self { address, edge, drain, stop, listening })
     }
@@ -160,6 +167,9 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     let _ = writeln!(std::io::stdout(), "omega-edge listens on {scheme}://{}", server.address());
     if args.dev {
         tracing::warn!("development mode: tokens for everyone on this machine");
+    }
+    if args.aggregate.no_noise {
+        tracing::warn!("--no-noise: what is released of households is not private");
     }
     if !args.delta_sync.enabled {
         tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");

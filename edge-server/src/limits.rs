@@ -52,6 +52,10 @@ pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a JSON body.
 pub const JSON_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request that feeds titles.
+pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Titles in a request that feeds titles.
+pub const FEED_TITLES_MAX: usize = 256;
 /// Bytes of a one-shot session whose token is in its hello and not in the headers: what a page that
 /// closes may send.
 pub const BEACON_BYTES_MAX: usize = 64 * 1024;

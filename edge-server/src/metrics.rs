@@ -3,6 +3,7 @@
 //! Invariant: no label comes from outside. Routes, methods, statuses, codes are from lists of ours, so
 //! nobody can make the server remember ever more of them, and nothing here names a household.
 
+use crate::aggregate::privacy::Rho;
 use crate::error::Kind;
 use crate::http::Edge;
 use axum::extract::State;
@@ -269,6 +270,27 @@ const GAUGES: [(&str, &str); 5] = [
     ("omega_rooms_max", "Households that may be in memory"),
     ("omega_exchange_bytes", "Bytes of one-shot sessions in memory"),
 ];
+/// The same of what all households teach.
+const AGGREGATE_GAUGES: [(&str, &str); 3] = [
+    ("omega_patterns_budget_left_microrho", "Privacy budget of the year's patterns that is left"),
+    ("omega_trends_budget_left_microrho", "Privacy budget of the year's trends that is left"),
+    ("omega_not_private", "1: patterns or trends are, or were, released without noise"),
+];
+
+/// Nothing while the store does not work.
+async fn aggregated(edge: &Edge) -> Vec<(&'static str, &'static str, usize)> {
+    let (left, private) = (edge.aggregate.left().await, edge.aggregate.is_private().await);
+    let (Ok([patterns, trends]), Ok(private)) = (left, private) else {
+        return Vec::new();
+    };
+    let values = [micro_rho(patterns), micro_rho(trends), usize::from(!private)];
+    let named = AGGREGATE_GAUGES.iter().zip(values);
+    named.map(|(&(name, help), value)| (name, help, value)).collect()
+}
+
+fn micro_rho(rho: Rho) -> usize {
+    usize::try_from(rho.trillionths() / 1_000_000).unwrap_or(usize::MAX)
+}
 
 /// `GET /metrics`.
 pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
@@ -278,8 +300,9 @@ pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
     let exchanges = exchanges.saturating_sub(edge.exchanges.available_permits());
     let rooms = *edge.hub.live().borrow();
     let values = [sockets, edge.limits.sockets_max, rooms, edge.limits.rooms_max, exchanges];
-    let gauges: Vec<_> =
+    let mut gauges: Vec<_> =
         GAUGES.iter().zip(values).map(|(&(name, help), value)| (name, help, value)).collect();
+    gauges.extend(aggregated(&edge).await);
     ([(CONTENT_TYPE, TEXT)], edge.metrics.write(&gauges)).into_response()
 }
 

@@ -11,6 +11,7 @@ use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Span};
 use crate::news::news;
 use crate::outbox::Outbox;
+use crate::plays::FirstPlays;
 use crate::presence::Presence;
 use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
@@ -30,8 +31,8 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
         Ok(mut room) => {
             room.set_differences(seat.limits().delta_sync.enabled);
             let (outboxes, listeners) = (HashMap::new(), HashMap::new());
-            let presence = Presence::default();
-            let mut task = RoomTask { seat: &seat, room, outboxes, listeners, presence };
+            let (presence, plays) = (Presence::default(), FirstPlays::default());
+            let mut task = RoomTask { seat: &seat, room, outboxes, listeners, presence, plays };
             let end = task.serve(&mut inbox).await;
             task.outboxes.extend(task.listeners);
             (task.outboxes, end)
@@ -93,6 +94,7 @@ struct RoomTask<'a> {
     /// Connections that speak JSON: they hear of every change, and write by calls.
     listeners: HashMap<ConnectionId, Outbox>,
     presence: Presence,
+    plays: FirstPlays,
 }
 
 /// What to do once the batch's commit is durable.
@@ -158,6 +160,7 @@ impl RoomTask<'_> {
                 self.take(message, &mut batch);
             }
             let commit = batch.commit.take();
+            let played = commit.as_ref().map(|commit| self.plays.of(commit, now()));
             let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
             let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
             if let Some(commit) = commit
@@ -178,6 +181,9 @@ impl RoomTask<'_> {
             let done = self.room.take_tally();
             self.seat.metrics().done(&done);
             self.tell(&news);
+            if let Some(played) = played.filter(|played| !played.is_empty()) {
+                self.seat.aggregate().note_playing(self.seat.household(), played);
+            }
             for at in batch.arrivals {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
             }

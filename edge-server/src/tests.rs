@@ -14,6 +14,7 @@ mod revocation;
 #[cfg(feature = "crypto")]
 mod secure;
 mod sessions;
+mod taste;
 
 use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};

@@ -7,6 +7,7 @@
 
 mod json;
 
+use crate::aggregate::Caller;
 use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
@@ -26,8 +27,10 @@ use axum::response::Response;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
+use omega_sync_core::pattern::exchange::{Answer, Outcome, is_request};
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
@@ -35,6 +38,9 @@ use tokio_tungstenite::tungstenite;
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Gathered before it is written to a socket.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Answers about patterns that wait to be written to a socket.
+const ANSWERS_MAX: usize = 1;
 
 type Sink = SplitSink<WebSocket, Message>;
 type Stream = SplitStream<WebSocket>;
@@ -141,6 +147,7 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
         Ok(opened) => opened,
         Err(end) => return end,
     };
+    edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let (sender, mut outbox) = outbox(&edge.limits);
     let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
@@ -149,11 +156,13 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
     tracing::debug!(household = %principal.household, device = %principal.device, "joined");
     let permitted = principal.ends.duration_since(SystemTime::now()).unwrap_or_default();
     let urgent = outbox.urgent();
+    let (answers, mut answered) = mpsc::channel(ANSWERS_MAX);
+    let taste = Taste { edge, principal: &principal, answers };
     let end = tokio::select! {
         biased;
         code = urgent => End::Close(code),
-        end = read(edge, stream, &membership) => end,
-        end = write(edge, sink, &mut outbox) => end,
+        end = read(edge, stream, &membership, &taste) => end,
+        end = write(edge, sink, &mut outbox, &mut answered) => end,
         () = sleep(permitted) => End::Close(CloseCode::Unauthorized),
         () = edge.revoked.ended(&principal) => End::Close(CloseCode::Unauthorized),
     };
@@ -184,8 +193,44 @@ async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Princip
     Ok((principal, hello))
 }
 
+/// Requests about patterns that a socket sends: they are no household's business, so they don't pass its
+/// room. One is answered before the next is read.
+struct Taste<'a> {
+    edge: &'a Edge,
+    principal: &'a Principal,
+    answers: mpsc::Sender<Vec<u8>>,
+}
+
+impl Taste<'_> {
+    async fn answer(&self, frame: &[u8]) -> Result<(), End> {
+        let answer = answer_taste(self.edge, self.principal, frame, None).await?;
+        // The writer is gone only with the socket.
+        let _ = self.answers.send(answer).await;
+        Ok(())
+    }
+}
+
+/// The answer to a request about patterns, which counts as a request in the rates.
+pub(crate) async fn answer_taste(
+    edge: &Edge,
+    principal: &Principal,
+    frame: &[u8],
+    version: Option<u64>,
+) -> Result<Vec<u8>, Error> {
+    if let Err(Error::RateLimited(seconds)) = edge.quota.take(principal) {
+        let outcome = Outcome::RateLimited(seconds);
+        return Ok(Answer { outcome, ..Answer::default() }.encode());
+    }
+    let caller = Caller {
+        household: principal.household.clone(),
+        device: principal.device.clone(),
+        may_write: principal.scope.write,
+    };
+    Ok(edge.aggregate.exchange(&caller, frame, version).await?)
+}
+
 /// Hands every frame to the room; reads no further while the room's inbox is full.
-async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership) -> End {
+async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership, taste: &Taste<'_>) -> End {
     loop {
         let end = Instant::now() + edge.limits.idle_timeout;
         let message = match timeout_at(end, next_message(stream)).await {
@@ -200,6 +245,12 @@ async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership) -> End 
         };
         edge.metrics.add(Count::FramesReceived, 1);
         edge.metrics.add(Count::BytesReceived, frame.len());
+        if is_request(&frame) {
+            if let Err(end) = taste.answer(&frame).await {
+                return end;
+            }
+            continue;
+        }
         if membership.deliver(frame).await.is_err() {
             // The outbox says with which code.
             return std::future::pending().await;
@@ -208,13 +259,26 @@ async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership) -> End 
 }
 
 /// Writes frames as they come, as many at once as there are, and pings.
-async fn write(edge: &Edge, sink: &mut Sink, outbox: &mut OutboxReader) -> End {
+async fn write(
+    edge: &Edge,
+    sink: &mut Sink,
+    outbox: &mut OutboxReader,
+    answered: &mut mpsc::Receiver<Vec<u8>>,
+) -> End {
     let mut pings = interval(edge.limits.ping_every);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.tick().await;
     loop {
         let first = tokio::select! {
             outgoing = outbox.next() => Some(outgoing),
+            Some(answer) = answered.recv() => {
+                edge.metrics.add(Count::FramesSent, 1);
+                edge.metrics.add(Count::BytesSent, answer.len());
+                match sink.send(Message::Binary(answer.into())).await {
+                    Ok(()) => continue,
+                    Err(_) => return End::Gone,
+                }
+            }
             _ = pings.tick() => None,
         };
         let written = match first {

@@ -16,9 +16,7 @@ use omega_sync_core::pattern::exchange::{
     Answer, Batch, Known, LISTED_MAX, Message, Outcome, Receipt, Request, TRENDS_MAX, Taken,
     Titles, Trend, Trends,
 };
-use omega_sync_core::pattern::message::{
-    Base, Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within,
-};
+use omega_sync_core::pattern::message::{Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within};
 use omega_sync_core::pattern::tables::Tables;
 use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
 use std::collections::HashMap;
@@ -64,7 +62,7 @@ struct PageKey {
 pub(super) struct Pages(Mutex<HashMap<PageKey, Arc<Page>>>);
 
 impl Aggregate {
-    /// Answers a frame.
+    /// Answers a frame. `version`, if it is there, is the one that the device has; else its request says.
     ///
     /// # Errors
     /// It is no request; the store's trouble is in the answer (`Later`, and no news).
@@ -72,8 +70,10 @@ impl Aggregate {
         &self,
         caller: &Caller,
         frame: &[u8],
+        version: Option<u64>,
     ) -> Result<Vec<u8>, DecodeError> {
-        let request = Request::decode(frame)?;
+        let mut request = Request::decode(frame)?;
+        request.known.version = version.unwrap_or(request.known.version);
         let region = self.region(&caller.household);
         let receipt = self.take(caller, &region, &request).await;
         let answered = self.tell(&region, &request, receipt).await;
@@ -284,13 +284,7 @@ fn read(tables: &Tables, batch: &Batch<'_>, waiting: &Waiting) -> Result<Vec<Pat
     if waiting.opted_out {
         return Err(Taken::OptedOut);
     }
-    let base = |pattern: &'_ Pattern| pattern.id;
-    let bases: Vec<Base<'_>> = waiting
-        .patterns
-        .iter()
-        .map(|pattern| Base { id: base(pattern), embedding: &pattern.embedding })
-        .collect();
-    batch.message.read(tables, &bases).map_err(|error| match error {
+    batch.message.read(tables, &waiting.patterns).map_err(|error| match error {
         PatternError::BaseUnknown => Taken::BaseUnknown,
         PatternError::TablesUnknown(_) => Taken::OtherTables,
         _ => Taken::Invalid,

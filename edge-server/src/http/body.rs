@@ -53,13 +53,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = said.and_then(|value| value.split(';').next()).unwrap_or_default();
-        if !essence.trim().eq_ignore_ascii_case(JSON) {
-            return Err(Error::MediaType(JSON));
-        }
-        let bytes = bytes(request, state, JSON_BYTES_MAX).await?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(parse_body(request, state, JSON_BYTES_MAX).await?))
     }
 }
 
@@ -75,6 +69,23 @@ pub(crate) async fn bytes<S: Send + Sync>(
         }
         _ => Error::Malformed("the body broke off"),
     })
+}
+
+/// A JSON body of another length than most.
+pub(crate) async fn parse_body<T: DeserializeOwned, S: Send + Sync>(
+    request: Request,
+    state: &S,
+    bytes_max: usize,
+) -> Result<T, Error> {
+    check_json(&request)?;
+    parse(&bytes(request, state, bytes_max).await?)
+}
+
+fn check_json(request: &Request) -> Result<(), Error> {
+    let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = said.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let is_json = essence.trim().eq_ignore_ascii_case(JSON);
+    if is_json { Ok(()) } else { Err(Error::MediaType(JSON)) }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::Parameters;
 use crate::http::route::Parameter;
+use crate::http::taste::NOT_PRIVATE;
 use crate::limits::HEALTH_TIMEOUT;
 use crate::store::StoreError;
 use axum::Json;
@@ -34,6 +35,10 @@ pub(crate) struct Health {
     /// Whether it can work
     ready: bool,
     checks: Checks,
+    /// `not private` on a server for development, which releases patterns and trends without noise; else
+    /// not there
+    #[serde(skip_serializing_if = "Option::is_none")]
+    privacy: Option<&'static str>,
 }
 
 /// In one word.
@@ -93,7 +98,9 @@ pub(crate) async fn health(
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let private = timeout(HEALTH_TIMEOUT, edge.aggregate.is_private()).await;
+    let privacy = matches!(private, Ok(Ok(false))).then_some(NOT_PRIVATE);
     let version = env!("CARGO_PKG_VERSION");
-    let health = Health { status, version, ready, checks: Checks { store, sockets } };
+    let health = Health { status, version, ready, checks: Checks { store, sockets }, privacy };
     Ok((code, Json(health)).into_response())
 }

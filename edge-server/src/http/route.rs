@@ -163,6 +163,11 @@ impl Route {
         Self { takes, body_max: JSON_BYTES_MAX, ..self }
     }
 
+    /// Says that its body may be longer than most.
+    pub(crate) fn up_to(self, body_max: usize) -> Self {
+        Self { body_max, ..self }
+    }
+
     /// Says which other body it takes.
     pub(crate) fn takes_other(self, media_type: &'static str, body_max: usize) -> Self {
         Self { takes: Content::Other(media_type), body_max, ..self }
@@ -213,6 +218,7 @@ async fn check(
                 return Err(Error::Scope(need.word()));
             }
             edge.quota.take(&principal)?;
+            edge.aggregate.seen(&principal.household, principal.region.as_ref());
             request.extensions_mut().insert(principal);
         }
     }

@@ -16,6 +16,10 @@ use crate::http::household::{
 use crate::http::openapi::{HTML, document, reference};
 use crate::http::route::{Access, Content, Need, Route};
 use crate::http::sync::{BINARY, sync};
+use crate::http::taste::{
+    Contributions, Fed, Feed, SyncVersion, TakesPart, contributions, feed, opt_in, opt_out, version,
+};
+use crate::limits::FEED_BYTES_MAX;
 use crate::metrics::{self, TEXT};
 use crate::ws;
 use axum::routing::{delete, get, post};
@@ -39,8 +43,13 @@ const PROGRESS_REFUSED: &[Kind] = &[
     Kind::HouseholdFull,
     Kind::Drift,
 ];
-const SYNC_REFUSED: &[Kind] =
-    &[Kind::Malformed, Kind::VersionUnsupported, Kind::HouseholdMismatch, Kind::StaleSession];
+const SYNC_REFUSED: &[Kind] = &[
+    Kind::Malformed,
+    Kind::Invalid,
+    Kind::VersionUnsupported,
+    Kind::HouseholdMismatch,
+    Kind::StaleSession,
+];
 
 const COMMAND_REFUSED: &[Kind] = &[Kind::DeviceUnknown, Kind::DeviceOffline, Kind::NotSupported];
 const HANDOFF_REFUSED: &[Kind] =
@@ -72,6 +81,23 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<ProgressUpdate>()
             .gives::<ProgressNoted>(200)
             .refuses(PROGRESS_REFUSED),
+        Route::get("/api/v1/sync/version", read, get(version))
+            .about("Say which version the global patterns have")
+            .gives::<SyncVersion>(200),
+        Route::get("/api/v1/taste/contributions", read, get(contributions))
+            .about("Show what waits of the household to be counted")
+            .gives::<Contributions>(200),
+        Route::post("/api/v1/taste/opt-out", write, post(opt_out))
+            .about("Take no part in global patterns and trends, and erase what waits")
+            .gives::<TakesPart>(200),
+        Route::delete("/api/v1/taste/opt-out", write, delete(opt_in))
+            .about("Take part in global patterns and trends again")
+            .gives::<TakesPart>(200),
+        Route::post("/api/v1/content", Access::Scope(Need::Admin), post(feed))
+            .about("Feed titles and their embeddings to devices and to the clusters of patterns")
+            .takes::<Feed>()
+            .up_to(FEED_BYTES_MAX)
+            .gives::<Fed>(200),
         Route::get("/api/v1/watchlist", read, get(watchlist))
             .about("List the titles on a watchlist")
             .parameters(PAGE_PARAMETERS)

@@ -6,9 +6,10 @@
 
 use crate::auth::{Principal, bearer};
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::route::check_device;
+use crate::http::{Edge, SYNC_VERSION};
 use crate::limits::BEACON_BYTES_MAX;
+use crate::ws::answer_taste;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
@@ -17,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::message::{CloseCode, EXCHANGE_BYTES_MAX, Exchange, Exchanged, Hello};
+use omega_sync_core::pattern::exchange::is_request;
 use omega_sync_core::session::server::{ConnectionId, RoomOutput};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -56,12 +58,32 @@ pub(crate) async fn sync(
         return Err(Error::Scope("read"));
     }
     edge.quota.take(&principal)?;
-    let frames: Vec<Vec<u8>> = frames.into_iter().map(<[u8]>::to_vec).collect();
+    edge.aggregate.seen(&principal.household, principal.region.as_ref());
+    let version = known_version(&headers)?;
+    let frames = frames.into_iter().map(<[u8]>::to_vec);
+    let (requests, frames): (Vec<_>, Vec<_>) = frames.partition(|frame| is_request(frame));
+    if requests.len() > 1 {
+        return Err(Error::Malformed("one request about patterns at a time"));
+    }
     drop(bytes);
-    let (frames, close) = exchange(&edge, principal, hello, acked, frames, place).await?;
+    let of = principal.clone();
+    let (mut frames, close) = exchange(&edge, principal, hello, acked, frames, place).await?;
+    for request in requests.iter().filter(|_| close.is_none()) {
+        frames.push(answer_taste(&edge, &of, request, version).await?);
+    }
     let body = Exchanged::encode(&frames, close);
     let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(BINARY)), no_store], body).into_response())
+}
+
+/// The version of the global patterns that the device has, if a header says it.
+fn known_version(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    let Some(value) = headers.get(SYNC_VERSION) else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Error::field("X-Sync-Version", "it must be a number that the server has given");
+    number.map(Some).ok_or_else(wrong)
 }
 
 /// Reads a body, chunk by chunk, as far as there is room for all that are being read.

@@ -15,8 +15,8 @@ pub mod erasure;
 pub(crate) mod sabotage;
 pub mod upkeep;
 
-use self::database::{Database, Job, Work};
 pub use self::database::FILE_NAME;
+use self::database::{Database, Job, Work};
 use super::{Answer, Held, Store, StoreError};
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::session::server::{Commit, Stored};

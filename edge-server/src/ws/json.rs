@@ -52,6 +52,7 @@ pub(super) async fn session(
         Ok(principal) => principal,
         Err(end) => return end,
     };
+    edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let (sender, mut news) = outbox(&edge.limits);
     // Dropping it is leaving.
     let _membership = match edge.hub.listen(&principal, sender) {

@@ -19,7 +19,7 @@ pub const LOCK_NAME: &str = "omega-edge.lock";
 /// Marks a SQLite file as ours: "omeg".
 pub(super) const APPLICATION_ID: i64 = 0x6f6d_6567;
 /// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
     include_str!("../../../migrations/sqlite/0005_access.sql"),

@@ -1,1 +1,318 @@
+//! The contract of `AggregateStore`, on SQLite.
 
+use super::*;
+use crate::aggregate::release::{Place, Released};
+use crate::aggregate::trends::Trend;
+use crate::store::Store;
+use crate::store::aggregate::{Charge, Item, PAGE_ROWS_MAX, RegionDay};
+use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternId};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+struct Bench {
+    runtime: Runtime,
+    store: SqliteStore,
+    folder: TempDir,
+}
+
+fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store")).unwrap();
+    let bench = Bench { runtime, store, folder };
+    bench.run(bench.store.shared(10, 100)).unwrap();
+    bench
+}
+
+impl Bench {
+    fn run<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
+        self.runtime.block_on(answer)
+    }
+
+    fn bring(&self, name: &str, epoch: u64, patterns: Vec<Pattern>) -> bool {
+        let region = Some(Region::new("DE").unwrap());
+        let brought = Brought { epoch, device: device("tv"), region, patterns, gone: Vec::new() };
+        self.run(self.store.bring(&household(name), brought)).unwrap()
+    }
+
+    fn waiting(&self, name: &str) -> Vec<(u128, u32)> {
+        let waiting = self.run(self.store.waiting(&household(name))).unwrap();
+        waiting.patterns.iter().map(|one| (one.id.0, one.sample_count())).collect()
+    }
+
+    fn end_epoch(&self, epoch: u64, revision: u64, spend: u64) -> Close {
+        self.run(self.store.end_epoch(epoch_end(epoch, revision, spend))).unwrap()
+    }
+
+    fn page(&self, epoch: u64) -> EpochPage {
+        self.run(self.store.epoch_page(epoch, None)).unwrap()
+    }
+}
+
+fn household(name: &str) -> HouseholdId {
+    HouseholdId::new(name).unwrap()
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).unwrap()
+}
+
+fn embedding(at: usize) -> Embedding {
+    let components: Vec<f32> = (0..DIMENSIONS).map(|other| f32::from(other == at)).collect();
+    Embedding::from_f32(&components).unwrap()
+}
+
+fn pattern(id: u128, samples: u32) -> Pattern {
+    let genre = Genre::new("drama").unwrap();
+    Pattern::new(PatternId(id), genre, embedding(id as usize % DIMENSIONS), samples, 1).unwrap()
+}
+
+fn charge(account: Account, trillionths: u64) -> Charge {
+    let rho = Rho::from_trillionths;
+    Charge { account, year: 3, rho: rho(trillionths), limit: rho(100) }
+}
+
+fn epoch_end(epoch: u64, revision: u64, spend: u64) -> EpochEnd {
+    let released = vec![Released { place: None, pattern: pattern(epoch.into(), 60) }];
+    let (charge, clusters) = (charge(Account::Patterns, spend), Vec::new());
+    let private = true;
+    EpochEnd { epoch, revision, forget_before: 0, charge, private, released, clusters }
+}
+
+fn title(name: &str, at: usize) -> FeedTitle {
+    let content = ContentId::new(name).unwrap();
+    FeedTitle { content, genre: Genre::new("war").unwrap(), embedding: embedding(at) }
+}
+
+#[test]
+fn a_pattern_has_one_row_however_often_it_is_sent() {
+    let bench = bench();
+    assert!(bench.bring("home", 10, vec![pattern(1, 20), pattern(2, 30)]));
+    assert!(bench.bring("home", 10, vec![pattern(1, 25)]));
+    assert!(bench.bring("home", 10, vec![pattern(1, 25)]));
+    assert_eq!(bench.waiting("home"), [(1, 25), (2, 30)]);
+    assert_eq!(bench.waiting("other"), []);
+    let page = bench.page(10);
+    assert_eq!(page.households.len(), 1);
+    assert_eq!(page.households[0].region, Some(Region::new("DE").unwrap()));
+    assert_eq!(page.households[0].patterns, [pattern(1, 25), pattern(2, 30)]);
+}
+
+#[test]
+fn of_too_many_patterns_those_with_the_most_samples_stay() {
+    let bench = bench();
+    let most = WAITING_MAX as u32;
+    bench.bring("home", 10, (0..most).map(|at| pattern(at.into(), 100 + at)).collect());
+    bench.bring("home", 10, vec![pattern(900, 99), pattern(901, 500)]);
+    let waiting = bench.waiting("home");
+    assert_eq!(waiting.len(), WAITING_MAX);
+    assert!(waiting.contains(&(901, 500)), "{waiting:?}");
+    assert!(!waiting.contains(&(900, 99)) && !waiting.contains(&(0, 100)), "{waiting:?}");
+}
+
+#[test]
+fn a_device_takes_back_its_own_and_nothing_else() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(1, 20), pattern(2, 20)]);
+    let gone = |device_name: &str, id| Brought {
+        epoch: 10,
+        device: device(device_name),
+        region: None,
+        patterns: Vec::new(),
+        gone: vec![PatternId(id)],
+    };
+    bench.run(bench.store.bring(&household("home"), gone("phone", 1))).unwrap();
+    bench.run(bench.store.bring(&household("other"), gone("tv", 1))).unwrap();
+    assert_eq!(bench.waiting("home").len(), 2);
+    bench.run(bench.store.bring(&household("home"), gone("tv", 1))).unwrap();
+    assert_eq!(bench.waiting("home"), [(2, 20)]);
+    bench.run(bench.store.take_back(&household("home"), &device("phone"))).unwrap();
+    assert_eq!(bench.waiting("home"), [(2, 20)]);
+    bench.run(bench.store.take_back(&household("home"), &device("tv"))).unwrap();
+    assert_eq!(bench.waiting("home"), []);
+}
+
+#[test]
+fn who_takes_no_part_leaves_nothing_and_brings_nothing() {
+    let bench = bench();
+    let home = household("home");
+    bench.bring("home", 10, vec![pattern(1, 20)]);
+    let content = ContentId::new("a").unwrap();
+    let play = vec![(100, home.clone(), Region::new("DE").unwrap(), content)];
+    bench.run(bench.store.note_playing(play.clone())).unwrap();
+    bench.run(bench.store.set_opted_out(&home, true)).unwrap();
+    assert!(!bench.bring("home", 10, vec![pattern(1, 20)]));
+    bench.run(bench.store.note_playing(play.clone())).unwrap();
+    let kept = bench.run(bench.store.kept(&home)).unwrap();
+    assert!(kept.waiting.opted_out && kept.waiting.patterns.is_empty(), "{kept:?}");
+    assert!(kept.playing.is_empty(), "{kept:?}");
+    bench.run(bench.store.set_opted_out(&home, false)).unwrap();
+    assert!(bench.bring("home", 10, vec![pattern(1, 20)]));
+    bench.run(bench.store.note_playing(play)).unwrap();
+    assert_eq!(bench.run(bench.store.kept(&home)).unwrap().playing.len(), 1);
+}
+
+#[test]
+fn an_epoch_ends_once_from_the_state_that_was_counted() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(1, 20)]);
+    let revision = bench.page(10).revision;
+    assert_eq!(bench.end_epoch(11, 0, 10), Close::Stale, "it is not its turn");
+    bench.bring("other", 10, vec![pattern(2, 20)]);
+    assert_eq!(bench.end_epoch(10, revision, 10), Close::Stale, "somebody came in between");
+    let revision = bench.page(10).revision;
+    bench.run(bench.store.erase(&household("other"))).unwrap();
+    assert_eq!(bench.end_epoch(10, revision, 10), Close::Stale, "somebody was erased in between");
+    let revision = bench.page(10).revision;
+    assert_eq!(bench.end_epoch(10, revision, 10), Close::Done);
+    assert_eq!(bench.end_epoch(10, revision, 10), Close::Stale, "another node did it");
+    let spent = bench.run(bench.store.spent(Account::Patterns, 3)).unwrap();
+    assert_eq!(spent, Rho::from_trillionths(10), "once");
+    let patterns = bench.run(bench.store.published(Wanted::AllPatterns, 0)).unwrap();
+    assert_eq!(patterns.len(), 1);
+}
+
+#[test]
+fn of_a_closed_epoch_only_who_was_counted_stays() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(1, 20)]);
+    assert_eq!(bench.end_epoch(10, bench.page(10).revision, 10), Close::Done);
+    let waiting = bench.run(bench.store.waiting(&household("home"))).unwrap();
+    assert_eq!((waiting.patterns, waiting.counted_in), (Vec::new(), vec![10]));
+    // A clock that went back brings nobody into an epoch that is closed.
+    bench.bring("home", 9, vec![pattern(1, 21)]);
+    assert!(bench.page(10).households.is_empty());
+    assert_eq!(bench.page(11).households.len(), 1);
+    // What the file has of the embedding is gone with its row.
+    assert_eq!(bench.end_epoch(11, bench.page(11).revision, 10), Close::Done);
+    let folder = bench.folder.path().join("store");
+    bench.run(bench.store.close()).unwrap();
+    let database = rusqlite::Connection::open(folder.join("omega.sqlite3")).unwrap();
+    let count = "SELECT count(*) FROM waiting";
+    let left: i64 = database.query_row(count, [], |row| row.get(0)).unwrap();
+    let columns = "SELECT count(*) FROM pragma_table_info('contributed')";
+    let columns: i64 = database.query_row(columns, [], |row| row.get(0)).unwrap();
+    assert_eq!((left, columns), (0, 2), "household and epoch, nothing else");
+}
+
+#[test]
+fn without_budget_what_waits_is_erased_unreleased() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(1, 20)]);
+    assert_eq!(bench.end_epoch(10, bench.page(10).revision, 60), Close::Done);
+    bench.bring("home", 11, vec![pattern(1, 20)]);
+    assert_eq!(bench.end_epoch(11, bench.page(11).revision, 41), Close::Spent);
+    assert_eq!(bench.waiting("home"), []);
+    let patterns = bench.run(bench.store.published(Wanted::AllPatterns, 0)).unwrap();
+    assert_eq!(patterns.len(), 1, "that of the first epoch");
+    assert_eq!(bench.end_epoch(12, 0, 40), Close::Done, "all of the rest");
+}
+
+#[test]
+fn pages_of_an_epoch_have_whole_households() {
+    let bench = bench();
+    let count = PAGE_ROWS_MAX / 40 + 3;
+    for at in 0..count {
+        bench.bring(&format!("h{at:04}"), 10, (0..40).map(|id| pattern(id, 20)).collect());
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = bench.run(bench.store.epoch_page(10, after)).unwrap();
+        assert!(page.households.iter().all(|one| one.patterns.len() == 40));
+        seen.extend(page.households.iter().map(|one| one.household.clone()));
+        after = seen.last().cloned();
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), count);
+    assert!(seen.is_sorted());
+}
+
+#[test]
+fn a_version_is_given_once_and_the_nearest_place_wins() {
+    let bench = bench();
+    let version = bench.run(bench.store.feed(vec![title("a", 1), title("b", 2)])).unwrap();
+    assert_eq!(version, 2);
+    assert_eq!(bench.run(bench.store.feed(vec![title("b", 2)])).unwrap(), 2, "as it was");
+    assert_eq!(bench.run(bench.store.feed(vec![title("a", 3)])).unwrap(), 3);
+    let titles = bench.run(bench.store.published(Wanted::Titles, 0)).unwrap();
+    let versions: Vec<u64> = titles.iter().map(|one| one.version).collect();
+    assert_eq!(versions, [2, 3]);
+    assert_eq!(titles[1].item, Item::Title(title("a", 3)));
+    let place = |text: &str| Some(Region::new(text).unwrap());
+    let released = |place: &Place, id, samples| Released {
+        place: place.clone(),
+        pattern: pattern(id, samples),
+    };
+    let (de, by) = (place("DE"), place("DE-BY"));
+    let all = [(&None, 1, 60), (&None, 2, 61), (&de, 1, 62), (&by, 1, 63)];
+    let released = all.map(|(place, id, samples)| released(place, id, samples)).to_vec();
+    let end = EpochEnd { released, ..epoch_end(10, 0, 1) };
+    assert_eq!(bench.run(bench.store.end_epoch(end)).unwrap(), Close::Done);
+    let samples = |places: Vec<Place>, after| -> Vec<u32> {
+        let found = bench.run(bench.store.published(Wanted::Patterns(places), after)).unwrap();
+        let samples = found.into_iter().map(|one| match one.item {
+            Item::Pattern(pattern) => pattern.sample_count(),
+            Item::Title(title) => panic!("{title:?}"),
+        });
+        samples.collect()
+    };
+    assert_eq!(samples(vec![by, de.clone(), None], 0), [61, 63]);
+    assert_eq!(samples(vec![de.clone(), None], 0), [61, 62]);
+    assert_eq!(samples(vec![None], 0), [60, 61]);
+    assert_eq!(samples(vec![de, None], 5), [62], "after a version");
+    assert_eq!(bench.run(bench.store.shared(11, 100)).unwrap().version, 7);
+}
+
+#[test]
+fn a_day_ends_once_and_keeps_no_household() {
+    let bench = bench();
+    let region = Region::new("DE").unwrap();
+    let content = |at: usize| ContentId::new(&format!("t{at:02}")).unwrap();
+    let plays: Vec<FirstPlay> = (0..TITLES_OF_DAY_MAX + 2)
+        .map(|at| (100, household("home"), region.clone(), content(at)))
+        .chain([(100, household("other"), region.clone(), content(0))])
+        .collect();
+    for _ in 0..2 {
+        bench.run(bench.store.note_playing(plays.clone())).unwrap();
+    }
+    let counts = bench.run(bench.store.day_counts(100)).unwrap();
+    assert_eq!(counts.len(), TITLES_OF_DAY_MAX, "of a household and day");
+    assert_eq!(counts[&(region.clone(), content(0))], 2, "once for each household");
+    let course = Course { score: 2.0, fast: 1.0, slow: 0.5, variance: 0.1 };
+    let list =
+        vec![Trend { content: content(0), genre: Genre::new("war").unwrap(), strength: 4.5 }];
+    let courses = BTreeMap::from([(content(0), course)]);
+    let regions = vec![RegionDay { region: region.clone(), courses, list: list.clone() }];
+    let end = DayEnd { day: 100, charge: charge(Account::Trends, 99), private: false, regions };
+    assert_eq!(bench.run(bench.store.end_day(end.clone())).unwrap(), Close::Done);
+    assert_eq!(bench.run(bench.store.end_day(end.clone())).unwrap(), Close::Stale);
+    assert!(bench.run(bench.store.day_counts(100)).unwrap().is_empty());
+    let trends = bench.run(bench.store.trends(&region)).unwrap().unwrap();
+    assert_eq!(trends, TrendList { day: 100, private: false, list });
+    assert_eq!(bench.run(bench.store.courses()).unwrap()[&region][&content(0)], course);
+    assert!(bench.run(bench.store.shared(10, 101)).unwrap().not_private);
+    let end = DayEnd { day: 101, ..end };
+    assert_eq!(bench.run(bench.store.end_day(end)).unwrap(), Close::Spent);
+    assert_eq!(bench.run(bench.store.trends(&region)).unwrap().unwrap().day, 100);
+}
+
+/// A backup knows less than the world: what waits in it may have been released since.
+#[test]
+fn after_a_restore_nothing_that_waited_is_released_and_versions_are_of_another_life() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(1, 20)]);
+    bench.bring("other", 12, vec![pattern(2, 20)]);
+    let folder = bench.folder.path().join("store");
+    let backup = bench.folder.path().join("backup");
+    super::super::upkeep::backup(&folder, &backup).unwrap();
+    bench.run(bench.store.close()).unwrap();
+    super::super::upkeep::restore(&folder, &backup, true).unwrap();
+    let store = SqliteStore::open(&folder).unwrap();
+    let shared = bench.run(store.shared(12, 130)).unwrap();
+    assert_eq!((shared.closed_epoch, shared.closed_day), (11, 129));
+    assert_ne!(shared.life, 0);
+    assert!(bench.run(store.epoch_page(10, None)).unwrap().households.is_empty());
+    assert_eq!(bench.run(store.epoch_page(12, None)).unwrap().households.len(), 1);
+}
