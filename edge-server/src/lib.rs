@@ -28,8 +28,8 @@ mod tls;
 pub mod upkeep;
 mod ws;
 
-use crate::auth::revoked::Revoked;
 use crate::aggregate::Aggregate;
+use crate::auth::revoked::Revoked;
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
 use crate::error::StartError;

@@ -152,6 +152,8 @@ pub fn year_of_day(day: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contribution::{CELL_SQUARED, CLIP, COUNT_UNITS, UNITS};
+    use super::super::median::DISTANCE_MIN;
     use super::*;
 
     #[test]
@@ -165,6 +167,33 @@ mod tests {
         assert!(settings.is_private() && !settings.clone().without_noise().is_private());
         let off = settings.without_noise();
         assert_eq!((off.epoch_rho(), off.days_limit()), (Rho::ZERO, Rho::ZERO));
+    }
+
+    /// The page says what the program does.
+    #[test]
+    fn the_figures_of_the_page_are_these() {
+        let page = include_str!("../../../docs/privacy.md").split_whitespace();
+        let page = page.collect::<Vec<_>>().join(" ");
+        let settings = Settings::default();
+        let (epoch, year) = (settings.epoch_rho(), settings.year_limit());
+        let noise = settings.day_noise().unwrap();
+        let clip_square = ((CLIP * UNITS as f64) as u64).pow(2);
+        for figure in [
+            format!("ρ = {:.4}-zCDP, that is ε = {:.2} at", epoch.value(), epoch.epsilon(DELTA)),
+            format!("ε = {EPSILON}, δ = 1e-6** (ρ = {:.4})", year.value()),
+            format!("ε = {DAY_EPSILON}, δ = 1e-9** (ρ = {:.4})", noise.rho().value()),
+            format!("| ε = {:.1} at δ = 1e-6 |", noise.epsilon_of_days(365, 1e-6)),
+            format!("σ = Δ/√(2ρ) = {:.2} on each", settings.noise().sigma()),
+            format!("is at most {}² + 3 × {}²", clip_square.isqrt(), COUNT_UNITS),
+            format!("Δ = {} units", (3 * CELL_SQUARED).isqrt() + 1),
+            format!("= {:.3} of an embedding", ((3 * CELL_SQUARED) as f64).sqrt() / UNITS as f64),
+            format!("σ = {:.1} households", noise.sigma()),
+            format!("noisy count reaches {} households", noise.threshold()),
+            format!("fewer than {HOUSEHOLDS_MIN} households"),
+            format!("than {DISTANCE_MIN} and"),
+        ] {
+            assert!(page.contains(&figure), "the page does not say: {figure}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::aggregate::settings::{DAY_MS, HOUSEHOLDS_MIN};
 use omega_sync_core::message::{Exchange, Exchanged};
 use omega_sync_core::pattern::exchange::{
     ANSWER_BYTES, Answer as Told, Batch, Known, Message as Encoded, Outcome, Request, Taken,
-    is_answer,
+    bases_sum, is_answer,
 };
 use omega_sync_core::pattern::message::{Floor, Outgoing, decode, encode};
 use omega_sync_core::pattern::tables::Tables;
@@ -143,9 +143,7 @@ async fn a_message_on_bases_that_are_gone_is_refused_by_name() {
     let taken = async |known: &[Pattern]| {
         let outgoing = [Outgoing { pattern: &next, base: None }];
         let encoded = encode(&tables, Floor::default(), &outgoing).unwrap();
-        let bases = omega_sync_core::pattern::exchange::bases_sum(
-            known.iter().map(|pattern| &pattern.embedding),
-        );
+        let bases = bases_sum(known);
         let message = Encoded { bases, bytes: &encoded.bytes };
         let batch = Some(Batch { number: 1, message });
         let answer = home.taste("home", &Request { batch, ..request(&tables) }, "").await;
