@@ -365,7 +365,9 @@ mod tests {
         let mut names = Vec::new();
         queried(&serde_json::from_str(dashboard).unwrap(), &mut names);
         assert!(names.len() > 20, "{names:?}");
-        let text = Metrics::default().write(&GAUGES.map(|(name, help)| (name, help, 0)));
+        let gauges = GAUGES.iter().chain(&AGGREGATE_GAUGES);
+        let gauges: Vec<_> = gauges.map(|&(name, help)| (name, help, 0)).collect();
+        let text = Metrics::default().write(&gauges);
         let known: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
