@@ -1,0 +1,138 @@
+// The slowest TV: the oldest engine with its processor slowed down twentyfold, and a year of a household.
+// How long until the app can show it, and for how long the page stands still while eight hours of
+// changes are exchanged. Needs `npm run build` and the engine: node tests/engines/install.mjs m64
+import { mkdtempSync } from "node:fs";
+import { loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Stage } from "../engines/matrix.mjs";
+import { runPage } from "../engines/run.mjs";
+import { freePort } from "../js/edge.mjs";
+import { newHousehold, openTv } from "../js/tv.mjs";
+import { eventually } from "../js/until.mjs";
+
+const { values } = parseArgs({
+  options: {
+    engine: { type: "string", default: "m64" },
+    rate: { type: "string", default: "20" },
+    runs: { type: "string", default: "5" },
+  },
+});
+const RATE = Number(values.rate);
+const RUNS = Number(values.runs);
+const TIMEOUT_S = 120;
+
+/** A year: two titles a day with progress, a list that grew by three a week, four TVs, two profiles. */
+const YEAR = { progress: 730, watchlist: 156 };
+/** Eight hours: another TV plays eight titles, each reported every ten seconds, and changes its list. */
+const EVENING = { titles: 8, reports: 360, adds: 6, removes: 4 };
+/** What this TV has played meanwhile without a network. */
+const OWN = 8;
+
+/** What ends with the measurement. @type {Array<() => unknown>} */
+const ends = [];
+const context = /** @type {import("node:test").TestContext} */ (
+  /** @type {unknown} */ ({ after: (/** @type {() => unknown} */ end) => ends.push(end) })
+);
+const stage = await Stage.open();
+try {
+  const household = newHousehold();
+  const living = await openTv(context, stage.edge, household, "tv-living");
+  await fillYear(living);
+  const profile = mkdtempSync(join(stage.folder, "profile-"));
+  const shared = { url: stage.edge.address, token: stage.edge.token(household, "tv-slow") };
+  const entries = YEAR.progress + YEAR.watchlist;
+  await visit(profile, { ...shared, task: "fill", last: "year:last", entries });
+  const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
+  const starts = [];
+  const syncs = [];
+  for (let run = 0; run < RUNS; run += 1) {
+    starts.push(await visit(profile, { ...nowhere, task: "start" }, RATE));
+    await evening(living, run);
+    const own = Array.from({ length: OWN }, (_, at) => `own:${run}-${at}`);
+    const task = { task: "sync", own, last: `evening:${run}-last` };
+    syncs.push(await visit(profile, { ...shared, ...task }, RATE));
+  }
+  for (const end of ends) await end();
+  const firsts = starts.map((start) => start.first_state_ms);
+  const blocks = syncs.map((sync) => sync.blocks_ms[0]);
+  for (const [at, start] of starts.entries())
+    console.log(`start ${JSON.stringify(start)} sync ${JSON.stringify(syncs[at])}`);
+  const result = {
+    ...{ bench: "tv", engine: values.engine, rate: RATE, runs: RUNS },
+    entries: starts.at(-1).entries,
+    first_state_ms: rounded(median(firsts)),
+    first_state_ms_least: rounded(Math.min(...firsts)),
+    worst_block_ms: rounded(median(blocks)),
+    worst_block_ms_least: rounded(Math.min(...blocks)),
+    sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
+    load_average: loadavg()[0],
+  };
+  console.log(JSON.stringify(result));
+} finally {
+  await stage.close();
+}
+
+/** @param {string} profile @param {object} settings @param {number} [rate] of slowing down */
+async function visit(profile, settings, rate = 1) {
+  const engine = values.engine;
+  const target = stage.address(engine, "file", settings, "speed.html");
+  /** @type {string[]} */
+  const lines = [];
+  const verdict = await runPage({
+    ...{ engine, target, profile, timeoutS: TIMEOUT_S },
+    log: (line) => void lines.push(line),
+    prepare: async (devtools) => {
+      await devtools.call("Emulation.setCPUThrottlingRate", { rate });
+    },
+  });
+  if (verdict.outcome !== "pass") throw new Error([verdict.text, ...lines].join("\n"));
+  return JSON.parse(verdict.text.slice("PASS ".length));
+}
+
+/** @param {import("omega-sync").Client} client */
+async function fillYear(client) {
+  const writes = [];
+  for (let at = 0; at < YEAR.progress; at += 1) {
+    const finished = at % 3 !== 0;
+    const update = {
+      positionSeconds: finished ? 3590 : 60 + ((at * 37) % 3000),
+      durationSeconds: 3600,
+    };
+    writes.push(client.progress.set(`tmdb:${1000 + at * 7}`, update));
+  }
+  for (let at = 0; at < YEAR.watchlist; at += 1)
+    writes.push(client.watchlist.add(`tmdb:${at * 11}`));
+  await client.profiles.create("Kinder");
+  await Promise.all(writes);
+  await client.watchlist.add("year:last");
+  await client.flushed();
+}
+
+/** @param {import("omega-sync").Client} client @param {number} run */
+async function evening(client, run) {
+  for (let title = 0; title < EVENING.titles; title += 1) {
+    for (let report = 1; report <= EVENING.reports; report += 1) {
+      const position = { positionSeconds: report * 10, durationSeconds: 3600 };
+      await client.progress.set(`evening:${run}-${title}`, position);
+    }
+  }
+  for (let at = 0; at < EVENING.adds; at += 1)
+    await client.watchlist.add(`evening:${run}-add-${at}`);
+  for (let at = 0; at < EVENING.removes; at += 1) {
+    await client.watchlist.remove(`tmdb:${(run * EVENING.removes + at) * 11}`);
+  }
+  await client.watchlist.add(`evening:${run}-last`);
+  await client.flushed();
+  await eventually(client, "all is taken", () => client.pending === 0);
+}
+
+/** @param {number[]} numbers */
+function median(numbers) {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+}
+
+/** @param {number} value */
+function rounded(value) {
+  return Math.round(value * 10) / 10;
+}

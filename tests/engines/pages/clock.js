@@ -1,0 +1,1 @@
+window.scriptStart = performance.now();

@@ -1,0 +1,101 @@
+// How long an app waits on this engine, in the syntax of Chromium 53. What to do comes in the address, as
+// JSON after the `#`. The verdict is one JSON object with milliseconds.
+//
+// `fill` takes a household from the server, so that it is stored. `start` opens the same profile
+// without a server: the time until both lists have been read. `sync` opens it with one, after others
+// have changed things, and has changes of its own: the longest time for which the page did nothing else.
+(() => {
+  const { OmegaSync } = window;
+  const settings = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+
+  function open() {
+    return OmegaSync.open({
+      url: settings.url,
+      device: "tv-slow",
+      token: () => Promise.resolve(settings.token),
+    });
+  }
+
+  function read(client) {
+    return client.watchlist.items().length + client.progress.inProgress().length;
+  }
+
+  function once(client, condition) {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (condition()) resolve();
+      };
+      client.on("status", look);
+      client.on("change", look);
+      look();
+    });
+  }
+
+  /** Calls itself without a pause; the longest gap between two calls is somebody else's work. */
+  function watchGaps() {
+    const channel = new MessageChannel();
+    let last = performance.now();
+    let running = true;
+    const gaps = [];
+    channel.port1.onmessage = () => {
+      const now = performance.now();
+      gaps.push(now - last);
+      last = now;
+      if (running) channel.port2.postMessage(0);
+    };
+    channel.port2.postMessage(0);
+    return () => {
+      running = false;
+      return gaps.sort((a, b) => b - a).slice(0, 5);
+    };
+  }
+
+  function fill() {
+    return open().then((client) =>
+      once(client, () => client.watchlist.has(settings.last))
+        .then(() => client.flushed())
+        .then(() => client.close())
+        .then(() => ({ entries: settings.entries }))
+    );
+  }
+
+  function start() {
+    return open().then((client) => {
+      const openedMs = performance.now() - window.scriptStart;
+      const entries = read(client);
+      const readMs = performance.now() - window.scriptStart;
+      return client.close().then(() => ({ opened_ms: openedMs, first_state_ms: readMs, entries }));
+    });
+  }
+
+  function sync() {
+    return open().then((client) => {
+      client.pause();
+      const writes = settings.own.map((title) =>
+        client.progress.set(title, { positionSeconds: 600, durationSeconds: 3600 })
+      );
+      return Promise.all(writes)
+        .then(() => new Promise((resolve) => setTimeout(resolve, 500)))
+        .then(() => {
+          const stop = watchGaps();
+          const began = performance.now();
+          client.resume();
+          return once(client, () => client.watchlist.has(settings.last))
+            .then(() => client.flushed())
+            .then(() => {
+              const syncMs = performance.now() - began;
+              return { sync_ms: syncMs, blocks_ms: stop(), entries: read(client) };
+            });
+        });
+    });
+  }
+
+  ({ fill, start, sync })[settings.task]().then(
+    (result) => {
+      window.__result = `PASS ${JSON.stringify(result)}`;
+    },
+    (error) => {
+      window.__result = `FAIL ${error && (error.stack || error.message)}`;
+    }
+  );
+})();
