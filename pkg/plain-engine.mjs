@@ -7,14 +7,6 @@ const FOLDER = new URL("wasm/", import.meta.url);
 const GLUE = fileURLToPath(new URL("omega_sync_wasm_bg.js", FOLDER));
 const TRANSLATED = new URL("omega_sync_wasm_plain.js", FOLDER);
 
-/** The translation grows its memory with this statement, once. */
-const GROWN = "buffer = newBuffer;";
-/**
- * What grows is copied; the old buffer then has to lose its bytes as a WebAssembly memory's would, because
- * that is how the glue and `engine.ts` notice that their views are stale. A transfer does it.
- */
-const DETACHED = `new MessageChannel().port1.postMessage(0, [buffer]); ${GROWN}`;
-
 /** What Chromium 53 lacks, under other names: nothing is added to the page's own objects. */
 const SUBSTITUTES = `
 const pairs = (object, value) => Object.keys(object).map((key) => value(key, object[key]));
@@ -44,7 +36,9 @@ export const plainEngine = {
     const namespace = "plain-engine";
     builder.onResolve({ filter: /^omega-sync-plain-engine$/ }, ({ path }) => ({ path, namespace }));
     builder.onResolve({ filter: /_bg\.js$/, namespace }, () => ({ path: GLUE }));
-    builder.onLoad({ filter: /engine$/, namespace }, () => ({ contents: fitted() }));
+    builder.onLoad({ filter: /engine$/, namespace }, () => ({
+      contents: readFileSync(TRANSLATED, "utf8"),
+    }));
   },
 };
 
@@ -66,9 +60,3 @@ export const substitutes = {
     builder.onLoad({ filter, namespace }, () => ({ contents: SUBSTITUTES }));
   },
 };
-
-function fitted() {
-  const text = readFileSync(TRANSLATED, "utf8");
-  if (text.split(GROWN).length !== 2) throw new Error(`wasm2js: "${GROWN}" is not there once`);
-  return text.replace(GROWN, DETACHED);
-}

@@ -79,9 +79,10 @@ let failure: OmegaError | undefined;
 /** For the first replica. */
 let seed: Uint32Array | undefined;
 let memory: WebAssembly.Memory;
-/** Both look at the engine's memory; they are made anew when it has grown. */
+/** Both look at the engine's memory; they are made anew when it has grown, which it says. */
 let octets = new Uint8Array(0);
 let view = new DataView(octets.buffer);
+let stale = true;
 /** Where the next value of the answer is. */
 let at = 0;
 const decoder = new TextDecoder();
@@ -104,6 +105,9 @@ async function instantiate(source: () => EngineSource, entropy: Entropy): Promis
   const exports = typeof given === "function" ? given() : await compile(given);
   seed = drawn;
   memory = exports.memory as WebAssembly.Memory;
+  glue.__wbg_on_memory_grown(() => {
+    stale = true;
+  });
   glue.__wbg_set_wasm(guarded(exports));
 }
 
@@ -293,8 +297,8 @@ export function rows(answer: number, shape: string): (string | number)[][] {
 
 /** Goes to the start of an answer. @returns where it ends */
 function begin(answer: number): number {
-  // Memory that has grown leaves the old view without length.
-  if (octets.length === 0) {
+  if (stale) {
+    stale = false;
     octets = new Uint8Array(memory.buffer);
     view = new DataView(memory.buffer);
   }

@@ -13,8 +13,10 @@ import { OLD_ENGINES, oldEngine } from "./old.mjs";
 import { runPage } from "./run.mjs";
 
 /** In the order of the table; each name is said by `pages/household.js` when it works. */
-export const FEATURES = ["open", "write", "sync", "conflict", "reopen", "replay"];
+export const FEATURES = ["open", "write", "sync", "conflict", "grow", "reopen", "replay"];
 export const WAYS = /** @type {const} */ (["http", "file", "file with access"]);
+/** Titles that make the engine's memory grow, from two pages to more than twice of it. */
+const MANY = 1_000;
 /** The power is cut when this many writes of the loop have resolved. */
 const RESOLVED_BEFORE_CUT = 25;
 /** Loaded machines are slow, and the oldest engines slower. */
@@ -55,9 +57,9 @@ export class Stage {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** @param {string} engine @param {Way} way @param {object} settings */
-  address(engine, way, settings) {
-    const page = `${oldEngine(engine) ? "nowasm" : "iife"}/household.html`;
+  /** @param {string} engine @param {Way} way @param {object} settings @param {string} [file] */
+  address(engine, way, settings, file = "household.html") {
+    const page = `${oldEngine(engine) ? "nowasm" : "iife"}/${file}`;
     const site =
       way === "http"
         ? `${this.edge.address}/`
@@ -85,7 +87,7 @@ export async function visitTwice(context, stage, engine, way) {
     ...{ engine, profile, timeoutS: TIMEOUT_S, fileAccess: way === "file with access" },
     log: (/** @type {string} */ line) => void lines.push(line),
   };
-  const shared = { url: edge.address, nowhere, household, tokens };
+  const shared = { url: edge.address, nowhere, household, tokens, many: MANY };
 
   const other = await openTv(context, edge, household, "tv-new");
   const answered = eventually(other, "the old TV's title", () => other.watchlist.has("tmdb:603"))

@@ -12,6 +12,18 @@ use core::cell::Cell;
 use core::ptr::null_mut;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
+/// Tells JavaScript that its views of the memory are stale. It can't find out by itself on Chromium
+/// 64, whose compiler takes the length of a view for constant. The glue of the package has it
+/// (`scripts/wasm-build`), that of tests has not.
+#[cfg(shipped)]
+#[link(wasm_import_module = "./omega_sync_wasm_bg.js")]
+unsafe extern "C" {
+    safe fn memory_grew();
+}
+
+#[cfg(not(shipped))]
+fn memory_grew() {}
+
 /// Sizes are rounded up to this, which is also their alignment, in bytes.
 const STEP: usize = 8;
 /// The largest small block.
@@ -29,6 +41,8 @@ pub struct Allocator {
     chunk: Cell<Link>,
     left: Cell<usize>,
     large: WasmDynamicTalc,
+    /// Of memory, when it was last looked at.
+    pages: Cell<usize>,
 }
 
 // SAFETY: the module has no threads; `WasmDynamicTalc` refuses to compile where it could have.
@@ -48,7 +62,17 @@ impl Allocator {
             chunk: Cell::new(null_mut()),
             left: Cell::new(0),
             large: new_wasm_dynamic_allocator(),
+            pages: Cell::new(0),
         }
+    }
+
+    /// The same block, after JavaScript was told if memory has grown for it.
+    fn told(&self, block: *mut u8) -> *mut u8 {
+        let pages = core::arch::wasm32::memory_size::<0>();
+        if self.pages.replace(pages) != pages {
+            memory_grew();
+        }
+        block
     }
 
     /// A block that was never used.
@@ -68,6 +92,7 @@ impl Allocator {
         self.left.set(0);
         // SAFETY: size and alignment are not zero, and the alignment is a power of two.
         let chunk = unsafe { self.large.alloc(Layout::from_size_align_unchecked(CHUNK, STEP)) };
+        let chunk = self.told(chunk);
         if chunk.is_null() {
             return chunk;
         }
@@ -94,7 +119,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = class(layout) else {
             // SAFETY: the caller's contract.
-            return unsafe { self.large.alloc(layout) };
+            return self.told(unsafe { self.large.alloc(layout) });
         };
         let list = &self.freed[class];
         let block = list.get();
@@ -121,8 +146,10 @@ unsafe impl GlobalAlloc for Allocator {
         let (before, after) = (class(layout), class(wanted));
         match (before, after) {
             (Some(before), Some(after)) if before == after => return block,
-            // SAFETY: the block came from there.
-            (None, None) => return unsafe { self.large.realloc(block, layout, size) },
+            (None, None) => {
+                // SAFETY: the block came from there.
+                return self.told(unsafe { self.large.realloc(block, layout, size) });
+            }
             _ => {}
         }
         // SAFETY: both blocks are at least as long as what is copied, and differ.

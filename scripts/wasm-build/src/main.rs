@@ -14,13 +14,20 @@ use wasmparser::{ConstExpr, DataKind, Operator, Parser, Payload, Validator, Wasm
 
 const USAGE: &str = "usage: wasm-build bind IN.wasm DIR | wasm-build check FILE.wasm";
 
-/// The type of the function that the glue's caller hands the module's exports to.
+/// The types of the functions that the glue's caller hands the module's exports to, and itself.
 const HAND_OVER: &str = "
 /**
  * Hands over the exports of the compiled module, before anything else is called.
  */
 export function __wbg_set_wasm(exports: WebAssembly.Exports): void;
+/**
+ * Calls `listener` each time when memory has grown: views of it are stale from then on.
+ */
+export function __wbg_on_memory_grown(listener: () => void): void;
 ";
+
+/// A view of memory that the glue keeps, as it declares it.
+const KEPT_VIEW: &str = "Memory0 = null;";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +72,33 @@ fn declare_glue(input: &Path, folder: &Path) -> Result<()> {
     let types = std::fs::read_to_string(file(".d.ts"))?;
     std::fs::remove_file(file(".d.ts"))?;
     std::fs::write(file("_bg.d.ts"), without_disposal(&types) + HAND_OVER)?;
+    let code = std::fs::read_to_string(file("_bg.js"))?;
+    let told = growth(&code)?;
+    std::fs::write(file("_bg.js"), code + &told)?;
     Ok(())
+}
+
+/// What the module calls when its memory has grown (`wasm/src/allocator.rs`): the glue forgets its views.
+fn growth(code: &str) -> Result<String> {
+    let views: Vec<&str> = code
+        .lines()
+        .filter_map(|line| line.strip_prefix("let ")?.strip_suffix(KEPT_VIEW))
+        .collect();
+    if views.is_empty() {
+        bail!("the glue keeps no view of memory: how does it notice that it has grown?");
+    }
+    let forget: String = views.iter().map(|view| format!("    {view}{KEPT_VIEW}\n")).collect();
+    Ok(format!(
+        "
+let memoryGrown = () => {{}};
+export function __wbg_on_memory_grown(listener) {{
+    memoryGrown = listener;
+}}
+export function memory_grew() {{
+{forget}    memoryGrown();
+}}
+"
+    ))
 }
 
 /// Without the one line that a program with types of 2022 or before can't read.
@@ -169,6 +202,17 @@ mod tests {
         let mut section = vec![2, import.len() as u8];
         section.extend_from_slice(&import);
         module(&[&[1, 4, 1, 0x60, 0, 0], &section])
+    }
+
+    #[test]
+    fn the_glue_forgets_every_view() {
+        let code = "let cachedAMemory0 = null;\nlet other = null;\nlet cachedBMemory0 = null;\n";
+        let told = growth(code).expect("it keeps two");
+        assert!(
+            told.contains("    cachedAMemory0 = null;\n    cachedBMemory0 = null;\n"),
+            "{told}"
+        );
+        growth("let wasm;\n").expect_err("it keeps none");
     }
 
     #[test]

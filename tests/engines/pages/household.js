@@ -80,6 +80,8 @@
     yield* conflict(client);
     works("conflict");
     client.pause();
+    yield* grow(client);
+    works("grow");
     console.log(`replica ${client.status().replica}`);
     for (let position = 1; ; position += 1) {
       yield client.progress.set("tmdb:last", { positionSeconds: position, durationSeconds: 1e6 });
@@ -126,6 +128,20 @@
     yield second.close();
   }
 
+  /** So much that the engine's memory grows, more than once, while everything is in use. */
+  function* grow(client) {
+    const titles = Array.from({ length: settings.many }, (_, at) => `many:${at}`);
+    const writes = titles.map((title, at) => {
+      const write = client.progress.set(title, { positionSeconds: at, durationSeconds: 1e6 });
+      check(client.progress.resume(title) === at, `${title} is read back`);
+      return write;
+    });
+    yield Promise.all(writes);
+    titles.forEach((title, at) => {
+      check(client.progress.resume(title) === at, `${title} is still there`);
+    });
+  }
+
   function* secondVisit() {
     const client = yield open(settings.nowhere, "tv-old");
     check(client.watchlist.has("tmdb:603"), "watchlist after the power cut");
@@ -138,6 +154,9 @@
     const last = client.progress.resume("tmdb:last");
     check(last >= settings.resolved, `position ${last} of ${settings.resolved} that resolved`);
     check(client.status().replica === settings.replica, "the same replica");
+    for (let title = 0; title < settings.many; title += 1) {
+      check(client.progress.resume(`many:${title}`) === title, `title ${title} of many`);
+    }
     check(client.pending > 0, "it waits for the server");
     works("reopen");
     yield client.close();
