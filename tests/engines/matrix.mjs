@@ -57,9 +57,12 @@ export class Stage {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** @param {string} engine @param {Way} way @param {object} settings @param {string} [file] */
-  address(engine, way, settings, file = "household.html") {
-    const page = `${oldEngine(engine) ? "nowasm" : "iife"}/${file}`;
+  /**
+   * @param {string} engine @param {Way} way @param {object} settings
+   * @param {string} [file] @param {"iife" | "nowasm"} [build]
+   */
+  address(engine, way, settings, file = "household.html", build = buildFor(engine)) {
+    const page = `${build}/${file}`;
     const site =
       way === "http"
         ? `${this.edge.address}/`
@@ -143,8 +146,12 @@ function row(engine, results) {
     const ways = own.filter(({ works }) => works.includes(feature)).map(({ way }) => way);
     return ways.length === WAYS.length ? "yes" : ways.join(", ") || "no";
   });
-  const build = oldEngine(engine.name) ? "nowasm" : "iife";
-  return [engine.name, engine.chromium, build, ...cells, engine.standsFor];
+  return [engine.name, engine.chromium, buildFor(engine.name), ...cells, engine.standsFor];
+}
+
+/** @param {string} engine */
+function buildFor(engine) {
+  return oldEngine(engine) ? "nowasm" : "iife";
 }
 
 /** The lines that docs/tv.md has. */
