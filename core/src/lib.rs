@@ -23,6 +23,7 @@
 pub mod causal;
 pub mod clock;
 pub mod codec;
+pub mod command;
 pub mod crdt;
 pub mod delta;
 pub mod household;

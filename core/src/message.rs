@@ -5,12 +5,14 @@
 //! and the connection starts anew. The first frame of each side has the protocol version in place of
 //! the number. Layout: `docs/protocol.md`.
 
+mod command;
 mod exchange;
 
 pub use exchange::{EXCHANGE_BYTES_MAX, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
 
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::command::{Asked, CommandId, Order, Outcome, Presence, Reply, read_reply};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
 use crate::household::{DIFFERENCE_BYTES_MAX, Household, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
@@ -99,6 +101,12 @@ pub enum ClientFrame<'a> {
     Offer(FrameNumber, Body<'a>),
     /// Asks for a [`ServerFrame::Pong`].
     Ping,
+    /// Asks something of another device.
+    Command(Asked),
+    /// Wants to be told which devices are here, now and when that changes.
+    Watch,
+    /// Answers an order.
+    Reply(CommandId, Reply),
 }
 
 /// An encoded body that can't be read without what the connection or the receiver knows.
@@ -139,6 +147,12 @@ pub enum ServerFrame<'a> {
     Offered,
     /// Answers a ping.
     Pong,
+    /// Another device wants this one to do something.
+    Order(Order),
+    /// What became of a command.
+    Status(CommandId, Outcome),
+    /// Which devices are here.
+    Presence(Presence),
 }
 
 /// One delta is durable.
@@ -154,6 +168,8 @@ const TAG_HELLO: u8 = 0;
 const TAG_DELTA: u8 = 1;
 const TAG_OFFER: u8 = 2;
 const TAG_PING: u8 = 3;
+const TAG_COMMAND: u8 = 5;
+const TAG_REPLY: u8 = 6;
 const TAG_WELCOME: u8 = 0;
 const TAG_SNAPSHOT: u8 = 1;
 const TAG_DIFFERENCE: u8 = 2;
@@ -162,6 +178,9 @@ const TAG_ACK: u8 = 4;
 const TAG_REPORT: u8 = 5;
 const TAG_OFFERED: u8 = 6;
 const TAG_PONG: u8 = 7;
+const TAG_ORDER: u8 = 9;
+const TAG_STATUS: u8 = 10;
+const TAG_PRESENCE: u8 = 11;
 
 const HELLO_HOUSEHOLD: u8 = 1;
 const HELLO_ACKED: u8 = 2;
@@ -257,6 +276,13 @@ impl<'a> ClientFrame<'a> {
             TAG_DELTA => Self::Delta(number, Body(reader.rest())),
             TAG_OFFER => Self::Offer(number, Body(reader.rest())),
             TAG_PING if number == UNCOUNTED => Self::Ping,
+            TAG_COMMAND if number == UNCOUNTED => {
+                Asked::decode(&mut reader)?.map_or(Self::Watch, Self::Command)
+            }
+            TAG_REPLY if number == UNCOUNTED => {
+                let (id, reply) = read_reply(&mut reader)?;
+                Self::Reply(id, reply)
+            }
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
         reader.finish()?;
@@ -319,6 +345,12 @@ impl<'a> ServerFrame<'a> {
             }
             TAG_OFFERED if number == UNCOUNTED => Self::Offered,
             TAG_PONG if number == UNCOUNTED => Self::Pong,
+            TAG_ORDER if number == UNCOUNTED => Self::Order(Order::decode(&mut reader)?),
+            TAG_STATUS if number == UNCOUNTED => {
+                let (id, outcome) = Outcome::decode(&mut reader)?;
+                Self::Status(id, outcome)
+            }
+            TAG_PRESENCE if number == UNCOUNTED => Self::Presence(Presence::decode(&mut reader)?),
             _ => return Err(DecodeError::Invalid("frame tag")),
         };
         reader.finish()?;

@@ -1,4 +1,5 @@
 // Frames of docs/protocol.md: the tag, the number beside it, and what the fields of a body say.
+import { readAsked, readOrder, readPresence, readReply, readStatus } from "./commands.mjs";
 import { decodeState, passDifference } from "./difference.mjs";
 import {
   checkedId,
@@ -26,7 +27,15 @@ export const REASONS = /** @type {const} */ ([
   "default_profile",
   "forbidden",
 ]);
-const FROM_CLIENT = /** @type {const} */ (["hello", "delta", "offer", "ping"]);
+const FROM_CLIENT = /** @type {const} */ ([
+  "hello",
+  "delta",
+  "offer",
+  "ping",
+  undefined,
+  "command",
+  "reply",
+]);
 const FROM_SERVER = /** @type {const} */ ([
   "welcome",
   "snapshot",
@@ -36,6 +45,10 @@ const FROM_SERVER = /** @type {const} */ ([
   "report",
   "offered",
   "pong",
+  undefined,
+  "order",
+  "status",
+  "presence",
 ]);
 /** Frames whose number counts; hello and welcome have the version there, the others 0. */
 const COUNTED = new Set(["delta", "offer", "snapshot", "difference", "update", "ack", "report"]);
@@ -158,6 +171,16 @@ function readBody(reader, tag) {
       need(next <= 1, "neither a next version nor none");
       return { advances: next, voids: readVoids(reader).map(voidToJson) };
     }
+    case "command":
+      return readAsked(reader);
+    case "reply":
+      return readReply(reader);
+    case "order":
+      return readOrder(reader);
+    case "status":
+      return readStatus(reader);
+    case "presence":
+      return readPresence(reader);
     default:
       return {};
   }

@@ -160,7 +160,13 @@ impl World {
                 device.disk.flush();
                 self.hang_up(index);
             }
-            Output::Changed(_) | Output::Status(_) | Output::Rejected(_) | Output::Replayed(_) => {}
+            Output::Changed(_)
+            | Output::Status(_)
+            | Output::Rejected(_)
+            | Output::Replayed(_)
+            | Output::Order(_)
+            | Output::Outcome(..)
+            | Output::Presence(_) => {}
         }
     }
 

@@ -64,6 +64,7 @@ fn modules_of_the_core_look_only_down() {
         "household",
         "delta",
         "pattern",
+        "command",
         "message",
         "outbox",
         "replica",

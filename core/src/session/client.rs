@@ -2,12 +2,15 @@
 //!
 //! Invariant: what a frame carries was made durable by an output before it.
 
+mod commands;
 mod connection;
 mod effect;
 mod fault;
 
+pub use commands::{COMMANDS_WAITING_MAX, ORDERS_REMEMBERED_MAX};
 pub use effect::{Input, Output, Status};
 
+use self::commands::Commands;
 use self::connection::Connection;
 use self::fault::Fault;
 use super::backoff::Backoff;
@@ -66,6 +69,7 @@ pub struct Client {
     log_bytes: usize,
     image_bytes: usize,
     tally: Tally,
+    commands: Commands,
     /// Whether it asks for what changed, where it can.
     differences: bool,
 }
@@ -114,6 +118,7 @@ impl Client {
             log_bytes: 0,
             image_bytes: 0,
             tally: Tally::default(),
+            commands: Commands::default(),
             differences: true,
         };
         Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
@@ -179,6 +184,7 @@ impl Client {
                 self.append(record, &mut outputs);
             }
         }
+        self.expire(now, &mut outputs);
         self.tell(now, &mut outputs);
         outputs
     }
@@ -221,7 +227,7 @@ impl Client {
     fn frame(&mut self, now: Now, bytes: &[u8], outputs: &mut Vec<Output>) {
         match &mut self.link {
             Link::Open(connection) => {
-                connection.heard_ms = now.steady_ms;
+                connection.hear(now);
                 connection.pinged_ms = None;
             }
             Link::Greeting(..) => {}
@@ -282,6 +288,9 @@ impl Client {
         match frame {
             ServerFrame::Welcome(_) => return Err(Fault::Malformed),
             ServerFrame::Pong => {}
+            ServerFrame::Order(order) => self.ordered(now, order, outputs)?,
+            ServerFrame::Status(id, outcome) => self.settled(id, outcome, outputs),
+            ServerFrame::Presence(presence) => outputs.push(Output::Presence(presence)),
             ServerFrame::Offered => connection.offered = true,
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
@@ -345,7 +354,7 @@ impl Client {
         let changed = self.replica.welcome(now, waited_ms, welcome).map_err(|_| Fault::Renew)?;
         self.tally.welcomed(&waiting, self.replica.outbox());
         self.store_image(outputs);
-        let mut connection = Connection::new(now, welcome.server_time);
+        let mut connection = Connection::new(now, waited_ms, welcome.server_time);
         connection.sent = self.replica.acked().through;
         connection.retry_through = self.replica.outbox().sent_through();
         if let Some(owed) = self.replica.owed() {
@@ -353,6 +362,7 @@ impl Client {
             outputs.push(Output::Send(ClientFrame::offer(number, owed)));
         }
         self.link = Link::Open(Box::new(connection));
+        self.resume_commands(now, outputs);
         self.report(before, changed, outputs);
         Ok(())
     }
@@ -520,7 +530,7 @@ impl Client {
                     self.disconnect(outputs);
                     self.retry(now);
                 }
-                None if connection.heard_ms.saturating_add(PING_AFTER_MS) <= steady_ms => {
+                None if connection.heard.steady_ms.saturating_add(PING_AFTER_MS) <= steady_ms => {
                     connection.pinged_ms = Some(steady_ms);
                     outputs.push(Output::Send(ClientFrame::ping()));
                 }
@@ -550,14 +560,15 @@ impl Client {
         let ended = self.tally.ended(is_open, status == Status::Live, self.replica.outbox());
         outputs.extend(ended.map(Output::Replayed));
         let due = match &self.link {
-            Link::Offline | Link::Stopped => return,
-            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => *at,
-            Link::Open(connection) => match connection.pinged_ms {
+            Link::Offline | Link::Stopped => None,
+            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => Some(*at),
+            Link::Open(connection) => Some(match connection.pinged_ms {
                 Some(pinged) => pinged.saturating_add(ANSWER_TIMEOUT_MS),
-                None => connection.heard_ms.saturating_add(PING_AFTER_MS),
-            },
+                None => connection.heard.steady_ms.saturating_add(PING_AFTER_MS),
+            }),
         };
-        outputs.push(Output::Wake(due.saturating_sub(now.steady_ms)));
+        let due = due.into_iter().chain(self.commands.due_ms()).min();
+        outputs.extend(due.map(|due| Output::Wake(due.saturating_sub(now.steady_ms))));
     }
 
     fn append(&mut self, record: Record, outputs: &mut Vec<Output>) {

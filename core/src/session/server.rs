@@ -8,6 +8,7 @@
 
 mod exchange;
 mod follow;
+pub mod relay;
 mod resident;
 mod stored;
 mod tally;
@@ -292,6 +293,10 @@ impl Room {
     ) -> Result<(), CloseCode> {
         match ClientFrame::decode(bytes)? {
             ClientFrame::Hello(_) => Err(CloseCode::Malformed),
+            // For the relay: they say nothing of the household.
+            ClientFrame::Command(_) | ClientFrame::Watch | ClientFrame::Reply(..) => {
+                Err(CloseCode::Malformed)
+            }
             ClientFrame::Ping => {
                 outputs.push(RoomOutput::Send(id, ServerFrame::pong()));
                 Ok(())

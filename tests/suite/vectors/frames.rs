@@ -1,5 +1,6 @@
 //! Every frame, one at a time.
 
+use super::commands;
 use super::meaning::{self, error, hex, id, number, stamp, unhex};
 use super::states::two_profiles;
 use super::story::{HOME, KIDS, START_MS, TV, add, at, content, dot, state_bytes};
@@ -16,13 +17,16 @@ use serde_json::{Value, json};
 
 pub const ABOUT: &str = "Frames of both sides. household, digest and epoch of a hello are numbers \
     of 32 bits (marks); taken has a stamp and a digest; session of a welcome is modulo 256; what \
-    flags leave out is left out here. A body is what follows the fields, as it is.";
+    flags leave out is left out here. A body is what follows the fields, as it is. ends_ms of a command \
+    counts from the handshake; gone_s of a device that is here is left out.";
 
 pub fn vectors() -> Vec<Value> {
     let mut vectors = client();
     vectors.extend(server());
+    vectors.extend(commands::good_ones(good));
     vectors.extend(bad_client());
     vectors.extend(bad_server());
+    vectors.extend(commands::bad_ones(bad));
     vectors
 }
 
@@ -283,6 +287,7 @@ fn client_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
             json!({"tag": "offer", "number": number, "body": hex(&bytes[1..])})
         }
         ClientFrame::Ping => json!({"tag": "ping"}),
+        frame => commands::client(frame, bytes),
     })
 }
 
@@ -333,6 +338,7 @@ fn server_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
         }
         ServerFrame::Offered => json!({"tag": "offered"}),
         ServerFrame::Pong => json!({"tag": "pong"}),
+        frame => commands::server(frame, bytes),
     })
 }
 

@@ -22,12 +22,17 @@ pub(super) struct Connection {
     pub(super) caught_up: bool,
     /// The server holds what was owed; the state that comes next has it.
     pub(super) offered: bool,
-    pub(super) heard_ms: u64,
+    /// When the hello left and when the welcome came, in steady milliseconds: commands count from there.
+    pub(super) greeted_ms: u64,
+    pub(super) welcomed_ms: u64,
+    pub(super) heard: Now,
+    /// The two clocks have disagreed since: what comes may be old.
+    pub(super) slept: bool,
     pub(super) pinged_ms: Option<u64>,
 }
 
 impl Connection {
-    pub(super) fn new(now: Now, server_time: UnixMillis) -> Self {
+    pub(super) fn new(now: Now, waited_ms: u64, server_time: UnixMillis) -> Self {
         Self {
             up: Context::starting(server_time),
             down: Context::starting(server_time),
@@ -38,7 +43,10 @@ impl Connection {
             retry_through: Timestamp::ZERO,
             caught_up: false,
             offered: false,
-            heard_ms: now.steady_ms,
+            greeted_ms: now.steady_ms.saturating_sub(waited_ms),
+            welcomed_ms: now.steady_ms,
+            heard: now,
+            slept: false,
             pinged_ms: None,
         }
     }

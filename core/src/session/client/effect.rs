@@ -1,5 +1,6 @@
 //! What happens to a client, and what it wants done: the whole border between it and the world.
 
+use crate::command::{Order, Outcome, Presence};
 use crate::household::Changed;
 use crate::session::metrics::Replay;
 
@@ -45,6 +46,12 @@ pub enum Output {
     Rejected(usize),
     /// What waited at the last reconnect has its answers, or the connection is gone: how it went.
     Replayed(Replay),
+    /// Another device wants this one to do something: [`super::Client::reply`] answers it.
+    Order(Order),
+    /// What became of the command with this ticket.
+    Outcome(u64, Outcome),
+    /// Which devices are here.
+    Presence(Presence),
 }
 
 /// How a client stands with the server.
