@@ -30,6 +30,16 @@ export interface Writes {
     capabilities: number,
   ];
   deviceRemove: [device: string];
+  deviceAsk: [
+    ticket: number,
+    target: string,
+    kind: number,
+    profile: string,
+    number: number,
+    text: string,
+  ];
+  deviceReply: [high: number, low: number, reply: number];
+  deviceWatch: [];
   rejectedTaken: [];
 }
 

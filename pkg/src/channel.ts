@@ -7,7 +7,7 @@
  */
 
 import type { WriteName } from "./calls.js";
-import type { ReplayReport, SyncState } from "./engine.js";
+import type { RemoteOutput, ReplayReport, SyncState } from "./engine.js";
 import type { ErrorCode } from "./errors.js";
 
 /** Why something was not done; empty when it was. */
@@ -33,6 +33,8 @@ export type Message =
   /** Do this with the connection. */
   | { kind: "connection"; tab: string; wish: "pause" | "resume" | "sync" }
   | { kind: "replay"; tab: string; report: ReplayReport }
+  /** What became of a command of some tab, or which devices are here. */
+  | { kind: "remote"; tab: string; output: RemoteOutput }
   /** I led, and have stopped. */
   | { kind: "end"; tab: string }
   /** The storage was erased. */

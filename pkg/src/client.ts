@@ -13,7 +13,7 @@
  */
 
 import { type Copy, callWrite, type WriteName, type Writes } from "./calls.js";
-import type { Output, ReplayReport, Replica, SyncState } from "./engine.js";
+import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
 import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { watchLifecycle } from "./lifecycle.js";
@@ -44,6 +44,8 @@ export interface DriverEvents {
   rejected(): void;
   status(): void;
   replayed(report: ReplayReport): void;
+  /** Something from another device. */
+  remote(output: RemoteOutput): void;
   failed(error: OmegaError): void;
   /** A commit is durable. */
   stored(): void;
@@ -60,8 +62,9 @@ interface Barrier {
   reject: (error: OmegaError) => void;
 }
 
+type Told = { kind: "changed" | "status" | "rejected" | "replayed" | RemoteOutput["kind"] };
 type Task =
-  | Exclude<Output, { kind: "changed" | "status" | "rejected" | "replayed" }>
+  | Exclude<Output, Told>
   | { kind: "mark"; mark: WriteMark }
   | Barrier;
 
@@ -235,16 +238,20 @@ export class Driver implements Copy {
     const changed = new Set<string>();
     let rejected = false;
     let report: ReplayReport | undefined;
+    const remote: RemoteOutput[] = [];
     for (const output of outputs) {
       if (output.kind === "changed") for (const key of output.keys) changed.add(key);
       else if (output.kind === "rejected") rejected = true;
       else if (output.kind === "replayed") report = output.report;
+      else if (output.kind === "order" || output.kind === "outcome") remote.push(output);
+      else if (output.kind === "presence") remote.push(output);
       else if (output.kind !== "status") this.queue.push(output);
     }
     if (changed.size > 0) this.events.changed(Array.from(changed));
     if (rejected) this.events.rejected();
     this.events.status();
     if (report !== undefined) this.events.replayed(report);
+    for (const output of remote) this.events.remote(output);
   }
 
   private pump(): void {

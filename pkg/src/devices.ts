@@ -1,8 +1,17 @@
 /**
- * The devices of the household: what each says of itself. Whether one is online is not known here.
+ * The devices of the household: what each says of itself, which are online, and telling them what to
+ * do.
  */
 
 import type { Copy } from "./calls.js";
+import {
+  type Command,
+  type CommandListener,
+  type CommandStatus,
+  type HandoffResult,
+  type Presence,
+  Remote,
+} from "./commands.js";
 import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
@@ -44,8 +53,8 @@ export interface Capabilities {
 
 /** What a device says of itself. Texts have at most 64 bytes of UTF-8; left out means empty. */
 export interface DeviceDescription {
-  /** What people call it: "Living room". */
-  name: string;
+  /** What people call it: "Living room"; left out means the name it has, perhaps given elsewhere. */
+  name?: string;
   /** `other` when left out. */
   deviceType?: DeviceType;
   /** Operating system and model: "webOS 5 / OLED55CX". */
@@ -56,8 +65,17 @@ export interface DeviceDescription {
   capabilities?: Partial<Capabilities>;
 }
 
+/** A title that is to go on on another device. */
+export interface HandoffRequest {
+  contentId: string;
+  /** On whose shelf its position is; the default profile's when left out. */
+  profile?: string;
+  /** From where, in seconds; left out: from where the household knows the title to be. */
+  positionSeconds?: number;
+}
+
 /** A device that described itself. */
-export interface Device {
+export interface Device extends Presence {
   /** Its id, the one in its token. */
   device: string;
   name: string;
@@ -69,10 +87,17 @@ export interface Device {
 
 /** The devices of the household. */
 export class Devices {
+  /** @internal */
+  readonly remote: Remote;
+
+  /** @internal */
   constructor(
     private readonly copy: Copy,
     private readonly device: string,
-  ) {}
+    changed: () => void,
+  ) {
+    this.remote = new Remote(copy, changed);
+  }
 
   /**
    * Says what this device is, in place of what it said before; call it at each start, saying the same
@@ -83,11 +108,12 @@ export class Devices {
    * as rejected, with `household_full`.
    */
   async describe(description: DeviceDescription): Promise<void> {
-    const { name, deviceType = "other", platform = "", appVersion = "" } = description;
+    const { deviceType = "other", platform = "", appVersion = "" } = description;
+    const name = description.name ?? this.rows().find(([id]) => id === this.device)?.[1] ?? "";
     const kind = placeOf(deviceType, DEVICE_TYPES);
     const bits = bitsOf(description.capabilities ?? {});
     const { copy, device } = this;
-    return copy.write("deviceDescribe", device, name, kind, platform, appVersion, bits);
+    return copy.write("deviceDescribe", device, String(name), kind, platform, appVersion, bits);
   }
 
   /** Takes a device off the list, also another one; no error when it is not there. */
@@ -95,10 +121,41 @@ export class Devices {
     return this.copy.write("deviceRemove", device);
   }
 
-  /** Every device that described itself, in the order of their ids. */
+  /**
+   * Tells another device what to do; it has 5 seconds. Resolves to what became of it, also when
+   * offline: the command waits as long as it lives, and is not sent later. Whether the device takes
+   * commands it says itself: {@link Capabilities.remoteControllable}.
+   *
+   * Rejects with `invalid_device` or `invalid_command`, and with `closed`.
+   */
+  send(device: string, command: Command): Promise<CommandStatus> {
+    return this.remote.send(device, command);
+  }
+
+  /**
+   * Lets a title go on on another device: that one gets `load_content` with the position, and when it
+   * has taken it, this one gets `pause`. Resolves and rejects as {@link Devices.send}.
+   */
+  async handoff(device: string, request: HandoffRequest): Promise<HandoffResult> {
+    const { contentId, profile = "", positionSeconds } = request;
+    return this.remote.handoff(device, contentId, profile, positionSeconds);
+  }
+
+  /**
+   * Calls `listener` with each command for this device until the returned function is called.
+   * Without a listener the sender is told `not_supported`.
+   */
+  onCommand(listener: CommandListener): () => void {
+    return this.remote.onCommand(listener);
+  }
+
+  /**
+   * Every device that described itself, in the order of their ids. From the first call on the server
+   * tells which are online; a change of that is a `change` of `devices`.
+   */
   list(): Device[] {
-    const list = this.copy.read((replica) => rows(replica.devices(), "ttnttn"));
-    return list.map(([device, name, kind, platform, appVersion, bits]) => ({
+    return this.rows().map(([device, name, kind, platform, appVersion, bits]) => ({
+      ...this.remote.presence(String(device)),
       device: String(device),
       name: String(name),
       deviceType: DEVICE_TYPES[Number(kind)] ?? "other",
@@ -106,6 +163,10 @@ export class Devices {
       appVersion: String(appVersion),
       capabilities: capabilitiesOf(Number(bits)),
     }));
+  }
+
+  private rows(): (string | number)[][] {
+    return this.copy.read((replica) => rows(replica.devices(), "ttnttn"));
   }
 }
 

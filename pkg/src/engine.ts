@@ -25,7 +25,22 @@ export type Output =
   | { kind: "status"; state: SyncState }
   | { kind: "wake"; afterMs: number }
   | { kind: "rejected"; count: number }
-  | { kind: "replayed"; report: ReplayReport };
+  | { kind: "replayed"; report: ReplayReport }
+  | RemoteOutput;
+
+/** What comes from other devices; -1 stands for a number that is not there. */
+export type RemoteOutput =
+  | {
+      kind: "order";
+      high: number;
+      low: number;
+      from: string;
+      command: number;
+      number: number;
+      text: string;
+    }
+  | { kind: "outcome"; ticket: number; status: number; position: number }
+  | { kind: "presence"; all: boolean; devices: [device: string, goneSeconds: number][] };
 
 /**
  * How the writes fare that a client had for the server when it reconnected: `waited` is the sum of
@@ -255,6 +270,21 @@ function readOutput(): Output {
       return { kind: "rejected", count: readNumber() };
     case 9:
       return { kind: "replayed", report: readReport() };
+    case 10: {
+      const [high, low, from] = [readNumber(), readNumber(), readText()];
+      const [command, number, text] = [readByte(), readNumber(), readText()];
+      return { kind: "order", high, low, from, command, number, text };
+    }
+    case 11: {
+      const [ticket, status, position] = [readNumber(), readByte(), readNumber()];
+      return { kind: "outcome", ticket, status, position };
+    }
+    case 12: {
+      const all = readByte() === 1;
+      const devices: [string, number][] = [];
+      for (let left = readNumber(); left > 0; left -= 1) devices.push([readText(), readNumber()]);
+      return { kind: "presence", all, devices };
+    }
     default:
       throw mismatch(`output ${kind}`);
   }

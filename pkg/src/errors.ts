@@ -27,6 +27,8 @@ export type ErrorCode =
   | "invalid_progress"
   /** A device id, or what a device says of itself, is out of range. */
   | "invalid_device"
+  /** A command has a field that is out of range, or lacks one. */
+  | "invalid_command"
   /** The household id passed to `open` is not one. */
   | "invalid_household"
   /** Too many changes wait for the server; nothing was changed by this call. */
@@ -90,6 +92,10 @@ const REFUSALS: readonly (readonly [ErrorCode, string])[] = [
   [
     "invalid_device",
     "a device's id must be 1 to 64 bytes, its name, platform and version at most 64",
+  ],
+  [
+    "invalid_command",
+    "a command needs a whole position from 0, a level of 0 to 100, or a valid id",
   ],
   ["invalid_household", "a household id must be 1 to 64 bytes of text without control characters"],
   ["outbox_full", "too many changes wait for the server: connect before making more"],

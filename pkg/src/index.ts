@@ -27,6 +27,15 @@ export type {
   Rejected,
   Status,
 } from "./api.js";
+export type {
+  Command,
+  CommandListener,
+  CommandReply,
+  CommandStatus,
+  HandoffResult,
+  Presence,
+  ReceivedCommand,
+} from "./commands.js";
 export type { DeltaSyncOptions } from "./delta-sync.js";
 export type {
   AudioCodec,
@@ -35,6 +44,7 @@ export type {
   DeviceDescription,
   Devices,
   DeviceType,
+  HandoffRequest,
   HdrFormat,
   Resolution,
   VideoCodec,

@@ -48,7 +48,10 @@ export class SyncClient implements Client, Copy {
 
   constructor(private readonly options: OpenOptions) {
     this.profiles = new Profiles(this);
-    this.devices = new Devices(this, options.device);
+    this.devices = new Devices(this, options.device, {
+      changed: () => this.emit("change", changeOf("devices")),
+      isConnected: () => CONNECTED.has(this.tab.state()),
+    });
     const { watchlist, progress } = this.forProfile(options.profile ?? "");
     this.watchlist = watchlist;
     this.progress = progress;
@@ -167,12 +170,14 @@ export class SyncClient implements Client, Copy {
     return { version: 1, exportedMs: Date.now(), ...facts, ...lists, aside: await this.aside() };
   }
 
-  close(): Promise<void> {
-    return this.tab.close();
+  async close(): Promise<void> {
+    this.devices.remote.close();
+    await this.tab.close();
   }
 
-  destroy(): Promise<void> {
-    return this.tab.destroy();
+  async destroy(): Promise<void> {
+    this.devices.remote.close();
+    await this.tab.destroy();
   }
 
   private get tab(): Tab {
@@ -192,6 +197,8 @@ export class SyncClient implements Client, Copy {
         this.emit("replay", report);
       },
       failed: (error) => this.report(error),
+      remote: (output) => this.devices.remote.take(output),
+      led: () => this.devices.remote.led(),
       damaged: (damage) => this.report(damageError(damage)),
     };
   }
@@ -217,6 +224,9 @@ export class SyncClient implements Client, Copy {
     }
   }
 }
+
+/** When the server tells which devices are online. */
+const CONNECTED: ReadonlySet<string> = new Set(["syncing", "live"]);
 
 /** What the engine says of itself. */
 type Facts = Omit<Status, "state" | "storage" | "role">;

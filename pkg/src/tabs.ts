@@ -35,6 +35,8 @@ export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
 export interface TabEvents extends Omit<DriverEvents, "stored" | "lost"> {
   /** Stored records could not be read. */
   damaged(damage: string): void;
+  /** This tab leads from now on. */
+  led(): void;
 }
 
 /** What a follower knows of the leader. */
@@ -252,6 +254,7 @@ export class Tab implements Copy {
     if (!this.started) return;
     if (this.isPaused) driver.pause();
     driver.start();
+    this.events.led();
     this.takenOver(this.asked.stored(this.name));
   }
 
@@ -361,6 +364,13 @@ export class Tab implements Copy {
         if (this.hasFollowers()) this.post({ kind: "replay", tab: this.name, report });
         events.replayed(report);
       },
+      remote: (output) => {
+        // A command for this device is one tab's to carry out.
+        if (output.kind !== "order" && this.hasFollowers()) {
+          this.post({ kind: "remote", tab: this.name, output });
+        }
+        events.remote(output);
+      },
       stored: () => {
         const keys = Array.from(changed);
         changed.clear();
@@ -434,6 +444,9 @@ export class Tab implements Copy {
         break;
       case "replay":
         this.events.replayed(message.report);
+        break;
+      case "remote":
+        this.events.remote(message.output);
         break;
       case "end":
         this.election.vacant();

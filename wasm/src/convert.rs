@@ -1,6 +1,7 @@
 //! Core values as answers, and arguments as core values.
 
 use crate::answer::Answer;
+use crate::command;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::household::{Change, Changed, Part, VoidReason};
@@ -65,6 +66,18 @@ pub fn outputs(outputs: &[Output], answer: &mut Answer) {
             Output::Replayed(replay) => {
                 answer.byte(9);
                 replayed(answer, replay);
+            }
+            Output::Order(order) => {
+                answer.byte(10);
+                command::order(order, answer);
+            }
+            Output::Outcome(ticket, outcome) => {
+                answer.byte(11);
+                command::outcome(*ticket, *outcome, answer);
+            }
+            Output::Presence(presence) => {
+                answer.byte(12);
+                command::presence(presence, answer);
             }
         }
     }

@@ -8,6 +8,7 @@
 #[cfg(target_family = "wasm")]
 mod allocator;
 pub mod answer;
+mod command;
 mod convert;
 mod device;
 #[cfg(feature = "patterns")]

@@ -1,0 +1,233 @@
+/**
+ * Commands between the devices of a household, and which of them are online.
+ *
+ * Invariant: a command of another device reaches the app once, while it matters, or never; each
+ * command of this one gets one status.
+ */
+
+import type { Copy } from "./calls.js";
+import { type RemoteOutput, type Replica, rows } from "./engine.js";
+import { OmegaError } from "./errors.js";
+
+/** What a device is to do. Positions are whole seconds. */
+export type Command =
+  | { type: "play" | "pause" | "stop" | "volume_mute" | "volume_unmute" }
+  /** Go to a position. */
+  | { type: "seek"; positionSeconds: number }
+  /** Set the volume, 0 to 100 percent. */
+  | { type: "volume_set"; level: number }
+  /** Open a title, at a position if there is one. */
+  | { type: "load_content"; contentId: string; startPosition?: number }
+  /** Let what is playing go on on that device. */
+  | { type: "cast_to"; targetDeviceId: string };
+
+/** The engine's numbers are the places in this list. */
+const COMMANDS = [
+  "play",
+  "pause",
+  "stop",
+  "seek",
+  "volume_set",
+  "volume_mute",
+  "volume_unmute",
+  "load_content",
+  "cast_to",
+] as const;
+const HANDOFF = 9;
+const STATUSES = [
+  "delivered",
+  "expired",
+  "offline",
+  "not_supported",
+  "invalid",
+  "device_unknown",
+  "forbidden",
+  "rate_limited",
+] as const;
+const REPLIES = ["done", "not_supported", "invalid"] as const;
+const NONE = -1;
+const SECONDS_MAX = 4_294_967_295;
+const CONNECTED_MIN = 2;
+
+/**
+ * What became of a command: `delivered`: the other device has taken it. `expired`: its 5 seconds
+ * were over before that was known, and it is not carried out any more. `offline`: the device is not
+ * connected. `not_supported`, `invalid`: it does not do this, or can't make sense of it.
+ * `device_unknown`: the household has no such device. `forbidden`: this device's token does not
+ * allow commands. `rate_limited`: too many are on their way.
+ */
+export type CommandStatus = (typeof STATUSES)[number];
+
+/** How a handoff went. */
+export interface HandoffResult {
+  status: CommandStatus;
+  /** Where the title goes on, in seconds; only when `delivered`. */
+  positionSeconds?: number;
+}
+
+/** A command that came for this device. */
+export interface ReceivedCommand {
+  command: Command;
+  /** The device that sent it. */
+  from: string;
+}
+
+/**
+ * Carries out a command. What it returns, or its promise resolves to, is the answer: nothing is
+ * done; `"not_supported"` and `"invalid"` tell the sender so. Throwing, or rejecting, is `"invalid"`.
+ */
+export type CommandListener = (received: ReceivedCommand) => CommandReply | Promise<CommandReply>;
+/** A listener's answer; nothing means that the command is carried out. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a listener that returns nothing is the usual one.
+export type CommandReply = void | undefined | "not_supported" | "invalid";
+
+/** Whether a device is online, and when it was heard of last. */
+export interface Presence {
+  /** Whether it is connected; false also while this device is not, because nobody knows then. */
+  isOnline: boolean;
+  /** When it was heard of last, Unix milliseconds by the server's clock; `undefined`: not known. */
+  lastSeen: number | undefined;
+}
+
+/** What other devices want, what becomes of what they are told, and who is here. */
+export class Remote {
+  private readonly listeners = new Set<CommandListener>();
+  private readonly waiting = new Map<number, [(result: HandoffResult) => void, Reject]>();
+  /** Of each device when it was seen, by the server's clock; 0: it is here. */
+  private readonly seen = new Map<string, number>();
+  private watches = false;
+
+  constructor(
+    private readonly copy: Copy,
+    private readonly changed: () => void,
+  ) {}
+
+  async send(device: string, command: Command): Promise<CommandStatus> {
+    const [number, text] = partsOf(command);
+    const kind = COMMANDS.indexOf(command.type);
+    return (await this.ask(device, kind, "", number, text)).status;
+  }
+
+  handoff(device: string, content: string, profile: string, position?: number) {
+    return this.ask(device, HANDOFF, profile, secondsOf(position), content);
+  }
+
+  onCommand(listener: CommandListener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** What is known of a device; asks the server to tell from the first call on. */
+  presence(device: string): Presence {
+    if (!this.watches) {
+      this.watches = true;
+      this.copy.write("deviceWatch").catch(() => undefined);
+    }
+    const seen = this.seen.get(device);
+    const here = seen === 0 && this.copy.read((replica) => replica.status() >= CONNECTED_MIN);
+    return { isOnline: here, lastSeen: seen === 0 ? this.copy.read(serverNow) : seen };
+  }
+
+  /** Takes what the engine says of other devices. */
+  take(output: RemoteOutput): void {
+    if (output.kind === "order") void this.carryOut(output);
+    else if (output.kind === "presence") this.see(output);
+    else {
+      const [settle] = this.waiting.get(output.ticket) ?? [];
+      this.waiting.delete(output.ticket);
+      const status = STATUSES[output.status] ?? "invalid";
+      settle?.(output.position < 0 ? { status } : { status, positionSeconds: output.position });
+    }
+  }
+
+  /** Nothing more will come. */
+  close(): void {
+    for (const [, reject] of this.waiting.values()) {
+      reject(new OmegaError("closed", "this client is closed; call open again"));
+    }
+    this.waiting.clear();
+    this.listeners.clear();
+  }
+
+  private ask(device: string, kind: number, profile: string, number: number, text: string) {
+    return new Promise<HandoffResult>((resolve, reject) => {
+      // Of all tabs on one storage only the one that asked knows the ticket.
+      const ticket = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
+      this.waiting.set(ticket, [resolve, reject]);
+      this.copy.write("deviceAsk", ticket, device, kind, profile, number, text).catch((error) => {
+        this.waiting.delete(ticket);
+        reject(error);
+      });
+    });
+  }
+
+  private async carryOut(order: Extract<RemoteOutput, { kind: "order" }>): Promise<void> {
+    const received = { command: commandOf(order), from: order.from };
+    const replies = await Promise.all(
+      Array.from(this.listeners, async (listener) => {
+        try {
+          return (await listener(received)) ?? "done";
+        } catch {
+          return "invalid";
+        }
+      }),
+    );
+    const reply = replies.includes("done") ? "done" : (replies[0] ?? "not_supported");
+    const number = REPLIES.indexOf(reply);
+    // A client that is closed meanwhile answers nobody.
+    await this.copy.write("deviceReply", order.high, order.low, number).catch(() => undefined);
+  }
+
+  private see({ all, devices }: Extract<RemoteOutput, { kind: "presence" }>): void {
+    if (all) this.seen.clear();
+    const now = this.copy.read(serverNow);
+    for (const [device, gone] of devices) this.seen.set(device, gone < 0 ? 0 : now - gone * 1_000);
+    this.changed();
+  }
+}
+
+type Reject = (error: OmegaError) => void;
+
+function serverNow(replica: Replica): number {
+  return Date.now() + Number(rows(replica.about(), "nnttt")[0]?.[1] ?? 0);
+}
+
+function partsOf(command: Command): [number: number, text: string] {
+  switch (command.type) {
+    case "seek":
+      return [secondsOf(command.positionSeconds), ""];
+    case "volume_set":
+      return [Math.round(command.level), ""];
+    case "load_content":
+      return [secondsOf(command.startPosition), command.contentId];
+    case "cast_to":
+      return [NONE, command.targetDeviceId];
+    default:
+      return [NONE, ""];
+  }
+}
+
+function secondsOf(position: number | undefined): number {
+  if (position === undefined) return NONE;
+  const seconds = Math.floor(position);
+  if (seconds >= 0 && seconds <= SECONDS_MAX) return seconds;
+  throw new OmegaError("invalid_command", `a position is 0 to ${SECONDS_MAX} seconds`);
+}
+
+function commandOf({ command, number, text }: Extract<RemoteOutput, { kind: "order" }>): Command {
+  const type = COMMANDS[command] ?? "stop";
+  switch (type) {
+    case "seek":
+      return { type, positionSeconds: number };
+    case "volume_set":
+      return { type, level: number };
+    case "load_content":
+      return number < 0
+        ? { type, contentId: text }
+        : { type, contentId: text, startPosition: number };
+    case "cast_to":
+      return { type, targetDeviceId: text };
+    default:
+      return { type };
+  }
+}
