@@ -6,6 +6,7 @@
 
 use crate::aggregate::Aggregate;
 use crate::auth::Principal;
+use crate::dispatch::Dispatch;
 use crate::limits::{INBOX_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -14,8 +15,10 @@ use crate::room;
 use crate::store::Store;
 use axum::body::Bytes;
 use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::command::CommandId;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use omega_sync_core::message::{CloseCode, Hello};
+use omega_sync_core::session::server::relay::RelayOutput;
 use omega_sync_core::session::server::{ConnectionId, Room, RoomOutput};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +35,10 @@ pub(crate) struct Inside<'a> {
     pub(crate) room: &'a mut Room,
     /// Which devices are connected.
     pub(crate) presence: &'a mut Presence,
-    /// The sessions that take commands.
-    pub(crate) listeners: &'a HashMap<ConnectionId, Outbox>,
+    /// Commands on their way.
+    pub(crate) dispatch: &'a mut Dispatch,
+    /// Where to put what is to be done about commands.
+    pub(crate) orders: &'a mut Vec<RelayOutput>,
     /// The server's clock.
     pub(crate) now: UnixMillis,
 }
@@ -68,6 +73,8 @@ pub(crate) enum RoomMessage {
         hello: Hello,
         /// Whether its token allows writing.
         may_write: bool,
+        /// Whether its token allows commands.
+        may_control: bool,
         /// Where its frames go.
         outbox: Outbox,
     },
@@ -77,6 +84,8 @@ pub(crate) enum RoomMessage {
         connection: ConnectionId,
         /// Whose.
         device: DeviceId,
+        /// Whether its token allows commands.
+        may_control: bool,
         /// Where its messages go.
         outbox: Outbox,
     },
@@ -93,6 +102,8 @@ pub(crate) enum RoomMessage {
     },
     /// A connection is gone.
     Leave(ConnectionId),
+    /// A command was written to a session that can't answer.
+    Written(DeviceId, CommandId),
     /// A request asks for something.
     Call(Call),
     /// Erase the household, and say whether there was anything.
@@ -152,8 +163,9 @@ impl Hub {
         outbox: Outbox,
     ) -> Result<Membership, CloseCode> {
         let connection = self.connection();
-        let (device, may_write) = (principal.device.clone(), principal.scope.write);
-        let join = RoomMessage::Join { connection, device, hello, may_write, outbox };
+        let device = principal.device.clone();
+        let (may_write, may_control) = (principal.scope.write, principal.scope.control);
+        let join = RoomMessage::Join { connection, device, hello, may_write, may_control, outbox };
         let entry = self.tell(&principal.household, join)?;
         Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
     }
@@ -165,8 +177,8 @@ impl Hub {
         outbox: Outbox,
     ) -> Result<Membership, CloseCode> {
         let connection = self.connection();
-        let device = principal.device.clone();
-        let listen = RoomMessage::Listen { connection, device, outbox };
+        let (device, may_control) = (principal.device.clone(), principal.scope.control);
+        let listen = RoomMessage::Listen { connection, device, may_control, outbox };
         let entry = self.tell(&principal.household, listen)?;
         Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
     }
@@ -238,7 +250,8 @@ impl Hub {
     fn start(self: &Arc<Self>, household: &HouseholdId) -> Entry {
         let number = self.number();
         let (inbox, messages) = mpsc::unbounded_channel();
-        let seat = Seat { hub: self.clone(), household: household.clone(), number };
+        let own = inbox.downgrade();
+        let seat = Seat { hub: self.clone(), household: household.clone(), number, inbox: own };
         tokio::spawn(room::run(seat, messages));
         Entry { number, inbox, shares: Arc::new(Semaphore::new(INBOX_BYTES_MAX)) }
     }
@@ -274,9 +287,15 @@ pub(crate) struct Seat {
     hub: Arc<Hub>,
     household: HouseholdId,
     number: u64,
+    inbox: mpsc::WeakUnboundedSender<RoomMessage>,
 }
 
 impl Seat {
+    /// The way to tell this room something later on.
+    pub(crate) fn inbox(&self) -> mpsc::WeakUnboundedSender<RoomMessage> {
+        self.inbox.clone()
+    }
+
     pub(crate) fn household(&self) -> &HouseholdId {
         &self.household
     }

@@ -10,6 +10,7 @@ mod command;
 pub mod config;
 pub mod delta_sync;
 mod dev;
+mod dispatch;
 pub mod error;
 mod http;
 mod hub;

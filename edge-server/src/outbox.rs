@@ -6,20 +6,26 @@
 use crate::limits::Limits;
 use axum::body::Bytes;
 use omega_sync_core::message::CloseCode;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// A command for the device at the other end.
-#[derive(Debug)]
 pub(crate) struct Delivery {
     /// What to write.
-    pub(crate) text: String,
+    pub(crate) bytes: Bytes,
     /// Until when.
     pub(crate) deadline: Instant,
-    /// Told when it is written.
-    pub(crate) written: oneshot::Sender<()>,
+    /// Called when it is written, for a device that can't answer.
+    pub(crate) written: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 /// What a socket has to do next.
@@ -96,7 +102,7 @@ impl Outbox {
 
     /// Adds a command.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Full> {
-        let size = delivery.text.len();
+        let size = delivery.bytes.len();
         if self.bytes.load(Ordering::Relaxed) + size > self.bytes_max {
             return Err(Full);
         }
@@ -193,9 +199,10 @@ mod tests {
     #[tokio::test]
     async fn a_command_that_does_not_fit_takes_no_room() {
         let (outbox, mut reader) = outbox(&limits(1, 10));
-        let command = |length| {
-            let (written, _) = oneshot::channel();
-            Delivery { text: "x".repeat(length), deadline: Instant::now(), written }
+        let command = |length| Delivery {
+            bytes: vec![0; length].into(),
+            deadline: Instant::now(),
+            written: None,
         };
         assert_eq!(outbox.deliver(command(11)), Err(Full));
         assert_eq!(outbox.deliver(command(5)), Ok(()));

@@ -2,9 +2,11 @@
 //! after a crash nobody seems to be online who is not.
 
 use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::command::{self as core, PRESENT_DEVICES_MAX};
 use omega_sync_core::id::DeviceId;
+use omega_sync_core::message::ServerFrame;
 use omega_sync_core::session::server::ConnectionId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Devices of one household that are remembered as seen; the one not seen for longest goes first.
 pub const SEEN_MAX: usize = 256;
@@ -14,12 +16,17 @@ pub const SEEN_MAX: usize = 256;
 pub(crate) struct Presence {
     live: HashMap<ConnectionId, DeviceId>,
     seen: BTreeMap<DeviceId, UnixMillis>,
+    /// Devices that came or went.
+    changed: BTreeSet<DeviceId>,
 }
 
 impl Presence {
     /// A device has a connection.
     pub(crate) fn join(&mut self, connection: ConnectionId, device: DeviceId, now: UnixMillis) {
         self.see(&device, now);
+        if !self.is_online(&device) {
+            self.changed.insert(device.clone());
+        }
         self.live.insert(connection, device);
     }
 
@@ -35,7 +42,16 @@ impl Presence {
     /// A connection is gone.
     pub(crate) fn leave(&mut self, connection: ConnectionId, now: UnixMillis) {
         self.hear(connection, now);
-        self.live.remove(&connection);
+        if let Some(device) = self.live.remove(&connection)
+            && !self.is_online(&device)
+        {
+            self.changed.insert(device);
+        }
+    }
+
+    /// The devices that came or went since this was asked last.
+    pub(crate) fn take_changes(&mut self) -> BTreeSet<DeviceId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// A device was heard of.
@@ -63,6 +79,16 @@ impl Presence {
     /// When a device was heard of last, since this room was loaded.
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<UnixMillis> {
         self.seen.get(device).copied()
+    }
+
+    /// What a device is told of some of them, of those that are known.
+    pub(crate) fn frame(&self, all: bool, of: &BTreeSet<DeviceId>, now: UnixMillis) -> Vec<u8> {
+        let told = of.iter().filter_map(|device| {
+            let gone_s = now.0.saturating_sub(self.last_seen(device)?.0) / 1_000;
+            Some((device.clone(), (!self.is_online(device)).then_some(gone_s)))
+        });
+        let devices = told.take(PRESENT_DEVICES_MAX).collect();
+        ServerFrame::presence(&core::Presence { all, devices })
     }
 
     /// The devices heard of since this room was loaded.

@@ -6,22 +6,25 @@
 //! before what it tells of is durable. While a commit is on its way the next inputs gather, so the
 //! busier a household is, the more updates share one fsync.
 
+use crate::dispatch::{Dispatch, Watch, message};
 use crate::hub::{Call, Done, Inside, RoomMessage, Seat};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Span};
 use crate::news::news;
-use crate::outbox::Outbox;
+use crate::outbox::{Delivery, Outbox};
 use crate::plays::FirstPlays;
 use crate::presence::Presence;
 use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::command::Order;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::message::{CloseCode, ServerFrame};
+use omega_sync_core::session::server::relay::RelayOutput;
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
 use std::collections::HashMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
 
@@ -30,9 +33,15 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
         Ok(mut room) => {
             room.set_differences(seat.limits().delta_sync.enabled);
-            let (outboxes, listeners) = (HashMap::new(), HashMap::new());
-            let (presence, plays) = (Presence::default(), FirstPlays::default());
-            let mut task = RoomTask { seat: &seat, room, outboxes, listeners, presence, plays };
+            let mut task = RoomTask {
+                seat: &seat,
+                room,
+                outboxes: HashMap::new(),
+                listeners: HashMap::new(),
+                presence: Presence::default(),
+                plays: FirstPlays::default(),
+                dispatch: Dispatch::new(seat.limits().command_life),
+            };
             let end = task.serve(&mut inbox).await;
             task.outboxes.extend(task.listeners);
             (task.outboxes, end)
@@ -54,7 +63,10 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
             }
             RoomMessage::Call(Call { refused, .. }) => drop(refused.send(late)),
             RoomMessage::Erase(answer) => drop(answer.send(Err(late))),
-            RoomMessage::Frame { .. } | RoomMessage::Leave(_) | RoomMessage::Stop => {}
+            RoomMessage::Frame { .. }
+            | RoomMessage::Leave(_)
+            | RoomMessage::Written(..)
+            | RoomMessage::Stop => {}
         }
     }
     outboxes.into_values().for_each(|outbox| outbox.close(code));
@@ -95,6 +107,16 @@ struct RoomTask<'a> {
     listeners: HashMap<ConnectionId, Outbox>,
     presence: Presence,
     plays: FirstPlays,
+    dispatch: Dispatch,
+}
+
+/// What wakes a room.
+enum Next {
+    Message(RoomMessage),
+    /// A command's life is over.
+    Due,
+    /// Nobody was connected for a while.
+    Idle,
 }
 
 /// What to do once the batch's commit is durable.
@@ -102,6 +124,8 @@ enum Effect {
     Send(ConnectionId, Vec<u8>),
     Close(ConnectionId, CloseCode),
     Answer(Box<dyn FnOnce() + Send>, oneshot::Sender<CloseCode>),
+    /// Of a command; the rest of its life counts from then.
+    Relay(RelayOutput, tokio::time::Instant),
 }
 
 /// What came of a batch of inputs.
@@ -138,18 +162,25 @@ impl Batch {
     }
 }
 
+impl Batch {
+    fn relay(&mut self, outputs: Vec<RelayOutput>) {
+        let now = tokio::time::Instant::now();
+        self.effects.extend(outputs.into_iter().map(|output| Effect::Relay(output, now)));
+    }
+}
+
 impl RoomTask<'_> {
     /// Ends with the code to close all connections with, or without one if there are none left.
     async fn serve(&mut self, inbox: &mut Inbox) -> Option<CloseCode> {
         loop {
-            let Some(first) = self.next(inbox).await else {
-                if self.seat.retire(inbox) {
-                    return None;
-                }
-                continue;
-            };
             let mut batch = Batch::default();
-            self.take(first, &mut batch);
+            match self.next(inbox).await {
+                Next::Message(first) => self.take(first, &mut batch),
+                Next::Due => {}
+                Next::Idle if self.seat.retire(inbox) => return None,
+                Next::Idle => continue,
+            }
+            batch.relay(self.dispatch.due());
             for _ in 1..BATCH_INPUTS_MAX {
                 if batch.stop || batch.output_bytes > BATCH_OUTPUT_BYTES_MAX {
                     break;
@@ -181,6 +212,7 @@ impl RoomTask<'_> {
             let done = self.room.take_tally();
             self.seat.metrics().done(&done);
             self.tell(&news);
+            self.tell_presence();
             if let Some(played) = played.filter(|played| !played.is_empty()) {
                 self.seat.aggregate().note_playing(self.seat.household(), played);
             }
@@ -224,12 +256,20 @@ impl RoomTask<'_> {
         committed
     }
 
-    /// The next message; `None` when nobody was connected for a while.
-    async fn next(&mut self, inbox: &mut Inbox) -> Option<RoomMessage> {
-        if self.outboxes.is_empty() && self.listeners.is_empty() {
-            timeout(self.seat.limits().room_idle, inbox.recv()).await.ok().flatten()
-        } else {
-            inbox.recv().await
+    /// The next message, or what else there is to do.
+    async fn next(&mut self, inbox: &mut Inbox) -> Next {
+        let idle = self.outboxes.is_empty() && self.listeners.is_empty();
+        let idle_at = tokio::time::Instant::now() + self.seat.limits().room_idle;
+        let due = self.dispatch.next_due();
+        let until = if idle { Some(due.unwrap_or(idle_at)) } else { due };
+        let received = match until {
+            Some(until) => timeout_at(until, inbox.recv()).await,
+            None => Ok(inbox.recv().await),
+        };
+        match received {
+            Ok(Some(message)) => Next::Message(message),
+            Err(_) if due.is_some() => Next::Due,
+            Ok(None) | Err(_) => Next::Idle,
         }
     }
 
@@ -237,8 +277,9 @@ impl RoomTask<'_> {
         let now = now();
         self.seat.metrics().add(Count::Inputs, 1);
         let input = match message {
-            RoomMessage::Join { connection, device, hello, may_write, outbox } => {
+            RoomMessage::Join { connection, device, hello, may_write, may_control, outbox } => {
                 self.outboxes.insert(connection, outbox);
+                self.dispatch.join(connection, device.clone(), may_control);
                 self.presence.join(connection, device, now);
                 RoomInput::Hello { connection, hello, may_write }
             }
@@ -246,27 +287,38 @@ impl RoomTask<'_> {
                 batch.shares.push(share);
                 batch.arrivals.push(at);
                 self.presence.hear(connection, now);
+                if self.commanded(connection, &bytes, batch) {
+                    return;
+                }
                 RoomInput::Frame { connection, bytes: bytes.into() }
             }
-            RoomMessage::Listen { connection, device, outbox } => {
+            RoomMessage::Listen { connection, device, may_control, outbox } => {
                 if self.listeners.len() >= LISTENERS_MAX {
                     outbox.close(CloseCode::Overloaded);
                 } else {
                     self.listeners.insert(connection, outbox);
+                    self.dispatch.join(connection, device.clone(), may_control);
                     self.presence.join(connection, device, now);
                 }
+                return;
+            }
+            RoomMessage::Written(from, id) => {
+                batch.relay(self.dispatch.written(from, id));
                 return;
             }
             RoomMessage::Leave(connection) => {
                 self.outboxes.remove(&connection);
                 self.listeners.remove(&connection);
-                self.presence.leave(connection, now);
+                self.left(connection, now);
                 RoomInput::Closed(connection)
             }
             RoomMessage::Call(Call { work, refused }) => {
-                let Self { room, presence, listeners, .. } = self;
-                let Done { outputs, answer } = work(Inside { room, presence, listeners, now });
+                let Self { room, presence, dispatch, .. } = self;
+                let mut orders = Vec::new();
+                let inside = Inside { room, presence, dispatch, orders: &mut orders, now };
+                let Done { outputs, answer } = work(inside);
                 batch.add(outputs);
+                batch.relay(orders);
                 batch.effects.push(Effect::Answer(answer, refused));
                 return;
             }
@@ -289,8 +341,9 @@ impl RoomTask<'_> {
             let full = self
                 .listeners
                 .extract_if(|_, outbox| outbox.push(text.clone().into_bytes()).is_err());
+            let full: Vec<_> = full.collect();
             for (connection, outbox) in full {
-                self.presence.leave(connection, now());
+                self.left(connection, now());
                 outbox.close_now(CloseCode::Slow);
             }
         }
@@ -301,29 +354,92 @@ impl RoomTask<'_> {
     fn carry_out(&mut self, effects: Vec<Effect>, first: Option<Instant>) {
         for effect in effects {
             match effect {
-                Effect::Send(connection, frame) => {
-                    let since = first.filter(|_| ServerFrame::is_update(&frame));
-                    let full = self.outboxes.get(&connection).map(|outbox| match since {
-                        Some(since) => outbox.push_update(frame, since),
-                        None => outbox.push(frame),
-                    });
-                    if let Some(Err(_)) = full
-                        && let Some(outbox) = self.outboxes.remove(&connection)
-                    {
-                        self.presence.leave(connection, now());
-                        outbox.close_now(CloseCode::Slow);
-                        self.room.handle(now(), RoomInput::Closed(connection));
-                    }
-                }
+                Effect::Send(connection, frame) => self.send(connection, frame, first),
                 Effect::Close(connection, code) => {
-                    if let Some(outbox) = self.outboxes.remove(&connection) {
-                        self.presence.leave(connection, now());
+                    let binary = self.outboxes.remove(&connection);
+                    if let Some(outbox) = binary.or_else(|| self.listeners.remove(&connection)) {
+                        self.left(connection, now());
                         outbox.close(code);
                     }
                 }
                 Effect::Answer(answer, _) => answer(),
+                Effect::Relay(RelayOutput::Order { to, order, left_ms }, decided) => {
+                    let deadline = decided + Duration::from_millis(left_ms);
+                    self.order(to, order, left_ms, deadline);
+                }
+                Effect::Relay(RelayOutput::Outcome { from, sender, id, outcome }, _) => {
+                    match sender {
+                        Some(sender) => self.send(sender, ServerFrame::status(id, outcome), None),
+                        None => self.dispatch.tell(from, id, outcome),
+                    }
+                }
             }
         }
+    }
+
+    /// Who reads too slowly loses the socket.
+    fn send(&mut self, connection: ConnectionId, frame: Vec<u8>, first: Option<Instant>) {
+        let since = first.filter(|_| ServerFrame::is_update(&frame));
+        let full = self.outboxes.get(&connection).map(|outbox| match since {
+            Some(since) => outbox.push_update(frame, since),
+            None => outbox.push(frame),
+        });
+        if let Some(Err(_)) = full
+            && let Some(outbox) = self.outboxes.remove(&connection)
+        {
+            self.left(connection, now());
+            outbox.close_now(CloseCode::Slow);
+            self.room.handle(now(), RoomInput::Closed(connection));
+        }
+    }
+
+    /// Hands a command to a session. If that is not possible its life ends, and its sender hears so.
+    fn order(&self, to: ConnectionId, order: Order, left_ms: u64, deadline: tokio::time::Instant) {
+        if let Some(outbox) = self.outboxes.get(&to) {
+            let bytes = ServerFrame::order(&order).into();
+            let _ = outbox.deliver(Delivery { bytes, deadline, written: None });
+        } else if let Some(outbox) = self.listeners.get(&to) {
+            let Order { id, from, command, .. } = order;
+            let bytes = message(id, &from, &command, left_ms, now()).into();
+            let inbox = self.seat.inbox();
+            let written = Box::new(move || {
+                if let Some(inbox) = inbox.upgrade() {
+                    // A room that has ended waits for nothing.
+                    let _ = inbox.send(RoomMessage::Written(from, id));
+                }
+            });
+            let _ = outbox.deliver(Delivery { bytes, deadline, written: Some(written) });
+        }
+    }
+
+    /// Takes a frame that is about commands; false when it is not.
+    fn commanded(&mut self, connection: ConnectionId, bytes: &[u8], batch: &mut Batch) -> bool {
+        let mut orders = Vec::new();
+        let (household, presence) = (self.room.household(), &self.presence);
+        let taken = self.dispatch.frame(connection, bytes, household, presence, &mut orders);
+        batch.relay(orders);
+        if taken == Some(Watch::Yes) {
+            let all = self.presence.devices().cloned().collect();
+            let frame = self.presence.frame(true, &all, now());
+            batch.effects.push(Effect::Send(connection, frame));
+        }
+        taken.is_some()
+    }
+
+    fn left(&mut self, connection: ConnectionId, now: UnixMillis) {
+        self.presence.leave(connection, now);
+        self.dispatch.leave(connection);
+    }
+
+    /// Tells who wants to know which devices came or went.
+    fn tell_presence(&mut self) {
+        let changes = self.presence.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let frame = self.presence.frame(false, &changes, now());
+        let watchers = self.dispatch.watchers().clone();
+        watchers.into_iter().for_each(|watcher| self.send(watcher, frame.clone(), None));
     }
 }
 

@@ -8,6 +8,7 @@ mod http;
 mod identity;
 mod json;
 mod matrix;
+mod orders;
 mod rates;
 mod rest;
 mod revocation;

@@ -16,7 +16,7 @@ use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
 use crate::metrics::{Count, Metrics, Span};
-use crate::outbox::{OutboxReader, Outgoing, outbox};
+use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -322,8 +322,13 @@ async fn write_all(
                 code = Some(close);
                 break;
             }
-            // The binary protocol has no commands; nobody sends one here.
-            Outgoing::Command(delivery) => size += delivery.text.len(),
+            Outgoing::Command(Delivery { bytes, deadline, .. }) => {
+                size += bytes.len();
+                if Instant::now() < deadline {
+                    metrics.add(Count::FramesSent, 1);
+                    sink.feed(Message::Binary(bytes)).await?;
+                }
+            }
         }
         next = outbox.try_next();
     }

@@ -2,16 +2,18 @@
 //! another to do.
 
 use crate::auth::Principal;
-use crate::command::{Command, Handoff, Status, hand_off, send};
+use crate::command::{CommandBody, Status};
+use crate::dispatch::Sent;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::{JsonBody, Parameters, tagged};
-use crate::http::value::{Abilities, Kind, content_id, device_id, profile_id};
+use crate::http::value::{Abilities, Kind, content_id, device_id, optional, profile_id};
 use crate::hub::Inside;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use omega_sync_core::command::{Handoff, Request};
 use omega_sync_core::household::DeviceRecord;
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use schemars::JsonSchema;
@@ -138,28 +140,39 @@ pub(crate) async fn command(
     State(edge): State<Arc<Edge>>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
-    JsonBody(command): JsonBody<Command>,
+    JsonBody(command): JsonBody<CommandBody>,
 ) -> Result<Response, Error> {
     let target = DeviceId::new(&id).map_err(|error| Error::field("id", error.to_string()))?;
     let commanded = command_device(&edge, &principal, target, command).await?;
     Ok((StatusCode::ACCEPTED, Json(commanded)).into_response())
 }
 
-/// Sends a command, and waits until it is written or its time is over.
+/// Sends a command, and waits until it is known what became of it.
 pub(crate) async fn command_device(
     edge: &Edge,
     principal: &Principal,
     target: DeviceId,
-    command: Command,
+    command: CommandBody,
 ) -> Result<Commanded, Error> {
-    let (from, life) = (principal.device.clone(), edge.limits.command_life);
+    let sent = send(edge, principal, target, Request::Command(command.checked()?)).await?;
+    let command_id = sent.id();
+    Ok(Commanded { command_id, status: Status::of(sent.outcome().await)? })
+}
+
+async fn send(
+    edge: &Edge,
+    principal: &Principal,
+    target: DeviceId,
+    request: Request,
+) -> Result<Sent, Error> {
+    let from = principal.device.clone();
     let sent = edge.hub.call(&principal.household, move |inside| {
-        inside.presence.see(&from, inside.now);
-        (Vec::new(), send(&inside, &from, &target, &command, life))
+        let Inside { room, presence, dispatch, orders, now } = inside;
+        presence.see(&from, now);
+        let household = room.household();
+        (Vec::new(), dispatch.send(&from, &target, request, household, presence, orders))
     });
-    let sent = sent.await.map_err(Error::Room)??;
-    let command_id = sent.id().to_owned();
-    Ok(Commanded { command_id, status: sent.status().await })
+    sent.await.map_err(Error::Room)?
 }
 
 /// A title is to go on on another device.
@@ -186,6 +199,10 @@ pub(crate) struct HandoffRequest {
     #[serde(default, deserialize_with = "profile_id")]
     #[schemars(with = "String", regex(pattern = "^([0-9a-fA-F]{16})?$"))]
     profile: ProfileId,
+    /// From where; when it is missing, from where the household knows the title to be
+    #[serde(default, deserialize_with = "optional::seconds")]
+    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
+    position_seconds: Option<u32>,
 }
 
 /// A title goes on on another device.
@@ -216,21 +233,18 @@ pub(crate) async fn hand_off_title(
     principal: &Principal,
     wanted: HandoffRequest,
 ) -> Result<HandedOff, Error> {
-    let HandoffRequest { target_device_id, content_id, profile } = wanted;
-    let (from, life) = (principal.device.clone(), edge.limits.command_life);
-    let (to, content) = (target_device_id.clone(), content_id.clone());
-    let handed = edge.hub.call(&principal.household, move |inside| {
-        inside.presence.see(&from, inside.now);
-        (Vec::new(), hand_off(&inside, &from, &to, profile, &content, life))
-    });
-    let Handoff { position_s, sent } = handed.await.map_err(Error::Room)??;
-    match sent.status().await {
+    let HandoffRequest { target_device_id, content_id, profile, position_seconds } = wanted;
+    let (target, content) = (target_device_id.clone(), content_id.clone());
+    let handoff = Handoff { profile, content, position_s: position_seconds };
+    let sent = send(edge, principal, target, Request::Handoff(handoff)).await?;
+    let outcome = sent.outcome().await;
+    match Status::of(outcome)? {
         Status::Expired => Err(Error::Expired),
         Status::Delivered => Ok(HandedOff {
             success: true,
             target_device_id: target_device_id.as_str().into(),
             content_id: content_id.as_str().into(),
-            position_seconds: position_s,
+            position_seconds: outcome.position_s.unwrap_or_default(),
         }),
     }
 }

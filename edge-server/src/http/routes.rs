@@ -1,7 +1,7 @@
 //! The list of all routes, but those of `--dev` and the static files: what each is for, who may use
 //! it, what it takes and gives.
 
-use crate::command::Command;
+use crate::command::CommandBody;
 use crate::error::Kind;
 use crate::http::admin::{RevocationRequest, Revoked, revoke};
 use crate::http::devices::{
@@ -130,7 +130,7 @@ pub(crate) fn all() -> Vec<Route> {
             .refuses(HANDOFF_REFUSED),
         Route::post("/api/v1/devices/{id}/commands", control, post(command))
             .about("Tell another device what to do")
-            .takes::<Command>()
+            .takes::<CommandBody>()
             .gives::<Commanded>(202)
             .refuses(COMMAND_REFUSED),
         Route::post("/api/v1/admin/revocations", Access::Scope(Need::Admin), post(revoke))

@@ -7,7 +7,7 @@
 
 use super::{Claim, End, Sink, Stream, next_message};
 use crate::auth::Principal;
-use crate::command::Command;
+use crate::command::CommandBody;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::read_value;
@@ -163,7 +163,7 @@ struct AuthMessage {
 struct CommandMessage {
     #[serde(deserialize_with = "device_id")]
     target_device_id: DeviceId,
-    command: Command,
+    command: CommandBody,
 }
 
 #[derive(Debug, Deserialize)]
@@ -364,25 +364,28 @@ async fn write(
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.tick().await;
     loop {
-        let mut command = None;
+        let mut command: Option<Box<dyn FnOnce() + Send>> = None;
         let message = tokio::select! {
             biased;
             Some(answer) = answers.recv() => Message::Text(answer.into()),
             outgoing = news.next() => match outgoing {
                 Outgoing::Close(code) => return End::Close(code),
-                Outgoing::Command(Delivery { text, deadline, written }) => {
-                    news.written(text.len());
+                Outgoing::Command(Delivery { bytes, deadline, written }) => {
+                    news.written(bytes.len());
                     if Instant::now() >= deadline {
                         continue;
                     }
-                    command = Some(written);
-                    Message::Text(text.into())
+                    command = written;
+                    match text_of(bytes) {
+                        Ok(message) => message,
+                        Err(end) => return end,
+                    }
                 }
                 Outgoing::Frame(bytes) | Outgoing::Update(bytes, _) => {
                     news.written(bytes.len());
-                    match Utf8Bytes::try_from(bytes) {
-                        Ok(text) => Message::Text(text),
-                        Err(_) => return Error::Internal.into(),
+                    match text_of(bytes) {
+                        Ok(message) => message,
+                        Err(end) => return end,
                     }
                 }
             },
@@ -396,8 +399,11 @@ async fn write(
             return End::Gone;
         }
         if let Some(written) = command {
-            // Who sent it may have gone.
-            let _ = written.send(());
+            written();
         }
     }
+}
+
+fn text_of(bytes: Bytes) -> Result<Message, End> {
+    Utf8Bytes::try_from(bytes).map(Message::Text).map_err(|_| Error::Internal.into())
 }
