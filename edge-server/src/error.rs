@@ -56,7 +56,7 @@ kinds! {
     MethodNotAllowed = 405 "method_not_allowed" "the path has no such method",
     Timeout = 408 "timeout" "the request took too long",
     DeviceOffline = 409 "device_offline" "the device has no session",
-    Expired = 409 "expired" "the command's time was over before it was written",
+    Expired = 409 "expired" "the command's time was over before the device had it",
     HouseholdFull = 409 "household_full" "a limit of the household is reached",
     Superseded = 409 "superseded" "a later update of the title is there",
     StaleSession = 409 "stale_session" "the storage is a copy or was rolled back",

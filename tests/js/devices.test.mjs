@@ -66,8 +66,16 @@ test("a device's description reaches the others, to the last field", async (cont
     { device: "phone", name: "Ana's phone", deviceType: "phone", ...rest },
     described,
   ];
-  assert.deepEqual(tv.devices.list(), wanted);
-  assert.deepEqual(phone.devices.list(), wanted);
+  for (const client of [tv, phone]) {
+    await eventually(client, "both are here", () =>
+      client.devices.list().every(({ isOnline }) => isOnline),
+    );
+    const said = client.devices.list().map(({ isOnline, lastSeen, ...described }) => {
+      assert.ok(isOnline && Math.abs(Date.now() - Number(lastSeen)) < 60_000, String(lastSeen));
+      return described;
+    });
+    assert.deepEqual(said, wanted);
+  }
   const told = new Set(changes.map(({ what, profile }) => `${what} ${profile}`));
   assert.deepEqual([...told], ["devices "]);
 });

@@ -1,5 +1,6 @@
 //! The tests that need more than one part, in one binary.
 
+mod commands;
 mod erasure;
 mod exchange;
 mod found;
