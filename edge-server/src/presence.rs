@@ -71,11 +71,6 @@ impl Presence {
         self.live.values().any(|live| live == device)
     }
 
-    /// A device's connections.
-    pub(crate) fn connections(&self, device: &DeviceId) -> impl Iterator<Item = ConnectionId> {
-        self.live.iter().filter(move |(_, live)| *live == device).map(|(id, _)| *id)
-    }
-
     /// When a device was heard of last, since this room was loaded.
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<UnixMillis> {
         self.seen.get(device).copied()

@@ -30,6 +30,9 @@ pub fn client_frame(data: &[u8]) {
             let _ = read_delta(body.0, &mut Context::starting(START), ReplicaId(1), &live);
         }
         Ok(ClientFrame::Ping) => assert_eq!(data, ClientFrame::ping()),
+        Ok(ClientFrame::Command(asked)) => assert_eq!(data, ClientFrame::command(&asked)),
+        Ok(ClientFrame::Reply(id, reply)) => assert_eq!(data, ClientFrame::reply(id, reply)),
+        Ok(ClientFrame::Watch) => assert_eq!(data, ClientFrame::watch()),
         Err(_) => {}
     }
 }
@@ -57,6 +60,9 @@ pub fn server_frame(data: &[u8]) {
         }
         Ok(ServerFrame::Pong) => assert_eq!(data, ServerFrame::pong()),
         Ok(ServerFrame::Offered) => assert_eq!(data, ServerFrame::offered()),
+        Ok(ServerFrame::Order(order)) => assert_eq!(data, ServerFrame::order(&order)),
+        Ok(ServerFrame::Status(id, outcome)) => assert_eq!(data, ServerFrame::status(id, outcome)),
+        Ok(ServerFrame::Presence(presence)) => assert_eq!(data, ServerFrame::presence(&presence)),
         Ok(ServerFrame::Difference(..)) | Err(_) => {}
     }
 }

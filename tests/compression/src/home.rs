@@ -166,7 +166,10 @@ impl Home {
                 | Output::Status(_)
                 | Output::Wake(_)
                 | Output::Rejected(_)
-                | Output::Replayed(_) => {}
+                | Output::Replayed(_)
+                | Output::Order(_)
+                | Output::Outcome(..)
+                | Output::Presence(_) => {}
             }
         }
     }
