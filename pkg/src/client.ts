@@ -63,10 +63,7 @@ interface Barrier {
 }
 
 type Told = { kind: "changed" | "status" | "rejected" | "replayed" | RemoteOutput["kind"] };
-type Task =
-  | Exclude<Output, Told>
-  | { kind: "mark"; mark: WriteMark }
-  | Barrier;
+type Task = Exclude<Output, Told> | { kind: "mark"; mark: WriteMark } | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
 export class Driver implements Copy {

@@ -47,7 +47,8 @@ const STATUSES = [
 const REPLIES = ["done", "not_supported", "invalid"] as const;
 const NONE = -1;
 const SECONDS_MAX = 4_294_967_295;
-const CONNECTED_MIN = 2;
+/** A command lives 5 seconds. */
+const LONGEST_MS = 6_000;
 
 /**
  * What became of a command: `delivered`: the other device has taken it. `expired`: its 5 seconds
@@ -89,17 +90,25 @@ export interface Presence {
   lastSeen: number | undefined;
 }
 
+/** Whose commands they are. */
+export interface RemoteOwner {
+  /** Devices came or went. */
+  changed(): void;
+  /** Whether the server tells who is here. */
+  isConnected(): boolean;
+}
+
 /** What other devices want, what becomes of what they are told, and who is here. */
 export class Remote {
   private readonly listeners = new Set<CommandListener>();
-  private readonly waiting = new Map<number, [(result: HandoffResult) => void, Reject]>();
+  private readonly waiting = new Map<number, Waiting>();
   /** Of each device when it was seen, by the server's clock; 0: it is here. */
   private readonly seen = new Map<string, number>();
   private watches = false;
 
   constructor(
     private readonly copy: Copy,
-    private readonly changed: () => void,
+    private readonly owner: RemoteOwner,
   ) {}
 
   async send(device: string, command: Command): Promise<CommandStatus> {
@@ -121,11 +130,17 @@ export class Remote {
   presence(device: string): Presence {
     if (!this.watches) {
       this.watches = true;
-      this.copy.write("deviceWatch").catch(() => undefined);
+      this.led();
     }
     const seen = this.seen.get(device);
-    const here = seen === 0 && this.copy.read((replica) => replica.status() >= CONNECTED_MIN);
+    const here = seen === 0 && this.owner.isConnected();
     return { isOnline: here, lastSeen: seen === 0 ? this.copy.read(serverNow) : seen };
+  }
+
+  /** Another engine is at work now, which does not know what was wished. */
+  led(): void {
+    // A client that is closed wishes for nothing.
+    if (this.watches) this.copy.write("deviceWatch").catch(() => undefined);
   }
 
   /** Takes what the engine says of other devices. */
@@ -133,19 +148,19 @@ export class Remote {
     if (output.kind === "order") void this.carryOut(output);
     else if (output.kind === "presence") this.see(output);
     else {
-      const [settle] = this.waiting.get(output.ticket) ?? [];
-      this.waiting.delete(output.ticket);
       const status = STATUSES[output.status] ?? "invalid";
-      settle?.(output.position < 0 ? { status } : { status, positionSeconds: output.position });
+      const { position } = output;
+      this.end(output.ticket)?.resolve(
+        position < 0 ? { status } : { status, positionSeconds: position },
+      );
     }
   }
 
   /** Nothing more will come. */
   close(): void {
-    for (const [, reject] of this.waiting.values()) {
-      reject(new OmegaError("closed", "this client is closed; call open again"));
+    for (const ticket of Array.from(this.waiting.keys())) {
+      this.end(ticket)?.reject(new OmegaError("closed", "this client is closed; call open again"));
     }
-    this.waiting.clear();
     this.listeners.clear();
   }
 
@@ -153,12 +168,20 @@ export class Remote {
     return new Promise<HandoffResult>((resolve, reject) => {
       // Of all tabs on one storage only the one that asked knows the ticket.
       const ticket = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
-      this.waiting.set(ticket, [resolve, reject]);
-      this.copy.write("deviceAsk", ticket, device, kind, profile, number, text).catch((error) => {
-        this.waiting.delete(ticket);
-        reject(error);
-      });
+      // The engine says so itself, unless the tab that it runs in is gone.
+      const timer = setTimeout(() => this.end(ticket)?.resolve({ status: "expired" }), LONGEST_MS);
+      this.waiting.set(ticket, { resolve, reject, timer });
+      this.copy
+        .write("deviceAsk", ticket, device, kind, profile, number, text)
+        .catch((error: OmegaError) => this.end(ticket)?.reject(error));
     });
+  }
+
+  private end(ticket: number): Waiting | undefined {
+    const waiting = this.waiting.get(ticket);
+    this.waiting.delete(ticket);
+    clearTimeout(waiting?.timer);
+    return waiting;
   }
 
   private async carryOut(order: Extract<RemoteOutput, { kind: "order" }>): Promise<void> {
@@ -182,11 +205,16 @@ export class Remote {
     if (all) this.seen.clear();
     const now = this.copy.read(serverNow);
     for (const [device, gone] of devices) this.seen.set(device, gone < 0 ? 0 : now - gone * 1_000);
-    this.changed();
+    this.owner.changed();
   }
 }
 
-type Reject = (error: OmegaError) => void;
+/** Whoever has asked for something. */
+interface Waiting {
+  resolve: (result: HandoffResult) => void;
+  reject: (error: OmegaError) => void;
+  timer: ReturnType<typeof setTimeout>;
+}
 
 function serverNow(replica: Replica): number {
   return Date.now() + Number(rows(replica.about(), "nnttt")[0]?.[1] ?? 0);

@@ -11,6 +11,7 @@ import {
   type HandoffResult,
   type Presence,
   Remote,
+  type RemoteOwner,
 } from "./commands.js";
 import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
@@ -94,9 +95,9 @@ export class Devices {
   constructor(
     private readonly copy: Copy,
     private readonly device: string,
-    changed: () => void,
+    owner: RemoteOwner,
   ) {
-    this.remote = new Remote(copy, changed);
+    this.remote = new Remote(copy, owner);
   }
 
   /**
@@ -143,7 +144,8 @@ export class Devices {
 
   /**
    * Calls `listener` with each command for this device until the returned function is called.
-   * Without a listener the sender is told `not_supported`.
+   * Without a listener the sender is told `not_supported`. Of several tabs on one storage it is the one
+   * that leads whose listeners are called.
    */
   onCommand(listener: CommandListener): () => void {
     return this.remote.onCommand(listener);

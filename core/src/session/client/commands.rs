@@ -88,9 +88,9 @@ impl Client {
 
     /// Asks to be told which devices are here, on this connection and all later ones.
     pub fn watch(&mut self) -> Vec<Output> {
-        let first = !core::mem::replace(&mut self.commands.watches, true);
+        self.commands.watches = true;
         match self.link {
-            Link::Open(_) if first => vec![Output::Send(ClientFrame::watch())],
+            Link::Open(_) => vec![Output::Send(ClientFrame::watch())],
             _ => Vec::new(),
         }
     }
