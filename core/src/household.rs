@@ -366,6 +366,15 @@ impl Household {
 
     /// Whether the server takes this operation, or why it voids it.
     pub fn check(&self, operation: &Operation) -> Result<(), VoidReason> {
+        self.check_within(operation, ENTRIES_MAX)
+    }
+
+    /// The same for a household that may have fewer entries than [`ENTRIES_MAX`].
+    pub fn check_within(
+        &self,
+        operation: &Operation,
+        entries_max: usize,
+    ) -> Result<(), VoidReason> {
         let profile = operation.profile;
         if let Change::Device(device, _) = &operation.change {
             let full = self.devices.len() >= DEVICES_MAX && self.devices.get(device).is_none();
@@ -383,7 +392,7 @@ impl Household {
                 _ => Err(VoidReason::ProfileUnknown),
             };
         };
-        let full = || self.entries() >= ENTRIES_MAX;
+        let full = || self.entries() >= entries_max.min(ENTRIES_MAX);
         match &operation.change {
             Change::Add(content, observed) => {
                 let dots = shelf.watchlist.dots(content);

@@ -559,6 +559,8 @@ close_codes! {
     /// A frame that can't be read. It may be a broken proxy, so the client comes back, more and more
     /// slowly.
     Malformed = 4008, "malformed";
+    /// The device or its household sends more than its quota.
+    RateLimited = 4009, "rate_limited";
     /// The token is missing, wrong or expired: fetch another.
     Unauthorized = 4010, "unauthorized";
     /// The storage is a copy or was rolled back: the replica takes a new id.

@@ -3,11 +3,13 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod quota;
 pub mod reference;
 pub mod sources;
 
 use self::access::AccessArgs;
 use self::aggregate::AggregateArgs;
+use self::quota::QuotaArgs;
 use self::sources::Variable;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::delta_sync::DeltaSyncArgs;
@@ -162,6 +164,9 @@ pub struct ServeArgs {
     /// After SIGTERM: how long it goes on, saying that it is not ready, before it stops; such as 10s
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = drain)]
     pub drain: Duration,
+    /// What they may send, open and keep.
+    #[command(flatten)]
+    pub quota: QuotaArgs,
     /// What the log has: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log: LevelFilter,
@@ -307,7 +312,8 @@ impl ServeArgs {
         let rate = |per_second| Rate { per_second, burst: per_second * BURST };
         let (device, household) = (rate(self.device_rate), rate(self.household_rate));
         let delta_sync = self.delta_sync.into();
-        Limits { device_rate: device, household_rate: household, delta_sync, ..Limits::default() }
+        let rates = Limits { device_rate: device, household_rate: household, ..Limits::default() };
+        Limits { delta_sync, ..self.quota.put_into(rates) }
     }
 
     /// The address to listen on.

@@ -64,7 +64,7 @@ pub(crate) struct Edge {
     /// What all households teach.
     pub(crate) aggregate: Arc<Aggregate>,
     /// How often each may ask.
-    pub(crate) quota: Quota,
+    pub(crate) quota: Arc<Quota>,
     /// A place for each request that is under way.
     pub(crate) requests: Arc<Semaphore>,
     /// Whether the server is about to stop, and should be sent nothing new.

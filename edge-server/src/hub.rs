@@ -11,6 +11,7 @@ use crate::limits::{INBOX_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::presence::Presence;
+use crate::quota::Quota;
 use crate::room;
 use crate::store::Store;
 use axum::body::Bytes;
@@ -131,6 +132,7 @@ pub(crate) struct Hub {
     limits: Limits,
     metrics: Arc<Metrics>,
     aggregate: Arc<Aggregate>,
+    quota: Arc<Quota>,
     rooms: Mutex<Rooms>,
     live: watch::Sender<usize>,
     numbers: AtomicU64,
@@ -143,12 +145,14 @@ impl Hub {
         limits: Limits,
         metrics: Arc<Metrics>,
         aggregate: Arc<Aggregate>,
+        quota: Arc<Quota>,
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
             limits,
             metrics,
             aggregate,
+            quota,
             rooms: Mutex::default(),
             live: watch::Sender::new(0),
             numbers: AtomicU64::new(1),
@@ -314,6 +318,10 @@ impl Seat {
 
     pub(crate) fn aggregate(&self) -> &Aggregate {
         &self.hub.aggregate
+    }
+
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.hub.quota
     }
 
     /// Leaves if nobody has joined meanwhile; true when it has left.

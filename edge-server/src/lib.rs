@@ -93,11 +93,18 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let tables = aggregate::tables()?;
         let aggregate = Arc::new(Aggregate::new(opened, settings, tables, metrics.clone()));
+        let quota = Arc::new(Quota::new(&limits));
         let edge = Arc::new(Edge {
-            hub: Hub::new(store.clone(), limits.clone(), metrics.clone(), aggregate.clone()),
+            hub: Hub::new(
+                store.clone(),
+                limits.clone(),
+                metrics.clone(),
+                aggregate.clone(),
+                quota.clone(),
+            ),
             aggregate: aggregate.clone(),
             metrics,
-            quota: Quota::new(limits.device_rate, limits.household_rate),
+            quota,
             store,
             authority: authority.with_revoked(revoked.clone()),
             revoked,

@@ -3,7 +3,8 @@
 
 use crate::auth::jwks::Patience;
 use crate::delta_sync::DeltaSync;
-use crate::quota::Rate;
+use crate::quota::{Allowance, Rate};
+use omega_sync_core::household::ENTRIES_MAX;
 use std::time::Duration;
 
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
@@ -94,6 +95,24 @@ pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
 /// Requests and JSON messages of one household: in a second in the long run, and at once.
 pub const HOUSEHOLD_RATE: Rate = Rate { per_second: 100, burst: 500 };
 
+/// Frames and operations of one device: in a second in the long run, and at once, which is more than an
+/// outbox holds.
+pub const DEVICE_OPERATIONS: Rate = Rate { per_second: 50, burst: 50 * OPERATIONS_BURST_S };
+/// The same of one household.
+pub const HOUSEHOLD_OPERATIONS: Rate = Rate { per_second: 250, burst: 250 * OPERATIONS_BURST_S };
+/// Bytes that one device sends: in a second in the long run, and at once.
+pub const DEVICE_BYTES: Rate = Rate { per_second: 65_536, burst: 65_536 * BYTES_BURST_S };
+/// The same of one household.
+pub const HOUSEHOLD_BYTES: Rate = Rate { per_second: 262_144, burst: 262_144 * BYTES_BURST_S };
+/// So many seconds' operations may come at once.
+pub const OPERATIONS_BURST_S: u32 = 240;
+/// So many seconds' bytes may come at once.
+pub const BYTES_BURST_S: u32 = 120;
+/// Sockets of one device at a time.
+pub const DEVICE_SOCKETS_MAX: usize = 16;
+/// Sockets of one household at a time.
+pub const HOUSEHOLD_SOCKETS_MAX: usize = 64;
+
 /// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -121,6 +140,16 @@ pub struct Limits {
     pub device_rate: Rate,
     /// [`HOUSEHOLD_RATE`].
     pub household_rate: Rate,
+    /// [`DEVICE_OPERATIONS`] and [`HOUSEHOLD_OPERATIONS`].
+    pub operations: Allowance,
+    /// [`DEVICE_BYTES`] and [`HOUSEHOLD_BYTES`].
+    pub bytes: Allowance,
+    /// [`DEVICE_SOCKETS_MAX`]; 0 for any number.
+    pub device_sockets_max: usize,
+    /// [`HOUSEHOLD_SOCKETS_MAX`]; 0 for any number.
+    pub household_sockets_max: usize,
+    /// Titles of a household, `ENTRIES_MAX` at most.
+    pub entries_max: usize,
     /// [`COMMAND_LIFE`].
     pub command_life: Duration,
     /// [`EXCHANGES_BYTES_MAX`].
@@ -146,6 +175,11 @@ impl Default for Limits {
             request_timeout: REQUEST_TIMEOUT,
             device_rate: DEVICE_RATE,
             household_rate: HOUSEHOLD_RATE,
+            operations: Allowance { device: DEVICE_OPERATIONS, household: HOUSEHOLD_OPERATIONS },
+            bytes: Allowance { device: DEVICE_BYTES, household: HOUSEHOLD_BYTES },
+            device_sockets_max: DEVICE_SOCKETS_MAX,
+            household_sockets_max: HOUSEHOLD_SOCKETS_MAX,
+            entries_max: ENTRIES_MAX,
             command_life: COMMAND_LIFE,
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
             jwks: None,

@@ -71,6 +71,11 @@ impl Presence {
         self.live.values().any(|live| live == device)
     }
 
+    /// Whose connection it is.
+    pub(crate) fn device(&self, connection: ConnectionId) -> Option<&DeviceId> {
+        self.live.get(&connection)
+    }
+
     /// When a device was heard of last, since this room was loaded.
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<UnixMillis> {
         self.seen.get(device).copied()

@@ -1,4 +1,5 @@
-//! How often a device and a household may ask: a bucket for each, which fills at a steady rate.
+//! How much a device and a household may ask and send: buckets for each, which fill at a steady rate,
+//! and places for their sockets.
 //!
 //! The generic cell rate algorithm (ITU-T I.371): a bucket is one time, that at which it will be full
 //! again. Invariant: a bucket that is full is as good as none, so only those of who asked lately are
@@ -6,13 +7,16 @@
 
 use crate::auth::Principal;
 use crate::error::Error;
+use crate::limits::Limits;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Buckets beyond which the full ones are looked for and dropped.
 const BUCKETS_KEPT: usize = 4_096;
+/// After which a socket that had no place may try again, in seconds.
+const SOCKET_WAIT_S: u32 = 5;
 
 /// How much somebody may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,37 +28,77 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Time in which a request's place comes back.
-    fn interval(self) -> Duration {
-        Duration::from_secs(1) / self.per_second.max(1)
-    }
+    /// As often as they like.
+    pub const ANY: Self = Self { per_second: 0, burst: 0 };
 
-    /// Takes a place of a bucket; if there is none, says when there will be one.
-    fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {
-        let full_at = full_at.map_or(now, |at| at.max(now)) + self.interval();
-        let depth = self.interval() * self.burst.max(1);
-        match (full_at - now).checked_sub(depth) {
-            None | Some(Duration::ZERO) => Ok(full_at),
-            Some(wait) => Err(wait),
-        }
+    /// Takes so many places of a bucket, more than all of them counting as all: when it will be full
+    /// again, and if there were not enough, how long until there are.
+    fn draw(
+        self,
+        full_at: Option<Instant>,
+        amount: u32,
+        now: Instant,
+    ) -> (Instant, Option<Duration>) {
+        let interval = Duration::from_secs(1) / self.per_second.max(1);
+        let burst = self.burst.max(1);
+        let full_at = full_at.map_or(now, |at| at.max(now)) + interval * amount.min(burst);
+        let wait = (full_at - now).checked_sub(interval * burst);
+        (full_at, wait.filter(|wait| !wait.is_zero()))
     }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Of {
+    /// Requests and JSON messages.
+    Requests,
+    /// Frames of the binary protocol, and the operations in them.
+    Operations,
+    /// Bytes of frames and of one-shot sessions.
+    Bytes,
+}
+
+/// How much of something a device and its household may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Each device.
+    pub device: Rate,
+    /// All devices of a household together.
+    pub household: Rate,
+}
+
+impl Allowance {
+    /// As much as they like.
+    pub const ANY: Self = Self { device: Rate::ANY, household: Rate::ANY };
 }
 
 /// Whose bucket it is: a household's as a whole, or one of its devices'.
 type Owner = (HouseholdId, Option<DeviceId>);
 
-/// The buckets of all who asked lately.
+/// The buckets of all who asked lately, and the sockets of all who have some.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    device: Rate,
-    household: Rate,
-    full_at: Mutex<HashMap<Owner, Instant>>,
+    requests: Allowance,
+    operations: Allowance,
+    bytes: Allowance,
+    /// Of a device, and of a household; 0: as many as they like.
+    sockets_max: [usize; 2],
+    full_at: Mutex<HashMap<(Owner, Of), Instant>>,
+    sockets: Mutex<HashMap<Owner, usize>>,
 }
 
 impl Quota {
     /// Full buckets for everybody.
-    pub(crate) fn new(device: Rate, household: Rate) -> Self {
-        Self { device, household, full_at: Mutex::default() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let Limits { device_rate, household_rate, operations, bytes, .. } = *limits;
+        Self {
+            requests: Allowance { device: device_rate, household: household_rate },
+            operations,
+            bytes,
+            sockets_max: [limits.device_sockets_max, limits.household_sockets_max],
+            full_at: Mutex::default(),
+            sockets: Mutex::default(),
+        }
     }
 
     /// Takes a place for a request in both buckets, or in none.
@@ -62,38 +106,139 @@ impl Quota {
     /// # Errors
     /// One is empty: [`Error::RateLimited`] says for how long.
     pub(crate) fn take(&self, principal: &Principal) -> Result<(), Error> {
-        self.take_at(&principal.household, &principal.device, Instant::now())
-            .map_err(|wait| Error::RateLimited(wait.as_secs_f64().ceil() as u32))
+        self.spend(principal, Of::Requests, 1)
     }
 
-    fn take_at(
+    /// Takes so much from both buckets, or nothing.
+    ///
+    /// # Errors
+    /// As [`Quota::take`].
+    pub(crate) fn spend(&self, principal: &Principal, of: Of, amount: usize) -> Result<(), Error> {
+        let Principal { household, device, .. } = principal;
+        let now = Instant::now();
+        self.draw(household, device, of, amount, now, false).map_err(limited)
+    }
+
+    /// Takes what is known only when it is done; what is missing is owed.
+    ///
+    /// # Errors
+    /// As [`Quota::take`]: something is owed.
+    pub(crate) fn charge(
         &self,
         household: &HouseholdId,
         device: &DeviceId,
+        of: Of,
+        amount: usize,
+    ) -> Result<(), Error> {
+        self.draw(household, device, of, amount, Instant::now(), true).map_err(limited)
+    }
+
+    fn draw(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+        of: Of,
+        amount: usize,
         now: Instant,
+        owe: bool,
     ) -> Result<(), Duration> {
+        let allowance = match of {
+            Of::Requests => self.requests,
+            Of::Operations => self.operations,
+            Of::Bytes => self.bytes,
+        };
+        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
+        let owners = [(allowance.device, Some(device.clone())), (allowance.household, None)];
         let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::with_capacity(2);
-        let owners = [(self.device, Some(device.clone())), (self.household, None)];
+        let mut owed = Ok(());
         for (rate, device) in owners.into_iter().filter(|(rate, _)| rate.per_second > 0) {
-            let owner = (household.clone(), device);
-            let full_at = rate.take(buckets.get(&owner).copied(), now)?;
-            taken.push((owner, full_at));
+            let bucket = ((household.clone(), device), of);
+            let (full_at, wait) = rate.draw(buckets.get(&bucket).copied(), amount, now);
+            if let Some(wait) = wait {
+                owed = Err(owed.err().map_or(wait, |other: Duration| other.max(wait)));
+            }
+            taken.push((bucket, full_at));
         }
-        buckets.extend(taken);
+        if owed.is_ok() || owe {
+            buckets.extend(taken);
+        }
         if buckets.len() > BUCKETS_KEPT {
             buckets.retain(|_, full_at| *full_at > now);
         }
-        Ok(())
+        owed
+    }
+
+    /// A place for a socket of a device, until it is dropped.
+    ///
+    /// # Errors
+    /// The device or its household has all it may have.
+    pub(crate) fn open(self: &Arc<Self>, principal: &Principal) -> Result<SocketPlace, Error> {
+        let Principal { household, device, .. } = principal;
+        let owners = [(household.clone(), Some(device.clone())), (household.clone(), None)];
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = owners
+            .iter()
+            .zip(self.sockets_max)
+            .any(|(owner, max)| max > 0 && sockets.get(owner).is_some_and(|open| *open >= max));
+        if full {
+            return Err(Error::RateLimited(SOCKET_WAIT_S));
+        }
+        for owner in &owners {
+            *sockets.entry(owner.clone()).or_default() += 1;
+        }
+        Ok(SocketPlace { quota: self.clone(), owners })
+    }
+}
+
+fn limited(wait: Duration) -> Error {
+    Error::RateLimited(wait.as_secs_f64().ceil() as u32)
+}
+
+/// A socket's place.
+pub(crate) struct SocketPlace {
+    quota: Arc<Quota>,
+    owners: [Owner; 2],
+}
+
+impl Drop for SocketPlace {
+    fn drop(&mut self) {
+        let mut sockets = self.quota.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for owner in &self.owners {
+            if let Some(open) = sockets.get_mut(owner) {
+                *open -= 1;
+                if *open == 0 {
+                    sockets.remove(owner);
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
 
     const RATE: Rate = Rate { per_second: 10, burst: 3 };
-    const FREE: Rate = Rate { per_second: 0, burst: 0 };
+    const FREE: Rate = Rate::ANY;
+
+    fn quota(device: Rate, household: Rate) -> Quota {
+        let requests =
+            Limits { device_rate: device, household_rate: household, ..Limits::default() };
+        Quota::new(&requests)
+    }
+
+    impl Quota {
+        fn take_at(
+            &self,
+            household: &HouseholdId,
+            device: &DeviceId,
+            now: Instant,
+        ) -> Result<(), Duration> {
+            self.draw(household, device, Of::Requests, 1, now, false)
+        }
+    }
 
     fn id(name: &str) -> (HouseholdId, DeviceId) {
         (HouseholdId::new(name).unwrap(), DeviceId::new(name).unwrap())
@@ -101,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_one_in_each_interval() {
-        let quota = Quota::new(RATE, FREE);
+        let quota = quota(RATE, FREE);
         let ((household, device), start) = (id("a"), Instant::now());
         let take = |ms| quota.take_at(&household, &device, start + Duration::from_millis(ms));
         for _ in 0..3 {
@@ -119,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_household_counts_all_its_devices_and_nobody_else() {
-        let quota = Quota::new(FREE, RATE);
+        let quota = quota(FREE, RATE);
         let (ours, theirs, now) = (id("a").0, id("b").0, Instant::now());
         for name in ["one", "two", "three"] {
             assert_eq!(quota.take_at(&ours, &id(name).1, now), Ok(()));
@@ -130,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_one_bucket_refuses_costs_the_other_nothing() {
-        let quota = Quota::new(Rate { per_second: 10, burst: 1 }, RATE);
+        let quota = quota(Rate { per_second: 10, burst: 1 }, RATE);
         let ((household, device), now) = (id("a"), Instant::now());
         assert_eq!(quota.take_at(&household, &device, now), Ok(()));
         for _ in 0..10 {
@@ -147,7 +292,7 @@ mod tests {
 
     #[test]
     fn only_who_asked_lately_is_remembered() {
-        let quota = Quota::new(RATE, RATE);
+        let quota = quota(RATE, RATE);
         let start = Instant::now();
         for number in 0..3 * BUCKETS_KEPT as u64 {
             let (household, device) = id(&number.to_string());
@@ -155,5 +300,45 @@ mod tests {
         }
         let kept = quota.full_at.lock().unwrap().len();
         assert!(kept <= BUCKETS_KEPT + 2, "{kept}");
+    }
+
+    #[test]
+    fn what_was_done_is_owed() {
+        let bytes = Allowance { device: RATE, household: FREE };
+        let quota = Quota::new(&Limits { bytes, ..Limits::default() });
+        let ((household, device), start) = (id("a"), Instant::now());
+        let draw = |amount, ms, owe| {
+            let now = start + Duration::from_millis(ms);
+            quota.draw(&household, &device, Of::Bytes, amount, now, owe)
+        };
+        assert_eq!(draw(4, 0, false), Ok(()), "more than all counts as all");
+        assert!(draw(1, 0, false).is_err());
+        assert_eq!(draw(2, 100, true), Err(Duration::from_millis(100)));
+        assert_eq!(draw(1, 100, false), Err(Duration::from_millis(200)), "first what is owed");
+        assert_eq!(draw(1, 300, false), Ok(()));
+        assert_eq!(quota.take_at(&household, &device, start), Ok(()), "other things do not count");
+    }
+
+    #[test]
+    fn sockets_have_places_until_they_are_dropped() {
+        let limits =
+            Limits { device_sockets_max: 1, household_sockets_max: 2, ..Limits::default() };
+        let quota = Arc::new(Quota::new(&limits));
+        let secret = Secret::new(&[7; 32]).unwrap();
+        let authority = Authority::new(&secret, ISSUER, AUDIENCE);
+        let principal = |household: &str, device: &str| {
+            let (household, device) = (id(household).0, id(device).1);
+            let token = authority.issue(&household, &device, "read", Duration::from_secs(60));
+            authority.verify(&token.unwrap()).unwrap()
+        };
+        let first = quota.open(&principal("a", "tv")).expect("a place");
+        assert!(quota.open(&principal("a", "tv")).is_err(), "the device has its one");
+        let _second = quota.open(&principal("a", "phone")).expect("a place");
+        assert!(quota.open(&principal("a", "tablet")).is_err(), "the household has its two");
+        let _other = quota.open(&principal("b", "tv")).expect("nobody else's business");
+        drop(first);
+        let _third = quota.open(&principal("a", "tablet")).expect("a place");
+        drop((_second, _third, _other));
+        assert!(quota.sockets.lock().unwrap().is_empty());
     }
 }

@@ -14,6 +14,7 @@ use crate::news::news;
 use crate::outbox::{Delivery, Outbox};
 use crate::plays::FirstPlays;
 use crate::presence::Presence;
+use crate::quota::Of;
 use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::command::Order;
@@ -33,6 +34,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
         Ok(mut room) => {
             room.set_differences(seat.limits().delta_sync.enabled);
+            room.set_entries_max(seat.limits().entries_max);
             let mut task = RoomTask {
                 seat: &seat,
                 room,
@@ -290,7 +292,8 @@ impl RoomTask<'_> {
                 if self.commanded(connection, &bytes, batch) {
                     return;
                 }
-                RoomInput::Frame { connection, bytes: bytes.into() }
+                self.frame(now, connection, bytes.into(), batch);
+                return;
             }
             RoomMessage::Listen { connection, device, may_control, outbox } => {
                 if self.listeners.len() >= LISTENERS_MAX {
@@ -409,6 +412,20 @@ impl RoomTask<'_> {
                 }
             });
             let _ = outbox.deliver(Delivery { bytes, deadline, written: Some(written) });
+        }
+    }
+
+    /// Takes a frame of the household's, and counts the operations in it: who has sent more than the
+    /// quota allows loses the socket after what came of them.
+    fn frame(&mut self, now: UnixMillis, id: ConnectionId, bytes: Vec<u8>, batch: &mut Batch) {
+        let before = self.room.operations();
+        batch.add(self.room.handle(now, RoomInput::Frame { connection: id, bytes }));
+        let operations = usize::try_from(self.room.operations() - before).unwrap_or(usize::MAX);
+        let Some(device) = self.presence.device(id).filter(|_| operations > 0) else { return };
+        let household = self.seat.household();
+        if self.seat.quota().charge(household, device, Of::Operations, operations).is_err() {
+            self.room.handle(now, RoomInput::Closed(id));
+            batch.effects.push(Effect::Close(id, CloseCode::RateLimited));
         }
     }
 

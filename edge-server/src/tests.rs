@@ -21,7 +21,7 @@ use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
 use crate::config::{Cli, Command, ServeArgs};
 use crate::limits::Limits;
-use crate::quota::Rate;
+use crate::quota::{Allowance, Rate};
 use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::clock::{Clock, Timestamp, UnixMillis};
@@ -77,7 +77,15 @@ async fn home_with(limits: Limits) -> Home {
 /// Limits that no test reaches by chance.
 fn limits() -> Limits {
     let any = Rate { per_second: 0, burst: 0 };
-    Limits { device_rate: any, household_rate: any, ..Limits::default() }
+    Limits {
+        device_rate: any,
+        household_rate: any,
+        operations: Allowance::ANY,
+        bytes: Allowance::ANY,
+        device_sockets_max: 0,
+        household_sockets_max: 0,
+        ..Limits::default()
+    }
 }
 
 async fn home() -> Home {

@@ -17,6 +17,7 @@ use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
 use crate::listen::{Peer, stopped};
 use crate::metrics::{Count, Metrics, Span};
 use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
+use crate::quota::Of;
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -148,6 +149,10 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
         Err(end) => return end,
     };
     edge.aggregate.seen(&principal.household, principal.region.as_ref());
+    let _place = match edge.quota.open(&principal) {
+        Ok(place) => place,
+        Err(error) => return error.into(),
+    };
     let (sender, mut outbox) = outbox(&edge.limits);
     let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
@@ -245,6 +250,10 @@ async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership, taste: 
         };
         edge.metrics.add(Count::FramesReceived, 1);
         edge.metrics.add(Count::BytesReceived, frame.len());
+        let allowed = edge.quota.spend(taste.principal, Of::Operations, 1);
+        if let Err(error) = allowed.and(edge.quota.spend(taste.principal, Of::Bytes, frame.len())) {
+            return error.into();
+        }
         if is_request(&frame) {
             if let Err(end) = taste.answer(&frame).await {
                 return end;

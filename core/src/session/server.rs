@@ -21,7 +21,9 @@ use super::metrics::plain_bytes;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason};
+use crate::household::{
+    ENTRIES_MAX, History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason,
+};
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, Body, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
@@ -108,6 +110,10 @@ pub struct Room {
     differences: bool,
     /// What was done since it was loaded.
     tally: RoomTally,
+    /// Live adds and progress entries that it may have.
+    entries_max: usize,
+    /// How many operations came since it was loaded, taken or not.
+    operations: u64,
     /// Of a household that was erased, the marks of the epochs that it had since then and has no more.
     lives: Option<BTreeSet<u32>>,
 }
@@ -128,6 +134,8 @@ impl Room {
             connections: BTreeMap::new(),
             differences: true,
             tally: RoomTally::default(),
+            entries_max: ENTRIES_MAX,
+            operations: 0,
             lives: None,
         }
     }
@@ -141,6 +149,17 @@ impl Room {
     /// must forget its copy instead of bringing it back.
     pub fn remember_erasure(&mut self, lives: &[EpochId]) {
         self.lives = Some(lives.iter().map(|epoch| epoch.mark()).collect());
+    }
+
+    /// How many live adds and progress entries it may have, if fewer than [`ENTRIES_MAX`]. What is there
+    /// already stays.
+    pub fn set_entries_max(&mut self, entries_max: usize) {
+        self.entries_max = entries_max;
+    }
+
+    /// How many operations its connections have sent since it was loaded, taken or not.
+    pub fn operations(&self) -> u64 {
+        self.operations
     }
 
     /// Takes an input and says what to do.
@@ -366,6 +385,7 @@ impl Room {
             return Err(CloseCode::Malformed);
         }
         let Delta { replica, through, operations } = delta;
+        self.operations += operations.len() as u64;
         // A clock of ours that was ahead once must not lock the household out: the next stamp after
         // the highest is always good.
         let seen = self.household.seen().iter().map(|(_, through)| through.millis());
@@ -412,7 +432,7 @@ impl Room {
             if row.digest != 0 || known == Timestamp::ZERO {
                 row.digest = operation.digest(row.digest);
             }
-            match self.household.check(&operation) {
+            match self.household.check_within(&operation, self.entries_max) {
                 Ok(()) => {
                     self.apply(replica, &operation, &mut whole);
                     accepted.push(operation);

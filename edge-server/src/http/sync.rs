@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::http::route::check_device;
 use crate::http::{Edge, SYNC_VERSION};
 use crate::limits::BEACON_BYTES_MAX;
+use crate::quota::Of;
 use crate::ws::answer_taste;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -58,6 +59,8 @@ pub(crate) async fn sync(
         return Err(Error::Scope("read"));
     }
     edge.quota.take(&principal)?;
+    edge.quota.spend(&principal, Of::Operations, 1 + frames.len())?;
+    edge.quota.spend(&principal, Of::Bytes, bytes.len())?;
     edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let version = known_version(&headers)?;
     let frames = frames.into_iter().map(<[u8]>::to_vec);
@@ -123,12 +126,17 @@ async fn exchange(
 ) -> Result<Said, Error> {
     let connection = edge.hub.connection();
     let Principal { household, device, scope, .. } = principal;
+    let quota = edge.quota.clone();
     let exchanged = edge.hub.call(&household, move |inside| {
         inside.presence.see(&device, inside.now);
+        let before = inside.room.operations();
         let frames = frames.iter().map(Vec::as_slice).collect();
         let request = Exchange { hello, acked, frames };
         let outputs = inside.room.exchange(inside.now, connection, request, scope.write);
         drop(place);
+        let operations = usize::try_from(inside.room.operations() - before).unwrap_or_default();
+        // What is owed is for the next request to wait for.
+        let _ = quota.charge(inside.room.id(), &device, Of::Operations, operations);
         part(connection, outputs)
     });
     let (frames, close) = exchanged.await.map_err(Error::Room)?;

@@ -68,3 +68,124 @@ async fn a_json_socket_above_its_rate_is_told_and_lives_on() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(plain.ask(json!({"type": "ping"})).await["type"], "pong");
 }
+
+/// Sends operations until the server closes; how many were acknowledged before, and the code.
+async fn flood(mut tv: Socket, replica: u64) -> (usize, CloseCode) {
+    let mut acknowledged = 0;
+    loop {
+        tv.add(replica, &format!("tmdb:{acknowledged}")).await;
+        match tv.message().await {
+            Some(Ok(Message::Binary(_))) => acknowledged += 1,
+            Some(Ok(Message::Close(Some(frame)))) => {
+                return (acknowledged, CloseCode::from_code(frame.code.into()).unwrap());
+            }
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_operations_loses_its_socket_and_slows_nobody_else() {
+    let device = Rate { per_second: 1, burst: 40 };
+    let operations = Allowance { device, household: Rate::ANY };
+    let home = home_with(Limits { operations, ..limits() }).await;
+    let flooding = home.join(1).await;
+    let mut calm = home.connect().await;
+    calm.send(hello(2, &token("other", "read write")).encode()).await;
+    calm.welcome().await;
+    calm.frame().await;
+    let (flooded, ()) = tokio::join!(flood(flooding, 1), async {
+        for number in 0..15 {
+            calm.add(2, &format!("tmdb:{number}")).await;
+            assert!(matches!(ServerFrame::decode(&calm.frame().await), Ok(ServerFrame::Ack(..))));
+        }
+    });
+    let (acknowledged, code) = flooded;
+    assert_eq!(code, CloseCode::RateLimited);
+    // A frame and the operation in it; a slow machine gives some back meanwhile.
+    assert!(acknowledged >= 19, "{acknowledged}");
+    // What was acknowledged is taken.
+    let list = home.rest("GET /api/v1/watchlist?limit=5000", json!(null)).await;
+    assert_eq!(list.json()["items"].as_array().unwrap().len(), acknowledged);
+    // And another device of the same household goes on.
+    let mut other = home.connect().await;
+    other.send(hello(3, &token_of("home", "phone", "read write")).encode()).await;
+    other.welcome().await;
+    other.frame().await;
+    other.add(3, "tmdb:phone").await;
+    assert!(matches!(ServerFrame::decode(&other.frame().await), Ok(ServerFrame::Ack(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_has_a_quota_of_bytes() {
+    let household = Rate { per_second: 1, burst: 1_000 };
+    let bytes = Allowance { device: Rate::ANY, household };
+    let home = home_with(Limits { bytes, ..limits() }).await;
+    let tv = home.join(1).await;
+    let (_, code) = flood(tv, 1).await;
+    assert_eq!(code, CloseCode::RateLimited);
+    // Over HTTP it is told how long to wait.
+    let exchange = omega_sync_core::message::Exchange {
+        hello: hello(5, ""),
+        acked: Timestamp::ZERO,
+        frames: Vec::new(),
+    };
+    let bearer = format!("authorization: Bearer {}\r\n", token_of("home", "phone", "read"));
+    let answer = home.sync(&bearer, &exchange.encode()).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.head.to_lowercase().contains("retry-after: "), "{}", answer.head);
+    let mut plain = home.plain_with(&token_of("home", "phone", "read write")).await;
+    let refused = plain.ask(json!({"type": "ping"})).await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("rate_limited")));
+    assert!(refused["retry_after"].as_u64().unwrap() >= 1, "{refused}");
+    let mut other = home.connect().await;
+    other.send(hello(2, &token("other", "read write")).encode()).await;
+    other.welcome().await;
+    other.frame().await;
+    other.add(2, "tmdb:1").await;
+    assert!(matches!(ServerFrame::decode(&other.frame().await), Ok(ServerFrame::Ack(..))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_and_a_household_have_so_many_sockets() {
+    let limits = Limits { device_sockets_max: 1, household_sockets_max: 2, ..limits() };
+    let home = home_with(limits).await;
+    let first = home.join(1).await;
+    let refused = async |device: &str| {
+        let mut socket = home.connect().await;
+        socket.send(hello(9, &token_of("home", device, "read")).encode()).await;
+        socket.close().await
+    };
+    assert_eq!(refused("tv").await, CloseCode::RateLimited);
+    let plain = home.plain_with(&token_of("home", "phone", "read")).await;
+    assert_eq!(refused("tablet").await, CloseCode::RateLimited);
+    let mut other = home.connect().await;
+    other.send(hello(2, &token("other", "read")).encode()).await;
+    other.welcome().await;
+    drop((first, plain));
+    // The places come back when the server has noticed.
+    loop {
+        let mut socket = home.connect().await;
+        socket.send(hello(4, &token_of("home", "tablet", "read")).encode()).await;
+        if let Some(Ok(Message::Binary(_))) = socket.message().await {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_may_be_given_fewer_titles() {
+    let home = home_with(Limits { entries_max: 2, ..limits() }).await;
+    let mut tv = home.join(1).await;
+    for (title, voids) in [("tmdb:1", 0), ("tmdb:2", 0), ("tmdb:3", 1)] {
+        tv.add(1, title).await;
+        match ServerFrame::decode(&tv.frame().await) {
+            Ok(ServerFrame::Ack(_, ack)) => assert_eq!(ack.voids.len(), voids, "{title}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let add = json!({"operation": "add", "content_id": "tmdb:4"});
+    let answer = home.rest("POST /api/v1/sync/watchlist", add).await;
+    assert_eq!((answer.status, answer.problem()), (409, "household_full".into()));
+}

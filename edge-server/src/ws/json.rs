@@ -21,6 +21,7 @@ use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};
 use crate::listen::stopped;
 use crate::metrics::Count;
 use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
+use crate::quota::Of;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes};
 use futures_util::SinkExt;
@@ -53,6 +54,10 @@ pub(super) async fn session(
         Err(end) => return end,
     };
     edge.aggregate.seen(&principal.household, principal.region.as_ref());
+    let _place = match edge.quota.open(&principal) {
+        Ok(place) => place,
+        Err(error) => return error.into(),
+    };
     let (sender, mut news) = outbox(&edge.limits);
     // Dropping it is leaving.
     let _membership = match edge.hub.listen(&principal, sender) {
@@ -262,7 +267,12 @@ impl Reader<'_> {
 
     async fn take(&mut self, text: &str) -> String {
         match Received::read(text) {
-            Ok(Received { kind, id, rest }) => reply(id, self.answer(&kind, rest).await),
+            Ok(Received { kind, id, rest }) => {
+                match self.edge.quota.spend(&self.principal, Of::Bytes, text.len()) {
+                    Ok(()) => reply(id, self.answer(&kind, rest).await),
+                    Err(error) => reply(id, Err(error)),
+                }
+            }
             Err(error) => reply(None, Err(error)),
         }
     }

@@ -5,7 +5,7 @@ use super::Room;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::Delta;
-use crate::household::{History, Household, VoidReason};
+use crate::household::{ENTRIES_MAX, History, Household, VoidReason};
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{Session, read_voids, write_voids};
 use std::collections::BTreeMap;
@@ -153,6 +153,8 @@ impl Room {
             connections: BTreeMap::new(),
             differences: true,
             tally: super::RoomTally::default(),
+            entries_max: ENTRIES_MAX,
+            operations: 0,
             lives: None,
         })
     }
