@@ -8,7 +8,7 @@
 
 import type { WriteName } from "./calls.js";
 import type { RemoteOutput, ReplayReport, SyncState } from "./engine.js";
-import type { ErrorCode } from "./errors.js";
+import { type ErrorCode, OmegaError } from "./errors.js";
 
 /** Why something was not done; empty when it was. */
 export interface Refusal {
@@ -39,6 +39,11 @@ export type Message =
   | { kind: "end"; tab: string }
   /** The storage was erased. */
   | { kind: "destroyed"; tab: string };
+
+/** What a refusal says. */
+export function errorOf({ code, message = "" }: Refusal): OmegaError | undefined {
+  return code === undefined ? undefined : new OmegaError(code, message);
+}
 
 /** The way to the other tabs. */
 export interface Channel {

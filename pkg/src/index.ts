@@ -16,7 +16,7 @@ import { IndexedDbStorage, openStorage } from "./indexeddb.js";
 import { platformWebSocket, socketUrl } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
 import { SyncClient } from "./sync-client.js";
-import { wipeStorage } from "./tabs.js";
+import { wipeStorage } from "./wipe.js";
 
 export type {
   Change,

@@ -10,7 +10,7 @@
  */
 
 import type { Copy, WriteName, Writes } from "./calls.js";
-import { type Channel, type Message, openChannel, type Refusal } from "./channel.js";
+import { type Channel, errorOf, type Message, openChannel } from "./channel.js";
 import { Driver, type DriverEvents, type DriverParts } from "./client.js";
 import { ASK_EVERY_MS, Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { loadReplica, type Replica, rows, type SyncState } from "./engine.js";
@@ -365,10 +365,7 @@ export class Tab implements Copy {
         events.replayed(report);
       },
       remote: (output) => {
-        // A command for this device is one tab's to carry out.
-        if (output.kind !== "order" && this.hasFollowers()) {
-          this.post({ kind: "remote", tab: this.name, output });
-        }
+        if (this.hasFollowers()) this.post({ kind: "remote", tab: this.name, output });
         events.remote(output);
       },
       stored: () => {
@@ -446,7 +443,8 @@ export class Tab implements Copy {
         this.events.replayed(message.report);
         break;
       case "remote":
-        this.events.remote(message.output);
+        // A command for this device is one tab's to carry out.
+        if (message.output.kind !== "order") this.events.remote(message.output);
         break;
       case "end":
         this.election.vacant();
@@ -605,24 +603,8 @@ export class Tab implements Copy {
 
 const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
 
-/** What `wipe` does: as {@link Tab.destroy}, for a storage that is not in use here. */
-export async function wipeStorage(storage: IndexedDbStorage): Promise<void> {
-  await storage.peek();
-  const { life } = storage;
-  if (life !== undefined) {
-    const channel = openChannel(life, () => undefined);
-    channel?.post({ kind: "destroyed", tab: randomName() });
-    channel?.close();
-  }
-  await storage.destroy();
-}
-
 function CLOSED(): OmegaError {
   return new OmegaError("closed", "this client is closed; call open again");
-}
-
-function errorOf({ code, message = "" }: Refusal): OmegaError | undefined {
-  return code === undefined ? undefined : new OmegaError(code, message);
 }
 
 function endAll(waiting: Waiter[], error: OmegaError | undefined): void {
