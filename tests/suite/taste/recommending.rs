@@ -8,7 +8,7 @@ use omega_sync_core::pattern::learner::Learner;
 use omega_sync_core::pattern::recommend::{
     Pick, RECOMMENDED_MAX, Reason, Sources, Wish, recommend,
 };
-use omega_sync_core::pattern::{Pattern, PatternId};
+use omega_sync_core::pattern::{Embedding, Pattern, PatternId};
 use omega_sync_core::session::taste::Input;
 
 fn wish(count: usize) -> Wish<'static> {
@@ -53,13 +53,13 @@ fn what_resembles_what_was_watched_comes_first_with_the_reason() {
 
 #[test]
 fn one_viewing_is_enough_to_begin_with() {
-    let mut tv = tv();
-    tv.watch(finished("drama", 2, 2));
-    let picks = tv.taste.recommend(tv.now, &wish(8));
-    assert!(
-        picks.iter().all(|pick| theme(pick) == 2),
-        "variety does not outweigh taste: {picks:?}"
-    );
+    let mut tv = Tv::new(1);
+    let others = (100..140).map(|n| title("drama", 1 + n % 2 * 2, n));
+    tv.handle(Input::Titles((0..8).map(|n| title("drama", 2, n)).chain(others).collect()));
+    tv.watch(finished("drama", 2, 0));
+    let picks = tv.taste.recommend(tv.now, &wish(7));
+    let expected = |name: &&str| name.len() == "drama:1".len();
+    assert_eq!(names(&picks).iter().filter(|name| expected(name)).count(), 7, "{picks:?}");
 }
 
 #[test]
@@ -134,17 +134,18 @@ fn other_households_and_the_region_speak_too() {
 
 #[test]
 fn households_with_a_similar_taste_count_more_than_large_ones() {
-    let mut tv = tv();
-    (0..12).for_each(|n| tv.watch(finished("drama", 1, 1 + 4 * n)));
-    let global = |id: u128, theme: u64, samples: u32| {
-        // Where the viewer's own theme and another one meet.
-        let (a, b) = (near(1, 0, 0.0).to_f32(), near(theme, 0, 0.0).to_f32());
-        let share = if theme == 1 { 0.0 } else { 1.0 };
-        let both: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a * (1.0 - share) + b * share).collect();
-        let embedding = super::Embedding::from_f32(&both).expect("not zero");
+    let mut tv = Tv::new(1);
+    // Nothing of what the viewer knows: themes 2 and 3.
+    tv.handle(Input::Titles((0..40).map(|n| title("drama", 2 + n % 2, n)).collect()));
+    (100..112).for_each(|n| tv.watch(finished("drama", 1, n)));
+    let global = |id: u128, themes: [u64; 2], samples: u32| {
+        let [one, other] = themes.map(|theme| near(theme, 0, 0.0).to_f32());
+        let both: Vec<f32> = one.iter().zip(&other).map(|(a, b)| a + b).collect();
+        let embedding = Embedding::from_f32(&both).expect("not zero");
         Pattern::new(PatternId(id), genre("drama"), embedding, samples, samples).expect("valid")
     };
-    let globals = [global(1, 1, 100), global(2, 3, 1_000_000)];
+    // Few households like the viewer's own theme and the second, many the third.
+    let globals = [global(1, [1, 2], 100), global(2, [3, 3], 1_000_000)];
     let sources = Sources {
         catalog: tv.taste.catalog(),
         learner: tv.taste.learner(),
@@ -152,5 +153,6 @@ fn households_with_a_similar_taste_count_more_than_large_ones() {
         trends: None,
     };
     let picks = recommend(&sources, &wish(10));
-    assert!(picks.iter().all(|pick| theme(pick) == 1), "{picks:?}");
+    let even = |pick: &Pick| theme(pick).is_multiple_of(2);
+    assert!(picks.len() == 10 && picks.iter().all(even), "{picks:?}");
 }
