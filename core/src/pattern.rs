@@ -10,11 +10,14 @@
 //! exactly.
 
 pub mod catalog;
+mod entropy;
 pub mod exchange;
 pub mod learner;
 pub mod message;
+mod quantise;
 pub mod recommend;
 pub mod tables;
+mod transform;
 pub mod upload;
 
 use crate::codec::DecodeError;
@@ -121,6 +124,11 @@ impl Embedding {
         } else {
             Err(PatternError::Norm)
         }
+    }
+
+    /// From units that were just scaled to norm 1.
+    fn from_scaled(units: [i16; DIMENSIONS]) -> Self {
+        Self(Box::new(units))
     }
 
     /// The components in units of 2^-15.

@@ -34,7 +34,7 @@ const STEP_BITS: u32 = 16;
 const LENGTHS: usize = 12;
 
 /// The estimated probability of one decision.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Bit {
     /// How much likelier than one half `false` is, in 1/65536.
     lean: i16,
@@ -46,6 +46,23 @@ impl Bit {
     /// `false`.
     pub const fn rare(count: u8) -> Self {
         Self { lean: (0x7fff - 0x8000 / (count as i32 + 1)) as i16, count }
+    }
+
+    /// An estimate that was learned before: the probability of `false` in 1/65536, as certain as after
+    /// `count` decisions.
+    pub fn learned(probability: u16, count: u8) -> Self {
+        let lean = (i32::from(probability) - 0x8000).clamp(-0x7fff, 0x7fff);
+        Self { lean: lean as i16, count: count.min(MEMORY) }
+    }
+
+    /// The estimated probability of `false` in 1/65536.
+    pub fn probability(self) -> u16 {
+        (0x8000 + i32::from(self.lean)) as u16
+    }
+
+    /// How many decisions the estimate counts for.
+    pub fn count(self) -> u8 {
+        self.count
     }
 
     fn update(&mut self, value: bool) {

@@ -33,7 +33,7 @@ use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, S
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{ContentId, HouseholdId};
 use omega_sync_core::pattern::PatternId;
-use omega_sync_core::pattern::tables::Tables;
+use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -287,7 +287,7 @@ impl Aggregate {
 
 /// The tables that patterns are coded with here.
 pub(crate) fn tables() -> Result<Tables, StartError> {
-    let tables = Tables::read(b"OPT0");
+    let tables = Tables::read(DEFAULT_TABLES);
     tables.map_err(|error| StartError::System(format!("the tables of patterns: {error}")))
 }
 

@@ -16,6 +16,7 @@ use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
 use crate::limits::{DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits};
 use crate::quota::Rate;
+use crate::train::command::TrainArgs;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use omega_sync_core::id::{DeviceId, HouseholdId};
@@ -53,6 +54,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Print a token for a device
     Token(TokenArgs),
+    /// Make the tables of the pattern codec from a catalogue
+    Train(TrainArgs),
     /// Write a copy of the database to a new file, while the server runs
     Backup(BackupArgs),
     /// Put a backup in the place of the database; the server must be stopped

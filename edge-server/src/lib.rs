@@ -26,6 +26,7 @@ mod room;
 pub mod store;
 #[cfg(feature = "crypto")]
 mod tls;
+pub mod train;
 pub mod upkeep;
 mod ws;
 

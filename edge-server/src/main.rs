@@ -1,4 +1,4 @@
-//! The commands: `serve`, `token`, and those that look after a database.
+//! The commands: `serve`, `token`, `train`, and those that look after a database.
 
 use omega_edge::config::{Cli, Command};
 use omega_edge::error::StartError;
@@ -43,5 +43,9 @@ fn run() -> Result<(), StartError> {
         Command::Check(args) => upkeep::check(&args, &mut stdout()),
         Command::Export(args) => upkeep::export(&args, &mut stdout()),
         Command::Erase(args) => upkeep::erase(&args, &mut stdout()),
+        Command::Train(args) => {
+            println!("{}", omega_edge::train::command::run(&args)?);
+            Ok(())
+        }
     }
 }

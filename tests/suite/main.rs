@@ -11,6 +11,7 @@ mod lies;
 mod limits;
 mod nodes;
 mod patience;
+mod patterns;
 mod resident;
 mod residuals;
 mod restores;

@@ -1,15 +1,33 @@
-//! Patterns on the wire, whole or against an earlier version of themselves.
+//! Patterns on the wire, whole or against an earlier version of themselves (`docs/patterns.md`).
 //!
 //! The sender keeps what the receiver decoded ([`Encoded::decoded`]), not what it encoded: that is the
-//! base of the next version.
+//! base of the next version. A later version names its base by a fingerprint of all that the base says,
+//! so a receiver that has another one, or none, can tell.
+//!
+//! Invariant: decoding uses integers only, so all ends hold the same bits; and what it does and keeps is
+//! bounded by [`MESSAGE_PATTERNS_MAX`], whatever the bytes claim.
 
+use super::entropy::{CLASSES, Kind, Models, class};
+use super::quantise::{Choice, Effort, Fine, Search, Spread, build, square_octaves};
 use super::tables::Tables;
-use super::{DIMENSIONS, Embedding, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
-use crate::codec::{DecodeError, Reader, Writer};
+use super::transform::{Common, Point, STEPS, normalise, point_of, step};
+use super::{
+    DIMENSIONS, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId, SAMPLE_COUNT_MAX,
+};
+use crate::codec::{DecodeError, Reader, Writer, checksum};
+use crate::rangecoder::{Coder, Number, length};
 
 /// Most patterns in one message.
 pub const MESSAGE_PATTERNS_MAX: usize = 256;
-/// Least and greatest cosine that may be asked for, in thousandths.
+/// The version of this format.
+const VERSION: u8 = 1;
+/// Bits of an id, and of how many bits the ids of a message have.
+const ID_BITS: u32 = 128;
+/// Bits of the fingerprint of a base.
+const FINGERPRINT_BITS: u32 = 24;
+/// Patterns that tell about how many fit a message.
+const GUESS_PATTERNS: usize = 16;
+/// Least and greatest cosine that may be asked for.
 const FLOORS: (f32, f32) = (0.5, 0.999);
 
 /// The least cosine between a pattern and what the receiver decodes.
@@ -40,8 +58,15 @@ impl Default for Floor {
 pub struct Outgoing<'a> {
     /// The pattern.
     pub pattern: &'a Pattern,
-    /// What the receiver decoded of an earlier version, if it still has that.
+    /// What the receiver decoded of an earlier version, if it still has that. One of another genre is
+    /// not used.
     pub base: Option<&'a Pattern>,
+}
+
+impl Outgoing<'_> {
+    fn base(&self) -> Option<&Pattern> {
+        self.base.filter(|base| base.id == self.pattern.id && base.genre == self.pattern.genre)
+    }
 }
 
 /// A message, and what its receiver will hold.
@@ -51,28 +76,148 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// How many of the patterns, counted from the first, are in it.
     pub taken: usize,
-    /// The taken ones as the receiver decodes them, in its order, which need not be that of
-    /// the input: bases of later versions.
+    /// The taken ones as the receiver decodes them, in its order, which need not be that of the input:
+    /// bases of later versions.
     pub decoded: Vec<Pattern>,
 }
 
-/// Encodes all patterns. Fails when there are more than [`MESSAGE_PATTERNS_MAX`] or one comes
-/// twice.
+/// Encodes all patterns.
+///
+/// # Errors
+/// When there are more than [`MESSAGE_PATTERNS_MAX`] or one comes twice.
 pub fn encode(
     tables: &Tables,
     floor: Floor,
     patterns: &[Outgoing<'_>],
 ) -> Result<Encoded, PatternError> {
-    encode_within(tables, floor, patterns, usize::MAX)
+    check(patterns)?;
+    write(tables, floor, patterns, Effort::Full).map(|(encoded, ..)| encoded)
 }
 
-/// Encodes as many of the first patterns as fit `bytes_max`, none if the first one does not.
+/// Encodes as many of the first patterns as fit `bytes_max`, none if the first one does not; what is
+/// left goes into the next message.
+///
+/// # Errors
+/// Those of [`encode`].
 pub fn encode_within(
     tables: &Tables,
-    _floor: Floor,
+    floor: Floor,
     patterns: &[Outgoing<'_>],
     bytes_max: usize,
 ) -> Result<Encoded, PatternError> {
+    check(patterns)?;
+    let encoded = |count: usize| {
+        write(tables, floor, &patterns[..count], Effort::Full).map(|(encoded, ..)| encoded)
+    };
+    // From a few the size of all is told, and what is told is made true one by one.
+    let mut count = patterns.len().min(GUESS_PATTERNS);
+    let mut best = encoded(count)?;
+    if count < patterns.len() {
+        count = (count * bytes_max / best.bytes.len()).min(patterns.len());
+        best = encoded(count)?;
+    }
+    while best.bytes.len() > bytes_max && count > 0 {
+        count -= 1;
+        best = encoded(count)?;
+    }
+    while count < patterns.len() {
+        let more = encoded(count + 1)?;
+        if more.bytes.len() > bytes_max {
+            break;
+        }
+        (best, count) = (more, count + 1);
+    }
+    Ok(best)
+}
+
+/// About how many bytes [`encode`] would make, for a part of its work.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn estimate_bytes(
+    tables: &Tables,
+    floor: Floor,
+    patterns: &[Outgoing<'_>],
+) -> Result<usize, PatternError> {
+    check(patterns)?;
+    write(tables, floor, patterns, Effort::Quick).map(|(encoded, ..)| encoded.bytes.len())
+}
+
+/// What a message teaches.
+#[derive(Debug, Clone)]
+pub struct Lesson {
+    /// The message.
+    pub encoded: Encoded,
+    /// Probability of `false` in 1/65536 and certainty of each adaptive decision at its end.
+    pub learned: Vec<(u16, u8)>,
+    /// The last step of a first version.
+    pub step: usize,
+}
+
+/// Encodes for training: tables learn from what was written.
+///
+/// # Errors
+/// Those of [`encode`].
+pub fn encode_and_learn(
+    tables: &Tables,
+    floor: Floor,
+    patterns: &[Outgoing<'_>],
+) -> Result<Lesson, PatternError> {
+    check(patterns)?;
+    let (encoded, models, step) = write(tables, floor, patterns, Effort::Full)?;
+    let learned = models.bits().iter().map(|bit| (bit.probability(), bit.count())).collect();
+    Ok(Lesson { encoded, learned, step })
+}
+
+/// Decodes a message, in its own order, the one of [`Encoded::decoded`]. `bases` are this sender's
+/// patterns as the receiver decoded them.
+///
+/// # Errors
+/// [`PatternError::TablesUnknown`] when other tables were used, [`PatternError::BaseUnknown`] when a
+/// pattern builds on something else than these bases, and what is wrong with the bytes.
+pub fn decode(
+    tables: &Tables,
+    bytes: &[u8],
+    bases: &[Pattern],
+) -> Result<Vec<Pattern>, PatternError> {
+    let mut reader = Reader::new(bytes);
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(DecodeError::Version(version).into());
+    }
+    let id = reader.fixed32()?;
+    if id != tables.id() {
+        return Err(PatternError::TablesUnknown(id));
+    }
+    let mut body = Body::new(tables, Coder::reader(reader.rest()));
+    let counts = body.counts([0, 0]);
+    let ids = body.ids(counts[0], &[])?;
+    let marks = body.ascending(FINGERPRINT_BITS, counts[1], &[])?;
+    let mut patterns = Vec::new();
+    for id in ids {
+        patterns.push(body.first(PatternId(id), None)?);
+    }
+    let known: Vec<u128> = match marks[..] {
+        [] => Vec::new(),
+        _ => bases.iter().map(fingerprint).collect(),
+    };
+    for mark in marks {
+        let mut places = (0..known.len()).filter(|&at| known[at] == mark);
+        // Two that look alike are as good as none.
+        let place = places.next().filter(|_| places.next().is_none());
+        let base = &bases[place.ok_or(PatternError::BaseUnknown)?];
+        patterns.push(body.again(base, None)?);
+    }
+    body.coder.finish()?;
+    for (at, pattern) in patterns.iter().enumerate() {
+        if patterns[..at].iter().any(|other| other.id == pattern.id) {
+            return Err(PatternError::Duplicate);
+        }
+    }
+    Ok(patterns)
+}
+
+fn check(patterns: &[Outgoing<'_>]) -> Result<(), PatternError> {
     if patterns.len() > MESSAGE_PATTERNS_MAX {
         return Err(PatternError::Limit("MESSAGE_PATTERNS_MAX"));
     }
@@ -81,91 +226,295 @@ pub fn encode_within(
             return Err(PatternError::Duplicate);
         }
     }
-    let mut taken = patterns.len();
-    loop {
-        let bytes = write(tables, &patterns[..taken]);
-        if bytes.len() <= bytes_max || taken == 0 {
-            let decoded = patterns[..taken].iter().map(|p| p.pattern.clone()).collect();
-            return Ok(Encoded { bytes, taken, decoded });
-        }
-        taken -= 1;
-    }
+    Ok(())
 }
 
-/// About how many bytes [`encode`] would make, without encoding.
-pub fn estimate_bytes(_tables: &Tables, _floor: Floor, patterns: &[Outgoing<'_>]) -> usize {
-    let counts = |pattern: &Pattern| pattern.genre.as_str().len() + 4;
-    6 + patterns.iter().map(|p| 16 + counts(p.pattern) + 2 * DIMENSIONS).sum::<usize>()
-}
-
-fn write(tables: &Tables, patterns: &[Outgoing<'_>]) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.fixed32(tables.id());
-    writer.varint(patterns.len() as u64);
-    for Outgoing { pattern, .. } in patterns {
-        writer.raw(&pattern.id.0.to_le_bytes());
-        writer.bytes(pattern.genre.as_str().as_bytes());
-        writer.varint(pattern.sample_count().into());
-        writer.varint(pattern.success_count().into());
-        pattern.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
-    }
-    writer.finish()
-}
-
-/// Decodes a message, in its own order, the one of [`Encoded::decoded`]. `bases` are this sender's
-/// patterns as the receiver decoded them.
-pub fn decode(
+fn write(
     tables: &Tables,
-    bytes: &[u8],
-    _bases: &[Pattern],
-) -> Result<Vec<Pattern>, PatternError> {
-    let mut reader = Reader::new(bytes);
-    let id = reader.fixed32()?;
-    if id != tables.id() {
-        return Err(PatternError::TablesUnknown(id));
+    floor: Floor,
+    patterns: &[Outgoing<'_>],
+    effort: Effort,
+) -> Result<(Encoded, Models, usize), PatternError> {
+    let mut firsts: Vec<&Pattern> = Vec::new();
+    let mut agains: Vec<(u128, &Pattern, &Pattern)> = Vec::new();
+    for outgoing in patterns {
+        match outgoing.base() {
+            Some(base) => agains.push((fingerprint(base), outgoing.pattern, base)),
+            None => firsts.push(outgoing.pattern),
+        }
     }
-    let count = reader.count(MESSAGE_PATTERNS_MAX, "MESSAGE_PATTERNS_MAX")?;
-    let mut patterns = Vec::new();
-    for _ in 0..count {
-        let id: [u8; 16] = reader.raw(16)?.try_into().map_err(|_| DecodeError::Truncated)?;
-        let genre = Genre::new(reader.string(GENRE_BYTES_MAX, "GENRE_BYTES_MAX")?)?;
-        let sample_count = reader.u32("sample count")?;
-        let success_count = reader.u32("success count")?;
-        let units: Vec<i16> = reader
-            .raw(2 * DIMENSIONS)?
-            .chunks_exact(2)
-            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+    firsts.sort_by_key(|pattern| pattern.id);
+    agains.sort_by_key(|(mark, pattern, _)| (*mark, pattern.id));
+    // Of two that look alike the receiver could not tell which is meant.
+    if agains.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        let patterns: Vec<Outgoing> = patterns
+            .iter()
+            .map(|outgoing| Outgoing { pattern: outgoing.pattern, base: None })
             .collect();
-        let embedding = Embedding::from_units(&units)?;
-        let id = PatternId(u128::from_le_bytes(id));
-        patterns.push(Pattern::new(id, genre, embedding, sample_count, success_count)?);
+        return write(tables, floor, &patterns, effort);
     }
-    reader.finish()?;
-    Ok(patterns)
+    let mut body = Body::new(tables, Coder::writer());
+    body.counts([firsts.len(), agains.len()]);
+    let ids: Vec<u128> = firsts.iter().map(|pattern| pattern.id.0).collect();
+    body.ids(ids.len(), &ids)?;
+    let marks: Vec<u128> = agains.iter().map(|(mark, ..)| *mark).collect();
+    body.ascending(FINGERPRINT_BITS, marks.len(), &marks)?;
+    let mut decoded = Vec::new();
+    for pattern in firsts {
+        decoded.push(body.first(pattern.id, Some((pattern, floor, effort)))?);
+    }
+    for (_, pattern, base) in agains {
+        decoded.push(body.again(base, Some((pattern, floor, effort)))?);
+    }
+    let mut writer = Writer::new();
+    writer.u8(VERSION);
+    writer.fixed32(tables.id());
+    writer.raw(&body.coder.finish()?);
+    let bytes = writer.finish();
+    Ok((Encoded { bytes, taken: patterns.len(), decoded }, body.models, body.steps[0]))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Names a pattern as it was decoded, in 24 bits.
+fn fingerprint(pattern: &Pattern) -> u128 {
+    let mut writer = Writer::new();
+    writer.raw(&pattern.id.0.to_le_bytes());
+    writer.fixed32(pattern.sample_count());
+    writer.fixed32(pattern.success_count());
+    pattern.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
+    let sum = checksum(writer.as_slice());
+    u128::from((sum ^ sum >> FINGERPRINT_BITS) & ((1 << FINGERPRINT_BITS) - 1))
+}
 
-    #[test]
-    fn what_was_encoded_is_decoded_and_a_cap_leaves_the_rest() {
-        let tables = Tables::read(b"OPT0").expect("valid");
-        let patterns: Vec<Pattern> = (0..5u32)
-            .map(|n| {
-                let vector: Vec<f32> =
-                    (0..DIMENSIONS).map(|i| (i as f32 * (n + 1) as f32).sin()).collect();
-                let embedding = Embedding::from_f32(&vector).expect("valid");
-                let genre = Genre::new("drama").expect("valid");
-                Pattern::new(PatternId(n.into()), genre, embedding, 10 + n, 9).expect("valid")
-            })
-            .collect();
-        let outgoing: Vec<Outgoing> =
-            patterns.iter().map(|pattern| Outgoing { pattern, base: None }).collect();
-        let all = encode(&tables, Floor::default(), &outgoing).expect("it fits");
-        assert_eq!(decode(&tables, &all.bytes, &[]).expect("valid"), patterns);
-        let some = encode_within(&tables, Floor::default(), &outgoing, 2_048).expect("it fits");
-        assert!(some.taken == 2 && some.bytes.len() <= 2_048);
-        assert_eq!(decode(&tables, &some.bytes, &[]).expect("valid"), patterns[..2]);
+/// What a writer gives: the pattern, how near it must come, and how hard to search.
+type Given<'a> = Option<(&'a Pattern, Floor, Effort)>;
+
+/// All that follows the head, written or read by one description.
+struct Body<'a> {
+    tables: &'a Tables,
+    coder: Coder<'a>,
+    models: Models,
+    common: Common,
+    /// Of first and of later versions, the step of the last one.
+    steps: [usize; 2],
+    genre: usize,
+    samples: [Number; 2],
+    misses: [Number; 2],
+}
+
+impl<'a> Body<'a> {
+    fn new(tables: &'a Tables, coder: Coder<'a>) -> Self {
+        let number = |bits| Number::new(bits, false, u64::from(SAMPLE_COUNT_MAX));
+        Self {
+            tables,
+            coder,
+            models: Models::new(tables.bits()),
+            common: Common::new(tables),
+            steps: [tables.step(); 2],
+            genre: tables.genres().len(),
+            samples: [number(4), number(2)],
+            misses: [number(2), number(0)],
+        }
     }
+
+    /// How many first and later versions.
+    fn counts(&mut self, counts: [usize; 2]) -> [usize; 2] {
+        let read = counts.map(|count| self.coder.small(count as u64));
+        if read.iter().any(|count| *count > MESSAGE_PATTERNS_MAX as u64)
+            || read[0] + read[1] > MESSAGE_PATTERNS_MAX as u64
+        {
+            self.coder.fail(DecodeError::Limit("MESSAGE_PATTERNS_MAX"));
+            return [0, 0];
+        }
+        read.map(|count| count as usize)
+    }
+
+    /// The ids of first versions: how many bits they have, and they.
+    fn ids(&mut self, count: usize, ids: &[u128]) -> Result<Vec<u128>, PatternError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let bits = ids.last().map_or(0, |last| ID_BITS - last.leading_zeros());
+        let bits = self.coder.uniform(bits.into(), u64::from(ID_BITS) + 1) as u32;
+        self.ascending(bits, count, ids)
+    }
+
+    /// Different numbers of so many bits, in order: each as its distance from the one before, in parts
+    /// of about the distance that is to be expected.
+    fn ascending(
+        &mut self,
+        bits: u32,
+        count: usize,
+        values: &[u128],
+    ) -> Result<Vec<u128>, PatternError> {
+        let last = u128::MAX.checked_shr(ID_BITS - bits).unwrap_or(0);
+        let mut read: Vec<u128> = Vec::new();
+        let mut more = crate::rangecoder::Bit::default();
+        for at in 0..count {
+            let low = match read.last() {
+                None => 0,
+                Some(before) if *before < last => before + 1,
+                Some(_) => return Err(DecodeError::Invalid("pattern id").into()),
+            };
+            let space = ID_BITS - (last - low).leading_zeros();
+            let part = space.saturating_sub(length((count - at) as u64));
+            let gap = values.get(at).map_or(0, |value| value - low);
+            let mut whole = 0u128;
+            while whole <= (last - low) >> part && self.coder.bit(&mut more, whole < gap >> part) {
+                whole += 1;
+            }
+            let mut rest = 0;
+            for place in [96, 64, 32, 0] {
+                let width = part.saturating_sub(place).min(32);
+                let bits = (gap >> place) as u64 & ((1 << width) - 1);
+                rest = rest << width | u128::from(self.coder.direct(width, bits));
+            }
+            let gap = whole << part | rest;
+            if whole > (last - low) >> part || gap > last - low {
+                return Err(DecodeError::Invalid("pattern id").into());
+            }
+            read.push(low + gap);
+        }
+        Ok(read)
+    }
+
+    /// A first version.
+    fn first(&mut self, id: PatternId, given: Given) -> Result<Pattern, PatternError> {
+        let genre = self.genre(given.map(|(pattern, ..)| &pattern.genre))?;
+        let place = self.tables.place(&genre);
+        let samples = given.map_or(0, |(pattern, ..)| pattern.sample_count());
+        let samples = self.coder.number(&mut self.samples[0], samples.into()) as u32;
+        let misses = given.map_or(0, |(p, ..)| p.sample_count() - p.success_count());
+        let misses = self.coder.number(&mut self.misses[0], misses.into()) as u32;
+        let prior = self.common.prior(self.tables, place);
+        let spread = Spread::First(self.common.variances(self.tables));
+        let (point, levels) = self.point(Kind::First, given, &prior, &spread)?;
+        self.common.add(self.tables, place, &point, &levels);
+        let successes = samples.checked_sub(misses).ok_or(DecodeError::Invalid("counts"))?;
+        Pattern::new(id, genre, normalise(&point)?, samples, successes)
+    }
+
+    /// A later version.
+    fn again(&mut self, base: &Pattern, given: Given) -> Result<Pattern, PatternError> {
+        let old = [base.sample_count(), base.sample_count() - base.success_count()];
+        let new =
+            given.map_or(old, |(p, ..)| [p.sample_count(), p.sample_count() - p.success_count()]);
+        let mut counts = [0; 2];
+        let models = [&mut self.samples[1], &mut self.misses[1]];
+        for (at, model) in models.into_iter().enumerate() {
+            counts[at] = difference(&mut self.coder, model, old[at], new[at])?;
+        }
+        let [samples, misses] = counts;
+        let successes = samples.checked_sub(misses).ok_or(DecodeError::Invalid("counts"))?;
+        let near = |floor: Floor, pattern: &Pattern| {
+            f64::from(pattern.embedding.cosine(&base.embedding)) >= f64::from(floor.cosine()) + 1e-5
+        };
+        let moved = given.is_some_and(|(pattern, floor, _)| !near(floor, pattern));
+        let embedding = if self.models.moved(&mut self.coder, moved) {
+            let prior = point_of(&base.embedding);
+            let spread = Spread::Again(old[0], samples);
+            normalise(&self.point(Kind::Again, given, &prior, &spread)?.0)?
+        } else {
+            base.embedding.clone()
+        };
+        Pattern::new(base.id, base.genre.clone(), embedding, samples, successes)
+    }
+
+    fn genre(&mut self, given: Option<&Genre>) -> Result<Genre, PatternError> {
+        let count = self.tables.genres().len();
+        let place = given.map_or(0, |genre| self.tables.place(genre));
+        let same = place == self.genre && place < count;
+        if !self.models.same_genre(&mut self.coder, same) {
+            self.genre = self.coder.uniform(place as u64, count as u64 + 1) as usize;
+        }
+        if let Some(genre) = self.tables.genres().get(self.genre) {
+            return Ok(genre.clone());
+        }
+        let text = given.map_or(&[][..], |genre| genre.as_str().as_bytes());
+        let length = self.coder.uniform(text.len() as u64, GENRE_BYTES_MAX as u64 + 1) as usize;
+        let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+        let read: Vec<u8> =
+            (0..length).map(|at| self.coder.direct(8, byte(at).into()) as u8).collect();
+        let text = core::str::from_utf8(&read).map_err(|_| DecodeError::Invalid("UTF-8 text"))?;
+        let genre = Genre::new(text)?;
+        if genre.as_str() != text || self.tables.place(&genre) < count {
+            return Err(DecodeError::Invalid("genre").into());
+        }
+        Ok(genre)
+    }
+
+    /// An embedding before it is scaled, and the levels of its coefficients.
+    fn point(
+        &mut self,
+        kind: Kind,
+        given: Given,
+        prior: &Point,
+        spread: &Spread,
+    ) -> Result<(Point, Vec<(usize, i32)>), PatternError> {
+        let before = self.steps[kind as usize];
+        let choice = match given {
+            Some((pattern, floor, effort)) => {
+                let (tables, models) = (self.tables, &self.models);
+                let search = Search { tables, models, floor, effort, kind, spread, before };
+                Some(search.run(&pattern.embedding, prior)?)
+            }
+            None => None,
+        };
+        let choice = self.choice(kind, choice, spread)?;
+        self.steps[kind as usize] = choice.step;
+        Ok(build(self.tables, prior, &choice))
+    }
+
+    fn choice(
+        &mut self,
+        kind: Kind,
+        given: Option<Choice>,
+        spread: &Spread,
+    ) -> Result<Choice, PatternError> {
+        let (coder, models) = (&mut self.coder, &mut self.models);
+        let before = self.steps[kind as usize] as i32;
+        let scale = models.scale(coder, kind, given.as_ref().map_or(0, |choice| choice.scale));
+        let at = given.as_ref().map_or(0, |choice| choice.step as i32 - before);
+        let at = before + models.step(coder, kind, at);
+        if !(0..STEPS as i32).contains(&at) {
+            return Err(DecodeError::Invalid("step").into());
+        }
+        let size = step(at as usize);
+        let square = square_octaves(size);
+        let mut quanta = spread.octaves(self.tables, size);
+        for (place, quantum) in quanta.iter_mut().enumerate() {
+            let of = class(*quantum, square, scale);
+            let value = given.as_ref().map_or(0, |choice| choice.quanta[place]);
+            *quantum = models.quantum(coder, kind, of, value);
+        }
+        let fine = given.as_ref().and_then(|choice| choice.fine.as_ref());
+        let mut read = None;
+        if models.fine(coder, fine.is_some()) {
+            let class = fine.map_or(0, |fine| fine.class as u64);
+            let class = coder.uniform(class, CLASSES as u64) as usize;
+            let step = fine.map_or(0, |fine| fine.step as u64);
+            let step = coder.uniform(step, STEPS as u64) as usize;
+            let quanta = (0..DIMENSIONS)
+                .map(|at| {
+                    models.quantum(coder, Kind::Fine, class, fine.map_or(0, |fine| fine.quanta[at]))
+                })
+                .collect();
+            read = Some(Fine { class, step, quanta });
+        }
+        Ok(Choice { scale, step: at as usize, quanta, fine: read })
+    }
+}
+
+/// A count that usually grew: its difference, or that it is told anew.
+fn difference(
+    coder: &mut Coder,
+    model: &mut Number,
+    old: u32,
+    new: u32,
+) -> Result<u32, PatternError> {
+    // Even: grown by half of it. Odd: shrunk by half of what is beyond 1.
+    let (old, new) = (i64::from(old), i64::from(new));
+    let told = if new >= old { 2 * (new - old) } else { 2 * (old - new) - 1 };
+    let read = coder.number(model, told as u64) as i64;
+    let value = if read & 1 == 0 { old + read / 2 } else { old - (read + 1) / 2 };
+    u32::try_from(value).map_err(|_| DecodeError::Invalid("counts").into())
 }

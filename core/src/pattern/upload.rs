@@ -9,9 +9,7 @@
 
 use super::exchange::{Batch, Message, bases_sum, read_genre, read_pattern_id, write_genre};
 use super::learner::{Learned, Learner, read_embedding, write_embedding};
-use super::message::{
-    Encoded, Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within, estimate_bytes,
-};
+use super::message::{Encoded, Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within};
 use super::tables::Tables;
 use super::{ONE, Pattern, PatternError, PatternId, Quality};
 use crate::clock::UnixMillis;
@@ -106,11 +104,7 @@ pub fn encode_batch(
         return Ok(None);
     }
     let bytes_max = bytes_max as usize;
-    let mut length = outgoing.len().min(MESSAGE_PATTERNS_MAX);
-    // By the estimate first, because encoding takes a thousand times as long.
-    while length > 1 && estimate_bytes(tables, floor, &outgoing[..length]) > bytes_max / 9 * 10 {
-        length -= 1;
-    }
+    let length = outgoing.len().min(MESSAGE_PATTERNS_MAX);
     let mut encoded = encode_within(tables, floor, &outgoing[..length], bytes_max)?;
     if encoded.taken == 0 {
         // A pattern that exceeds the cap alone leaves alone.

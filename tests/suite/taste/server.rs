@@ -5,14 +5,26 @@ use omega_sync_core::pattern::exchange::{
     Answer, Known, Message, Outcome, Receipt, Request, Taken, Titles, Trends, bases_sum,
 };
 use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, encode};
-use omega_sync_core::pattern::tables::Tables;
-use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
+use omega_sync_core::pattern::tables::{Parts, Tables, Weights, start};
+use omega_sync_core::pattern::{DIMENSIONS, Genre, Pattern, PatternError, PatternId};
 use omega_sync_core::session::taste::Input;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The file of tables that everybody has.
 pub fn tables_file() -> Vec<u8> {
-    b"OPT0".to_vec()
+    // A small file, because a device reads it at each start: a few axes, and the rest is corrected.
+    let axis = |at: usize| (0..DIMENSIONS).map(|i| if i == at { 127 } else { 0 }).collect();
+    let parts = Parts {
+        genres: vec![Genre::new("drama").expect("valid")],
+        centroids: vec![vec![13; DIMENSIONS]; 2],
+        rows: (0..4).map(axis).collect(),
+        variances: vec![160; 4],
+        weights: Weights { message: 3, genre: 3, own: 15, certainty: 12 },
+        step: 22,
+        starts: start(),
+    };
+    parts.write().expect("valid")
 }
 
 pub struct Server {
@@ -21,6 +33,8 @@ pub struct Server {
     pub has: BTreeMap<PatternId, Pattern>,
     /// Global patterns, as they were when each version was released.
     pub releases: Vec<Vec<Pattern>>,
+    /// What was sent of them, and what the device decoded of that.
+    pub shown: RefCell<Vec<(Pattern, Pattern)>>,
     /// Patterns in one answer.
     pub page: usize,
     pub trends: Option<Trends>,
@@ -51,6 +65,7 @@ impl Server {
             tables: Tables::read(&tables_file()).expect("valid"),
             has: BTreeMap::new(),
             releases: vec![Vec::new()],
+            shown: RefCell::new(Vec::new()),
             page: 1_000,
             trends: None,
             feed: Vec::new(),
@@ -158,12 +173,25 @@ impl Server {
             answer.next = (from + self.page) as u32;
             answer.more = true;
         }
-        let old = |id| before.iter().find(|pattern| pattern.id == id);
+        let old: Vec<Pattern> = before.iter().map(|pattern| self.as_decoded(pattern)).collect();
+        let old = |id| old.iter().find(|pattern| pattern.id == id);
         let outgoing: Vec<Outgoing> =
             part.iter().map(|&pattern| Outgoing { pattern, base: old(pattern.id) }).collect();
         let encoded = encode(&self.tables, Floor::default(), &outgoing).expect("valid");
         let bases = bases_sum(encoded.decoded.iter().filter_map(|pattern| old(pattern.id)));
+        for decoded in &encoded.decoded {
+            let sent = part.iter().find(|pattern| pattern.id == decoded.id);
+            let sent = sent.copied().expect("only these were sent").clone();
+            self.shown.borrow_mut().push((sent, decoded.clone()));
+        }
         (Some(encoded), bases)
+    }
+
+    /// A released pattern as the device decoded it, or as it is when it was not sent.
+    fn as_decoded(&self, released: &Pattern) -> Pattern {
+        let shown = self.shown.borrow();
+        let seen = shown.iter().rev().find(|(sent, _)| sent == released);
+        seen.map_or(released, |(_, decoded)| decoded).clone()
     }
 
     /// One more title of the feed.

@@ -18,8 +18,7 @@ use crate::replica::record::{RECORD_VERSION, seal, unseal};
 
 /// Global patterns that a device keeps; further ones are not kept.
 pub const GLOBALS_MAX: usize = 512;
-/// Longest file of tables in bytes.
-pub const TABLES_BYTES_MAX: usize = 512 * 1024;
+pub use crate::pattern::tables::TABLES_BYTES_MAX;
 /// Profiles in one record.
 const PROFILES_NAMED_MAX: usize = crate::household::PROFILES_MAX + 1;
 

@@ -1,0 +1,207 @@
+//! From coefficients to an embedding, in integers: what the decoder does, and the encoder repeats.
+//!
+//! A pattern is its prior plus the sum of the transform's rows, each times its coefficient, scaled to
+//! norm 1. The prior of a first version is the genre's centroid plus what the patterns before it in the
+//! same message had in common beyond theirs: the posterior mean of a model with an effect of the
+//! message, one of the genre within it, and one of the pattern. That is how tables which were trained on
+//! other titles follow a catalogue (best linear unbiased prediction: Henderson 1975).
+//!
+//! Invariant: no input overflows. Components of a prior stay within ±2^25, coefficients within ±2^15,
+//! row components within ±2^7, so a sum of 256 rows stays within 2^25 + 2^30.
+
+use super::tables::Tables;
+use super::{DIMENSIONS, Embedding, ONE, PatternError};
+
+/// Bits after the point of a point that is not yet scaled to norm 1.
+pub const POINT_BITS: u32 = 22;
+/// Bits after the point of a row's components.
+pub const ROW_BITS: u32 = 7;
+/// Components of a prior are within this.
+const PRIOR_MAX: i64 = 1 << 25;
+/// What a pattern adds to the sums is within this.
+const DEVIATION_MAX: i32 = 1 << 24;
+/// Steps are 2^(index/4) times 2^-11, to two digits: from 2^-11 to nearly 1.
+pub const STEPS: usize = 44;
+const MANTISSAS: [u32; 4] = [16, 19, 23, 27];
+
+/// A point of the space, [`POINT_BITS`] bits after the point.
+pub type Point = [i32; DIMENSIONS];
+
+/// The step of the quantiser with this index, in units of 2^-15.
+pub fn step(index: usize) -> i32 {
+    (MANTISSAS[index % 4] << (index / 4)) as i32
+}
+
+/// What a quantised value stands for, in units of 2^-15: nearer to zero than its middle.
+pub fn level(quantum: i32, step: i32) -> i32 {
+    let size = i64::from(quantum.unsigned_abs());
+    let back = if size == 1 { 3 } else { 2 };
+    let level = (((size * 32 - back) * i64::from(step)) >> 5).clamp(0, i64::from(ONE)) as i32;
+    if quantum < 0 { -level } else { level }
+}
+
+/// Adds a row of the transform, `row` in units of 2^-[`ROW_BITS`] and `level` of 2^-15.
+pub fn add_row(point: &mut Point, row: &[i8], level: i32) {
+    for (component, &row) in point.iter_mut().zip(row) {
+        *component += i32::from(row) * level;
+    }
+}
+
+/// The inner products of a vector in units of 2^-15 with each row, in such units.
+pub fn project(tables: &Tables, vector: &[i32; DIMENSIONS]) -> Vec<i32> {
+    let product = |row: &[i8]| {
+        row.iter().zip(vector).fold(0i32, |sum, (&a, &b)| sum.wrapping_add(i32::from(a) * b))
+    };
+    tables.rows().map(|row| product(row) >> ROW_BITS).collect()
+}
+
+/// The point scaled to norm 1.
+pub fn normalise(point: &Point) -> Result<Embedding, PatternError> {
+    // 18 bits after the point are enough, and their squares can be summed.
+    let at = |component: i32| i64::from(component >> 4);
+    let square: i64 = point.iter().map(|&component| at(component) * at(component)).sum();
+    let norm = square.isqrt();
+    if norm == 0 {
+        return Err(PatternError::Norm);
+    }
+    let units = point.map(|component| {
+        let doubled = (at(component) << 16) + norm;
+        doubled.div_euclid(2 * norm).clamp(-i64::from(ONE - 1), i64::from(ONE - 1)) as i16
+    });
+    Ok(Embedding::from_scaled(units))
+}
+
+/// An embedding as a point.
+pub fn point_of(embedding: &Embedding) -> Point {
+    embedding.as_slice().map(|unit| i32::from(unit) << (POINT_BITS - 15))
+}
+
+/// The sums of one genre within a message.
+#[derive(Clone)]
+struct Group {
+    count: i64,
+    sums: Vec<i64>,
+    /// The sums times the genre's weight.
+    weighted: Vec<i64>,
+}
+
+/// What the patterns of a message have in common.
+#[derive(Clone)]
+pub struct Common {
+    groups: Vec<Option<Group>>,
+    /// The sum of all groups' `weighted`.
+    weighted: Vec<i64>,
+    /// Of each coefficient, the sum of its squares so far.
+    squares: Vec<u64>,
+    count: u64,
+}
+
+impl Common {
+    /// Nothing yet.
+    pub fn new(tables: &Tables) -> Self {
+        Self {
+            groups: vec![None; tables.genres().len() + 1],
+            weighted: vec![0; DIMENSIONS],
+            squares: vec![0; tables.rank()],
+            count: 0,
+        }
+    }
+
+    /// The prior of a pattern of this genre, [`Tables::genres`] counts.
+    pub fn prior(&self, tables: &Tables, genre: usize) -> Point {
+        let weights = tables.weights();
+        let reach = |group: &Group| weights.own + weights.genre * group.count;
+        let total: i64 =
+            self.groups.iter().flatten().map(|group| (group.count << 16) / reach(group)).sum();
+        let message = (weights.message << 32) / ((1 << 16) + weights.message * total);
+        let group = self.groups[genre].as_ref();
+        let own = group.map_or(0, |group| (weights.genre << 16) / reach(group));
+        let centroid = tables.centroid(genre);
+        let mut prior = [0; DIMENSIONS];
+        for (at, component) in prior.iter_mut().enumerate() {
+            let shared = (self.weighted[at] * message) >> 16;
+            let beyond = group.map_or(0, |g| ((g.sums[at] - g.count * shared) * own) >> 16);
+            let sum = i64::from(centroid[at]) + shared + beyond;
+            *component = sum.clamp(-PRIOR_MAX, PRIOR_MAX) as i32;
+        }
+        prior
+    }
+
+    /// Counts a pattern in: its point before scaling, and the levels of its coefficients.
+    pub fn add(&mut self, tables: &Tables, genre: usize, point: &Point, levels: &[(usize, i32)]) {
+        let weights = tables.weights();
+        let empty = || Group { count: 0, sums: vec![0; DIMENSIONS], weighted: vec![0; DIMENSIONS] };
+        let group = self.groups[genre].get_or_insert_with(empty);
+        group.count += 1;
+        let weight = (1 << 16) / (weights.own + weights.genre * group.count);
+        let centroid = tables.centroid(genre);
+        for at in 0..DIMENSIONS {
+            let deviation = point[at].saturating_sub(centroid[at]);
+            group.sums[at] += i64::from(deviation.clamp(-DEVIATION_MAX, DEVIATION_MAX));
+            let weighted = (group.sums[at] * weight) >> 16;
+            self.weighted[at] += weighted - group.weighted[at];
+            group.weighted[at] = weighted;
+        }
+        self.count += 1;
+        for &(at, level) in levels {
+            self.squares[at] += level.unsigned_abs() as u64 * level.unsigned_abs() as u64;
+        }
+    }
+
+    /// The expected variance of each coefficient of a first version, in units of 2^-30.
+    pub fn variances(&self, tables: &Tables) -> Vec<u64> {
+        let certain = tables.weights().certainty;
+        let factor = (1 << 16) / (certain + self.count);
+        let known = tables.variances().iter().zip(&self.squares);
+        known.map(|(&variance, &square)| ((variance * certain + square) * factor) >> 16).collect()
+    }
+}
+
+/// The expected variance of each coefficient of a later version, in units of 2^-30: what new samples
+/// move, and what the last version's quantiser left.
+pub fn variances_again(tables: &Tables, before: u32, now: u32, step: i32) -> Vec<u64> {
+    let (before, now) = (u64::from(before), u64::from(now));
+    let fresh = now.abs_diff(before).max(1);
+    let moved = ((fresh << 20) / (now * now).max(1)).min(1 << 20);
+    let left = (i64::from(step) * i64::from(step)) as u64 >> 5;
+    tables.variances().iter().map(|&variance| ((variance * moved * 8) >> 20) + left).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_scaled_to_norm_one_whatever_its_length() {
+        for scale in [40, 1_000, 1 << 20] {
+            let mut point = [0; DIMENSIONS];
+            point.iter_mut().enumerate().for_each(|(at, c)| *c = (at as i32 % 7 - 3) * scale);
+            let embedding = normalise(&point).expect("not zero");
+            assert!(Embedding::from_units(embedding.as_slice()).is_ok(), "{scale}");
+        }
+        let mut point = [0; DIMENSIONS];
+        assert_eq!(normalise(&point), Err(PatternError::Norm));
+        point[5] = i32::MIN + 1;
+        assert_eq!(normalise(&point).expect("not zero").as_slice()[5], -32_767);
+        assert_eq!(normalise(&[i32::MAX; DIMENSIONS]).expect("not zero").as_slice()[0], 1_672);
+    }
+
+    #[test]
+    fn levels_are_nearer_to_zero_than_their_middle_and_never_above_one() {
+        assert_eq!(
+            [level(0, 320), level(1, 320), level(2, 320), level(-2, 320)],
+            [0, 290, 620, -620]
+        );
+        assert_eq!(level(1 << 16, step(STEPS - 1)), ONE);
+        assert!((1..STEPS).all(|at| step(at) > step(at - 1)));
+    }
+
+    #[test]
+    fn sums_at_their_limits_do_not_overflow() {
+        let mut point = [PRIOR_MAX as i32; DIMENSIONS];
+        (0..DIMENSIONS).for_each(|_| add_row(&mut point, &[127; DIMENSIONS], ONE));
+        (0..DIMENSIONS).for_each(|_| add_row(&mut point, &[-128; DIMENSIONS], ONE));
+        (0..DIMENSIONS).for_each(|_| add_row(&mut point, &[-128; DIMENSIONS], ONE));
+        assert!(point[0] < 0);
+    }
+}

@@ -1,0 +1,243 @@
+"""A message of patterns, decoded as docs/patterns.md says: integers only, no NumPy."""
+
+from math import isqrt
+
+from coder import Bit, Malformed, Number, Reader
+from tables import CLASSES, DIMENSIONS, KIND_BITS, LEVELS, SCALES, SIGNED, checksum
+
+FIRST, AGAIN, FINE = 0, 1, 2
+SAMPLES_MAX = 1 << 28
+STEPS = 44
+
+
+def clamp(value, low, high):
+    return max(low, min(high, value))
+
+
+def step(index):
+    return (16, 19, 23, 27)[index % 4] << index // 4
+
+
+def level(quantum, size):
+    back = 3 if abs(quantum) == 1 else 2
+    value = clamp((abs(quantum) * 32 - back) * size >> 5, 0, 1 << 15)
+    return -value if quantum < 0 else value
+
+
+def half_octaves(value):
+    whole = max(value.bit_length() - 1, 0)
+    top = (value | (value == 0)) << 7 >> whole
+    return 2 * whole + (top >= 152) + (top >= 215)
+
+
+class Common:
+    """What the first versions of a message have in common."""
+
+    def __init__(self, tables):
+        self.tables = tables
+        self.groups = {}
+        self.weighted = [0] * DIMENSIONS
+        self.squares = [0] * len(tables.variances)
+        self.count = 0
+
+    def reach(self, count):
+        return self.tables.own + self.tables.genre * count
+
+    def prior(self, genre):
+        t = self.tables
+        total = sum((group[0] << 16) // self.reach(group[0]) for group in self.groups.values())
+        message = (t.message << 32) // ((1 << 16) + t.message * total)
+        group = self.groups.get(genre)
+        own = (t.genre << 16) // self.reach(group[0]) if group else 0
+        prior = []
+        for at, centroid in enumerate(t.centroids[genre]):
+            shared = self.weighted[at] * message >> 16
+            beyond = (group[1][at] - group[0] * shared) * own >> 16 if group else 0
+            prior.append(clamp(centroid + shared + beyond, -(1 << 25), 1 << 25))
+        return prior
+
+    def add(self, genre, point, levels):
+        group = self.groups.setdefault(genre, [0, [0] * DIMENSIONS, [0] * DIMENSIONS])
+        group[0] += 1
+        weight = (1 << 16) // self.reach(group[0])
+        for at, centroid in enumerate(self.tables.centroids[genre]):
+            group[1][at] += clamp(point[at] - centroid, -(1 << 24), 1 << 24)
+            weighted = group[1][at] * weight >> 16
+            self.weighted[at] += weighted - group[2][at]
+            group[2][at] = weighted
+        self.count += 1
+        for at, value in levels:
+            self.squares[at] += value * value
+
+    def variances(self):
+        certainty = self.tables.certainty
+        factor = (1 << 16) // (certainty + self.count)
+        pairs = zip(self.tables.variances, self.squares)
+        return [(variance * certainty + square) * factor >> 16 for variance, square in pairs]
+
+
+def normalise(point):
+    parts = [component >> 4 for component in point]
+    norm = isqrt(sum(part * part for part in parts))
+    if norm == 0:
+        raise Malformed("norm")
+    return [clamp(((part << 16) + norm) // (2 * norm), -32767, 32767) for part in parts]
+
+
+def fingerprint(pattern):
+    data = pattern["id"].to_bytes(16, "little")
+    data += pattern["sample_count"].to_bytes(4, "little")
+    data += pattern["success_count"].to_bytes(4, "little")
+    data += b"".join((unit & 0xFFFF).to_bytes(2, "little") for unit in pattern["embedding"])
+    value = checksum(data)
+    return (value ^ value >> 24) & 0xFFFFFF
+
+
+class Message:
+    def __init__(self, tables, data):
+        if data[0] != 1:
+            raise Malformed("version")
+        if int.from_bytes(data[1:5], "little") != tables.id:
+            raise Malformed("other tables")
+        self.tables, self.coder = tables, Reader(data[5:])
+        self.bits = [bit.copy() for bit in tables.starts]
+        self.common = Common(tables)
+        self.steps = [tables.step, tables.step]
+        self.last_genre = len(tables.genres)
+        self.samples = [Number(4, SAMPLES_MAX), Number(2, SAMPLES_MAX)]
+        self.misses = [Number(2, SAMPLES_MAX), Number(0, SAMPLES_MAX)]
+
+    def decode(self, bases):
+        firsts, agains = self.coder.small(), self.coder.small()
+        if firsts + agains > 256:
+            raise Malformed("count")
+        ids = self.ascending(self.coder.uniform(129), firsts) if firsts else []
+        marks = self.ascending(24, agains)
+        patterns = [self.first(name) for name in ids]
+        for mark in marks:
+            known = [base for base in bases if fingerprint(base) == mark]
+            if len(known) != 1:
+                raise Malformed("base unknown")
+            patterns.append(self.again(known[0]))
+        self.coder.finish()
+        return patterns
+
+    def ascending(self, bits, count):
+        last, more, read = (1 << bits) - 1, Bit(), []
+        for at in range(count):
+            low = read[-1] + 1 if read else 0
+            if low > last:
+                raise Malformed("pattern id")
+            part = max((last - low).bit_length() - (count - at).bit_length(), 0)
+            whole = rest = 0
+            while whole <= (last - low) >> part and self.coder.bit(more):
+                whole += 1
+            for place in (96, 64, 32, 0):
+                width = clamp(part - place, 0, 32)
+                rest = rest << width | self.coder.direct(width)
+            gap = whole << part | rest
+            if gap > last - low:
+                raise Malformed("pattern id")
+            read.append(low + gap)
+        return read
+
+    def first(self, name):
+        genre, place = self.genre()
+        samples = self.coder.number(self.samples[0])
+        misses = self.coder.number(self.misses[0])
+        variances = self.common.variances()
+        point, levels = self.point(FIRST, self.common.prior(place), lambda size: variances)
+        self.common.add(place, point, levels)
+        return pattern(name, genre, samples, misses, normalise(point))
+
+    def again(self, base):
+        samples = self.difference(self.samples[1], base["sample_count"])
+        before = base["sample_count"] - base["success_count"]
+        misses = self.difference(self.misses[1], before)
+        embedding = base["embedding"]
+        if not self.coder.bit(self.bits[3 * KIND_BITS + 2]):
+            fresh = max(abs(samples - base["sample_count"]), 1)
+            moved = min((fresh << 20) // max(samples * samples, 1), 1 << 20)
+            known = self.tables.variances
+
+            def variances(size):
+                return [(value * moved * 8 >> 20) + (size * size >> 5) for value in known]
+
+            prior = [unit << 7 for unit in embedding]
+            embedding = normalise(self.point(AGAIN, prior, variances)[0])
+        return pattern(base["id"], base["genre"], samples, misses, embedding)
+
+    def difference(self, model, old):
+        told = self.coder.number(model)
+        return old - (told + 1) // 2 if told & 1 else old + told // 2
+
+    def genre(self):
+        genres = self.tables.genres
+        if not self.coder.bit(self.bits[3 * KIND_BITS]):
+            self.last_genre = self.coder.uniform(len(genres) + 1)
+        if self.last_genre < len(genres):
+            return genres[self.last_genre], self.last_genre
+        length = self.coder.uniform(33)
+        text = bytes(self.coder.direct(8) for _ in range(length)).decode()
+        return text, len(genres)
+
+    def point(self, kind, prior, variances):
+        """The point before it is scaled, and the levels that are not zero."""
+        at = kind * KIND_BITS + CLASSES * LEVELS
+        node = 1
+        for _ in range(3):
+            node = node << 1 | self.coder.bit(self.bits[at + node])
+        scale = node - SCALES
+        index = self.steps[kind] + self.signed(at + SCALES)
+        if not 0 <= index < STEPS:
+            raise Malformed("step")
+        self.steps[kind] = index
+        size = step(index)
+        square = half_octaves(size * size)
+        quanta = []
+        for variance in variances(size):
+            place = clamp(half_octaves(variance) - square + 22 + scale - 4, 0, CLASSES - 1)
+            quanta.append(self.quantum(kind, place))
+        point, levels = list(prior), []
+        for place, quantum in enumerate(quanta):
+            if quantum:
+                value = level(quantum, size)
+                levels.append((place, value))
+                point = [p + value * r for p, r in zip(point, self.tables.rows[place])]
+        if self.coder.bit(self.bits[3 * KIND_BITS + 1]):
+            place, size = self.coder.uniform(CLASSES), step(self.coder.uniform(STEPS))
+            point = [p + (level(self.quantum(FINE, place), size) << 7) for p in point]
+        return point, levels
+
+    def quantum(self, kind, place):
+        at = kind * KIND_BITS + place * LEVELS
+        if not self.coder.bit(self.bits[at]):
+            return 0
+        negative = self.coder.direct(1)
+        size = 1
+        while size < 14 and self.coder.bit(self.bits[at + min(size, LEVELS - 1)]):
+            size += 1
+        if size == 14:
+            size += min(self.coder.small(), 1 << 16)
+        return -size if negative else size
+
+    def signed(self, at):
+        if not self.coder.bit(self.bits[at]):
+            return 0
+        negative = self.coder.bit(self.bits[at + 1])
+        size = 1
+        while size < 64 and self.coder.bit(self.bits[at + min(1 + size, SIGNED - 1)]):
+            size += 1
+        return -size if negative else size
+
+
+def pattern(name, genre, samples, misses, embedding):
+    if not 1 <= samples <= SAMPLES_MAX or not 0 <= misses <= samples:
+        raise Malformed("counts")
+    return {
+        "id": name,
+        "genre": genre,
+        "sample_count": samples,
+        "success_count": samples - misses,
+        "embedding": embedding,
+    }
