@@ -104,6 +104,20 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Its words, as a token has them.
+    pub(crate) fn words(self) -> String {
+        let all = [
+            (self.read, "read"),
+            (self.write, "write"),
+            (self.control, "control"),
+            (self.admin, "admin"),
+        ];
+        let had = all.into_iter().filter(|(has, _)| *has).map(|(_, word)| word);
+        had.collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Who is connected, and what they may do. Everything after it is confined to its household.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {

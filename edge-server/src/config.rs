@@ -14,7 +14,9 @@ use self::sources::Variable;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
-use crate::limits::{DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits};
+use crate::limits::{
+    ADDRESS_CONNECTIONS_MAX, ADDRESS_RATE, DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits,
+};
 use crate::quota::Rate;
 use crate::train::command::TrainArgs;
 use clap::error::ErrorKind;
@@ -164,6 +166,13 @@ pub struct ServeArgs {
     /// The same for all devices of a household together
     #[arg(long, value_name = "N", default_value_t = HOUSEHOLD_RATE.per_second, value_parser = rate)]
     pub household_rate: u32,
+    /// Requests a second without a good token from one address, 0 for any number; five times as many
+    /// at once
+    #[arg(long, value_name = "N", default_value_t = ADDRESS_RATE.per_second, value_parser = rate)]
+    pub address_rate: u32,
+    /// Connections at a time from one address, 0 for any number; proxies and this machine have no limit
+    #[arg(long, value_name = "N", default_value_t = ADDRESS_CONNECTIONS_MAX)]
+    pub address_connections: usize,
     /// After SIGTERM: how long it goes on, saying that it is not ready, before it stops; such as 10s
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = drain)]
     pub drain: Duration,
@@ -315,7 +324,13 @@ impl ServeArgs {
         let rate = |per_second| Rate { per_second, burst: per_second * BURST };
         let (device, household) = (rate(self.device_rate), rate(self.household_rate));
         let delta_sync = self.delta_sync.into();
-        let rates = Limits { device_rate: device, household_rate: household, ..Limits::default() };
+        let rates = Limits {
+            address_rate: rate(self.address_rate),
+            address_connections_max: self.address_connections,
+            device_rate: device,
+            household_rate: household,
+            ..Limits::default()
+        };
         Limits { delta_sync, ..self.quota.put_into(rates) }
     }
 

@@ -4,13 +4,16 @@
 //! answers only a loopback peer that asked for a loopback host. The last check is against a web
 //! page whose name was made to point here (DNS rebinding), the origin check against other pages.
 
+use crate::address::X_FORWARDED_FOR;
 use crate::auth::SCOPE;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::{Parameters, json};
 use crate::listen::Peer;
 use axum::extract::{Extension, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, HOST, ORIGIN, VARY};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, FORWARDED, HOST, ORIGIN, VARY,
+};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use omega_sync_core::id::{DeviceId, HouseholdId};
@@ -28,8 +31,7 @@ pub(crate) async fn token(
     headers: HeaderMap,
     mut parameters: Parameters,
 ) -> Result<Response, Error> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !peer.address.ip().to_canonical().is_loopback() || !is_loopback_host(host) {
+    if !peer.address.ip().to_canonical().is_loopback() || loopback_host(&headers).is_none() {
         return Err(Error::Origin("development tokens are for this machine only"));
     }
     let origin = headers.get(ORIGIN);
@@ -51,6 +53,24 @@ pub(crate) async fn token(
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
     Ok(response)
+}
+
+/// Whether a request comes from a browser or program of this machine, and from no page of another.
+pub(crate) fn is_local_page(peer: &Peer, headers: &HeaderMap) -> bool {
+    let origin = headers.get(ORIGIN);
+    let ours = origin.is_none_or(|origin| origin.to_str().is_ok_and(is_loopback_origin));
+    let proxied = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
+    let near = peer.address.ip().to_canonical().is_loopback() && !proxied;
+    near && ours && loopback_host(headers).is_some()
+}
+
+/// The host that was asked for, if it is this machine by its own names.
+pub(crate) fn loopback_host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next()?.to_str(), hosts.next()) {
+        (Ok(host), None) => Some(host).filter(|host| is_loopback_host(host)),
+        _ => None,
+    }
 }
 
 fn is_loopback_origin(origin: &str) -> bool {

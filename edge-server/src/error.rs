@@ -53,6 +53,7 @@ kinds! {
     ProfileUnknown = 404 "profile_unknown" "the profile was never created",
     ProfileDeleted = 404 "profile_deleted" "the profile was deleted, for good",
     DeviceUnknown = 404 "device_unknown" "the household has no such device",
+    CodeUnknown = 404 "code_unknown" "no device waits with this code",
     MethodNotAllowed = 405 "method_not_allowed" "the path has no such method",
     Timeout = 408 "timeout" "the request took too long",
     DeviceOffline = 409 "device_offline" "the device has no session",
@@ -185,6 +186,9 @@ pub enum Error {
     /// A command is for a device that nobody knows.
     #[error("the household has no such device")]
     DeviceUnknown,
+    /// No device waits with this code.
+    #[error("no device waits with this code: look at it again, or let it show another")]
+    CodeUnknown,
     /// A command is for a device that is not here.
     #[error("the device is offline")]
     DeviceOffline,
@@ -257,6 +261,7 @@ impl Error {
             Self::NotOnWatchlist => Kind::NotOnWatchlist,
             Self::Superseded => Kind::Superseded,
             Self::DeviceUnknown => Kind::DeviceUnknown,
+            Self::CodeUnknown => Kind::CodeUnknown,
             Self::DeviceOffline => Kind::DeviceOffline,
             Self::NotSupported(_) => Kind::NotSupported,
             Self::Expired => Kind::Expired,
@@ -304,6 +309,7 @@ impl Error {
             | Self::NotOnWatchlist
             | Self::Superseded
             | Self::DeviceUnknown
+            | Self::CodeUnknown
             | Self::DeviceOffline
             | Self::NotSupported(_)
             | Self::Expired

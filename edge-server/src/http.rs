@@ -4,9 +4,12 @@ mod admin;
 pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod export;
+pub(crate) mod form;
 mod health;
 pub(crate) mod household;
+pub(crate) mod oauth;
 mod openapi;
+mod pair;
 pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod route;
@@ -15,8 +18,10 @@ mod sync;
 pub(crate) mod taste;
 pub(crate) mod value;
 
+use crate::address::{Addresses, Proxies};
 use crate::aggregate::Aggregate;
 use crate::auth::Authority;
+use crate::auth::Principal;
 use crate::auth::revoked::Revoked;
 use crate::dev;
 use crate::error::Error;
@@ -24,17 +29,21 @@ use crate::http::request::REQUEST_ID;
 use crate::http::route::{DEVICE_ID, Route};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::listen::Peer;
 use crate::metrics::Metrics;
+use crate::pairing::Pairings;
 use crate::quota::Quota;
 use crate::store::Store;
+use crate::store::access::AccessStore;
 use axum::Router;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +64,18 @@ pub(crate) struct Edge {
     pub(crate) authority: Authority,
     /// Tokens that count no more.
     pub(crate) revoked: Arc<Revoked>,
+    /// Paired devices.
+    pub(crate) access: Arc<dyn AccessStore>,
+    /// How often an address may ask without a good token.
+    pub(crate) addresses: Addresses,
+    /// Who is believed when it says from where a request comes.
+    pub(crate) proxies: Proxies,
+    /// Devices that want to be paired, if there is pairing here.
+    pub(crate) pairings: Option<Pairings>,
+    /// Where phones find this server.
+    pub(crate) pair_url: Option<String>,
+    /// Whether this is a developer's own machine.
+    pub(crate) dev: bool,
     pub(crate) limits: Limits,
     /// Places for WebSocket sessions.
     pub(crate) sockets: Arc<Semaphore>,
@@ -71,6 +92,27 @@ pub(crate) struct Edge {
     pub(crate) draining: watch::Receiver<bool>,
     /// Whether the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Edge {
+    /// Who has this token. Each that is not good counts for the address that it comes from.
+    ///
+    /// # Errors
+    /// The token is not good; [`Error::RateLimited`] when the address had too many of them.
+    pub(crate) async fn admit(&self, token: &str, from: IpAddr) -> Result<Principal, Error> {
+        match self.authority.admit(token).await {
+            Ok(principal) => Ok(principal),
+            Err(error) => {
+                self.addresses.take(from)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The address that a request comes from.
+    pub(crate) fn address(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client(peer.address.ip(), headers)
+    }
 }
 
 /// The router. `dev` adds what only a developer's own machine may have.

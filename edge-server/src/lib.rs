@@ -4,6 +4,7 @@
 //! bytes. `auth` alone sees tokens, `store::sqlite` alone writes SQL, and no module decides a
 //! merge.
 
+pub mod address;
 pub mod aggregate;
 pub mod auth;
 mod command;
@@ -19,6 +20,7 @@ mod listen;
 mod metrics;
 mod news;
 mod outbox;
+pub mod pairing;
 mod plays;
 mod presence;
 pub mod quota;
@@ -30,6 +32,7 @@ pub mod train;
 pub mod upkeep;
 mod ws;
 
+use crate::address::{Addresses, Gate};
 use crate::aggregate::Aggregate;
 use crate::auth::revoked::Revoked;
 use crate::auth::{Authority, Secret};
@@ -39,7 +42,9 @@ use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, CONNECTIONS_MAX, FINISH_TIMEOUT, Limits, STOP_TIMEOUT};
 use crate::metrics::Metrics;
-use crate::quota::Quota;
+use crate::pairing::Pairings;
+use crate::quota::{Pace, Quota, Rate};
+use crate::store::access::AccessStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
@@ -89,6 +94,9 @@ impl Server {
         let opened = Arc::new(opened?);
         let revoked = Arc::new(Revoked::load(opened.clone()).await?);
         let store: Arc<dyn Store> = opened.clone();
+        let access: Arc<dyn AccessStore> = opened.clone();
+        let proxies = args.access.proxies();
+        let pairing = args.access.pair_url.is_some() || args.dev;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
@@ -109,6 +117,12 @@ impl Server {
             store,
             authority: authority.with_revoked(revoked.clone()),
             revoked,
+            access,
+            addresses: Addresses::new(rate(limits.address_rate)),
+            proxies: proxies.clone(),
+            pairings: pairing.then(|| Pairings::new(limits.pairing)),
+            pair_url: args.access.pair_url.clone(),
+            dev: args.dev,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits: limits.clone(),
@@ -125,7 +139,9 @@ impl Server {
             tokio::spawn(keys.run(stopping.clone()));
         }
         tokio::spawn(aggregate.run(stopping.clone()));
-        let listening = tokio::spawn(listen::run(listener, router, tls, stopping));
+        let most = limits.address_connections_max;
+        let gate = Gate::new(most, proxies, limits.loopback_counts);
+        let listening = tokio::spawn(listen::run(listener, gate, router, tls, stopping));
         Ok(Self { address, edge, drain, stop, listening })
     }
 
@@ -226,6 +242,11 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// How often one may ask; a rate of 0 is none.
+fn rate(rate: Rate) -> Option<Pace> {
+    (rate.per_second > 0).then(|| rate.into())
 }
 
 #[cfg(test)]

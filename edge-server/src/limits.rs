@@ -3,6 +3,7 @@
 
 use crate::auth::jwks::Patience;
 use crate::delta_sync::DeltaSync;
+use crate::pairing::Bounds;
 use crate::quota::{Allowance, Rate};
 use omega_sync_core::household::ENTRIES_MAX;
 use std::time::Duration;
@@ -85,6 +86,32 @@ pub const JWKS_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tokens, households and devices that something is revoked of.
 pub const REVOCATIONS_MAX: usize = 100_000;
+/// Addresses whose rate is remembered; others share one.
+pub const ADDRESSES_KEPT: usize = 65_536;
+/// Requests without a good token from one address: in a second in the long run, and at once.
+pub const ADDRESS_RATE: Rate = Rate { per_second: 20, burst: 100 };
+/// Connections from one address at a time; above it one is closed at once.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
+/// Life of the codes of a device that wants to be paired.
+pub const PAIR_CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How often it may ask whether somebody has answered.
+pub const PAIR_POLL_EVERY: Duration = Duration::from_secs(5);
+/// Devices that wait for an answer; above it one is answered with `overloaded`.
+pub const PAIR_ASKED_MAX: usize = 10_000;
+/// Devices that wait for an answer, from one address.
+pub const PAIR_ASKED_ADDRESS_MAX: usize = 64;
+/// Attempts to answer a code from one address at once, and the time in which one comes back.
+pub const PAIR_GUESSES: u32 = 10;
+/// Time in which one of [`PAIR_GUESSES`] comes back.
+pub const PAIR_GUESS_EVERY: Duration = Duration::from_secs(6);
+/// The same for all addresses together: in a second in the long run, and at once.
+pub const PAIR_GUESSES_ALL: Rate = Rate { per_second: 10, burst: 100 };
+/// Life of an access token of a paired device.
+pub const PAIRED_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+/// A pairing whose refresh token is not used for this long is over.
+pub const PAIRING_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Bytes of a form.
+pub const FORM_BYTES_MAX: usize = 8 * 1024;
 /// How often the files of the server's certificate are read.
 pub const TLS_RELOAD_EVERY: Duration = Duration::from_secs(5);
 /// Time for a TLS handshake.
@@ -158,6 +185,14 @@ pub struct Limits {
     pub jwks: Option<Patience>,
     /// [`TLS_RELOAD_EVERY`].
     pub tls_reload_every: Duration,
+    /// [`ADDRESS_RATE`].
+    pub address_rate: Rate,
+    /// [`ADDRESS_CONNECTIONS_MAX`].
+    pub address_connections_max: usize,
+    /// Whether connections from this machine are counted too, of which a test has no others.
+    pub loopback_counts: bool,
+    /// Those of pairing.
+    pub pairing: Bounds,
 }
 
 impl Default for Limits {
@@ -184,6 +219,10 @@ impl Default for Limits {
             exchanges_bytes_max: EXCHANGES_BYTES_MAX,
             jwks: None,
             tls_reload_every: TLS_RELOAD_EVERY,
+            address_rate: ADDRESS_RATE,
+            address_connections_max: ADDRESS_CONNECTIONS_MAX,
+            loopback_counts: false,
+            pairing: Bounds::default(),
         }
     }
 }

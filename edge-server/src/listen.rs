@@ -3,6 +3,7 @@
 //! A loop of our own because of two bounds that `axum::serve` has not: connections at a time, and
 //! time for a request's headers to arrive.
 
+use crate::address::{Entrance, Gate};
 use crate::limits::{CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT};
 use axum::Router;
 use axum::extract::Request;
@@ -27,6 +28,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     _place: Arc<OwnedSemaphorePermit>,
+    _entrance: Option<Arc<Entrance>>,
 }
 
 /// What connections are secured with.
@@ -39,6 +41,7 @@ pub(crate) type Tls = Option<Arc<std::convert::Infallible>>;
 /// Serves until told to stop, then gives the HTTP connections that are open up.
 pub(crate) async fn run(
     listener: TcpListener,
+    gate: Arc<Gate>,
     router: Router,
     tls: Tls,
     stopping: watch::Receiver<bool>,
@@ -51,7 +54,12 @@ pub(crate) async fn run(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, mut peer)) => {
+                let Some(entrance) = gate.enter(peer.address.ip()) else {
+                    tracing::debug!("an address has too many connections");
+                    continue;
+                };
+                peer._entrance = entrance.map(Arc::new);
                 let (router, stopping) = (router.clone(), stopping.clone());
                 tokio::spawn(secured(stream, peer, router, tls.clone(), stopping));
             }
@@ -77,7 +85,7 @@ async fn accept(
     let (stream, address) = listener.accept().await?;
     // Frames are small and each is a whole message: waiting for more only delays them.
     stream.set_nodelay(true)?;
-    Ok((stream, Peer { address, _place: Arc::new(place) }))
+    Ok((stream, Peer { address, _place: Arc::new(place), _entrance: None }))
 }
 
 /// Lets a connection begin with TLS, if there is a certificate.

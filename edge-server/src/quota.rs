@@ -47,6 +47,33 @@ impl Rate {
     }
 }
 
+/// The same as [`Rate`], for what is rarer than once a second too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Time in which a request's place comes back.
+    pub(crate) interval: Duration,
+    /// Requests at once.
+    pub(crate) burst: u32,
+}
+
+impl From<Rate> for Pace {
+    fn from(rate: Rate) -> Self {
+        Self { interval: Duration::from_secs(1) / rate.per_second.max(1), burst: rate.burst }
+    }
+}
+
+impl Pace {
+    /// Takes a place of a bucket; if there is none, says when there will be one.
+    pub(crate) fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {
+        let full_at = full_at.map_or(now, |at| at.max(now)) + self.interval;
+        let depth = self.interval * self.burst.max(1);
+        match (full_at - now).checked_sub(depth) {
+            None | Some(Duration::ZERO) => Ok(full_at),
+            Some(wait) => Err(wait),
+        }
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Of {

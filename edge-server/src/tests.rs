@@ -1,5 +1,6 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
+mod address;
 mod commands;
 mod erasure;
 mod exchange;
@@ -9,6 +10,7 @@ mod identity;
 mod json;
 mod matrix;
 mod orders;
+mod pairing;
 mod rates;
 mod rest;
 mod revocation;
@@ -21,6 +23,7 @@ use crate::Server;
 use crate::auth::{AUDIENCE, Authority, ISSUER, Secret};
 use crate::config::{Cli, Command, ServeArgs};
 use crate::limits::Limits;
+use crate::pairing::Bounds;
 use crate::quota::{Allowance, Rate};
 use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
@@ -77,7 +80,10 @@ async fn home_with(limits: Limits) -> Home {
 /// Limits that no test reaches by chance.
 fn limits() -> Limits {
     let any = Rate { per_second: 0, burst: 0 };
+    let pairing = Bounds { guesses: 0, guesses_all: any, ..Bounds::default() };
     Limits {
+        address_rate: any,
+        pairing,
         device_rate: any,
         household_rate: any,
         operations: Allowance::ANY,

@@ -29,6 +29,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use omega_sync_core::pattern::exchange::{Answer, Outcome, is_request};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc;
@@ -79,8 +80,9 @@ pub(crate) async fn upgrade(
     // Browsers can't set the header, nor read the answer to a refused request: their token is checked
     // when the socket is open.
     let asked = asked_token(&headers);
+    let from = edge.address(&peer, &headers);
     let principal = match headers.get(AUTHORIZATION) {
-        Some(value) => Some(edge.authority.admit(bearer(value.as_bytes())).await?),
+        Some(value) => Some(edge.admit(bearer(value.as_bytes()), from).await?),
         None => None,
     };
     let mut named = HeaderMap::new();
@@ -90,7 +92,7 @@ pub(crate) async fn upgrade(
     if let Some(principal) = &principal {
         check_device(principal, &named)?;
     }
-    let claim = Claim { principal, asked, named };
+    let claim = Claim { principal, asked, named, from };
     let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -119,6 +121,8 @@ struct Claim {
     asked: Option<String>,
     /// The devices that the token must be for.
     named: HeaderMap,
+    /// The address that it comes from.
+    from: IpAddr,
 }
 
 async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
@@ -186,7 +190,7 @@ async fn open(edge: &Edge, stream: &mut Stream, claim: Claim) -> Result<(Princip
     let token = claim.asked.unwrap_or_else(|| std::mem::take(&mut hello.token));
     let principal = match claim.principal {
         Some(principal) => principal,
-        None => edge.authority.admit(&token).await.map_err(Error::from)?,
+        None => edge.admit(&token, claim.from).await.map_err(End::from)?,
     };
     check_device(&principal, &claim.named).map_err(End::from)?;
     if !principal.scope.read {

@@ -68,7 +68,6 @@ impl Revoked {
     ///
     /// # Errors
     /// The store does not work.
-    #[allow(dead_code, reason = "for the route that forgets a device")]
     pub(crate) async fn forget(
         &self,
         household: &HouseholdId,

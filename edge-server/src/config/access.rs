@@ -1,5 +1,6 @@
 //! Flags of `serve` that say whose tokens it takes, and how it is reached.
 
+use crate::address::Proxies;
 use crate::auth::jwks::{ALGORITHMS, Keys, Patience, Rules, Source};
 use crate::auth::{Authority, Secret};
 use crate::config::ServeArgs;
@@ -36,11 +37,32 @@ pub struct AccessArgs {
     /// Private key of the certificate, a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Where phones find this server, such as https://sync.example.org: turns on the pairing of devices
+    #[arg(long, value_name = "URL", value_parser = base_url, requires = "jwt_secret_file")]
+    pub pair_url: Option<String>,
+    /// Reverse proxies, addresses or networks between spaces, whose X-Forwarded-For is believed
+    #[arg(long, value_name = "NETWORKS", value_parser = proxies)]
+    pub trusted_proxies: Option<Proxies>,
 }
 
 /// Algorithms that an identity provider's keys may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Algorithms(pub Vec<Algorithm>);
+
+fn proxies(text: &str) -> Result<Proxies, String> {
+    let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+    words.map(str::parse).collect::<Result<_, _>>().map(Proxies)
+}
+
+/// An address that paths can be added to.
+fn base_url(text: &str) -> Result<String, String> {
+    let url: axum::http::Uri = text.parse().map_err(|_| "use an https address".to_owned())?;
+    let known = matches!(url.scheme_str(), Some("https" | "http")) && url.host().is_some();
+    if !known || url.query().is_some() {
+        return Err("use an https address such as https://sync.example.org".into());
+    }
+    Ok(text.trim_end_matches('/').into())
+}
 
 fn algorithms(text: &str) -> Result<Algorithms, String> {
     let named = |word: &str| ALGORITHMS.into_iter().find(|known| format!("{known:?}") == word);
@@ -107,6 +129,11 @@ impl ServeArgs {
 }
 
 impl AccessArgs {
+    /// Proxies that are believed.
+    pub(crate) fn proxies(&self) -> Proxies {
+        self.trusted_proxies.clone().unwrap_or_default()
+    }
+
     /// The certificate to serve with, if there is one.
     ///
     /// # Errors

@@ -5,10 +5,13 @@ use crate::config::TOKEN_LIFE_MAX;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::JsonBody;
-use crate::http::value::optional;
+use crate::http::value::{household_id, optional};
+use crate::pairing::code::PairingKey;
 use crate::store::access::Revocation;
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,4 +106,35 @@ pub(crate) async fn revoke(
         }
     }
     Ok(Json(Revoked { success: true, token_id, ends, household, device_id, not_before }))
+}
+
+/// Which household gets a new key
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyRequest {
+    /// The household
+    #[serde(deserialize_with = "household_id")]
+    #[schemars(with = "String", length(min = 1, max = 64))]
+    household: HouseholdId,
+}
+
+/// A household's new key
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Key {
+    /// The household
+    household: String,
+    /// The key, which is told this once; the one before counts no more
+    key: String,
+}
+
+/// `POST /api/v1/admin/pairing-keys`.
+pub(crate) async fn renew_key(
+    State(edge): State<Arc<Edge>>,
+    JsonBody(request): JsonBody<KeyRequest>,
+) -> Result<Response, Error> {
+    edge.pairings()?;
+    let (key, household) = (PairingKey::random()?, request.household);
+    edge.access.set_pairing_key(household.clone(), key.digest(&household)).await?;
+    let key = Key { household: household.as_str().into(), key: key.to_string() };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(key)).into_response())
 }

@@ -2,6 +2,7 @@
 //! the same as a page that needs nothing from elsewhere.
 
 use crate::error::{Error, Kind};
+use crate::http::form::FORM;
 use crate::http::problem::{self, Problem};
 use crate::http::route::{Access, Content, Parameter, Route};
 use crate::http::routes;
@@ -108,10 +109,12 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         Access::Own => "read",
         Access::Operator => "admin",
         Access::Scope(need) => need.word(),
+        Access::Open => "none",
     };
     let token = json!({TOKEN: [scope]});
     operation["security"] = match route.access {
         Access::Scope(_) => json!([token]),
+        Access::Open => json!([]),
         // From the server's own machine, or with the token in the body.
         Access::Operator | Access::Own => json!([token, {}]),
     };
@@ -161,17 +164,22 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
     match content {
         Content::Nothing => None,
         Content::Json(schema) => Some(json!({"application/json": {"schema": schema(generator)}})),
+        Content::Form(schema) => Some(json!({FORM: {"schema": schema(generator)}})),
         Content::Other(media_type) => Some(json!({media_type: {"schema": {"type": "string"}}})),
     }
 }
 
 /// The kinds of problems that a route may answer with, by their status.
 fn refusals(route: &Route) -> BTreeMap<u16, BTreeSet<Kind>> {
-    let mut kinds: Vec<Kind> = ALWAYS.into_iter().chain(CALLER).collect();
+    let mut kinds: Vec<Kind> = ALWAYS.to_vec();
+    if !matches!(route.access, Access::Open) {
+        kinds.extend(CALLER);
+    }
     kinds.extend(route.refuses);
     match route.takes {
         Content::Nothing => {}
         Content::Json(_) => kinds.extend(BODY),
+        Content::Form(_) => kinds.extend([Kind::TooLarge]),
         Content::Other(_) => kinds.extend(BODY.into_iter().filter(|kind| *kind != Kind::Invalid)),
     }
     if !route.parameters.is_empty() {
@@ -243,7 +251,7 @@ fn pretty(value: &Value) -> String {
     escape(&serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -262,7 +270,9 @@ mod tests {
             assert!(!operation["summary"].as_str().unwrap().is_empty(), "{place}");
             assert!(!route.gives.is_empty(), "{place}: what does it answer?");
             let responses = operation["responses"].as_object().unwrap();
-            for status in ["401", "403", "408", "500", "503"] {
+            let open = matches!(route.access, Access::Open);
+            let caller = ["401", "403"].into_iter().filter(|_| !open);
+            for status in ["408", "500", "503"].into_iter().chain(caller) {
                 let problem = &responses[status]["content"]["application/problem+json"];
                 assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{place}");
             }

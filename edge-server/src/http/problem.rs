@@ -4,6 +4,7 @@
 //! stable `type`. What the store said is logged, not sent.
 
 use crate::error::{Error, FieldError, Kind};
+use crate::http::openapi::HTML;
 use crate::http::request::RequestId;
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -97,7 +98,8 @@ pub(crate) fn complete(response: Response, request: &RequestId) -> (Response, Op
         return (response, None);
     }
     let (mut parts, body) = response.into_parts();
-    let said = parts.headers.get(CONTENT_TYPE).is_some_and(|said| said == "application/json");
+    let said = parts.headers.get(CONTENT_TYPE);
+    let said = said.is_some_and(|said| said == "application/json" || said == HTML);
     if said {
         return (Response::from_parts(parts, body), None);
     }

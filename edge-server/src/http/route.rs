@@ -4,10 +4,11 @@
 //! Invariant: a route can't be reached before its [`Access`] was checked, except by those that check
 //! it themselves ([`Access::Own`]).
 
+use crate::address::X_FORWARDED_FOR;
 use crate::auth::{Principal, Scope, bearer};
 use crate::error::{Error, Kind};
 use crate::http::Edge;
-use crate::limits::JSON_BYTES_MAX;
+use crate::limits::{FORM_BYTES_MAX, JSON_BYTES_MAX};
 use crate::listen::Peer;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -18,17 +19,19 @@ use axum::response::Response;
 use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The device a client says it is; must be the token's.
 pub(crate) const DEVICE_ID: HeaderName = HeaderName::from_static("x-device-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// The handler sees to it.
     Own,
+    /// Everybody, so often from one address.
+    Open,
     /// Programs on this machine that no proxy stands in for, and tokens with the scope `admin`.
     Operator,
     /// Tokens with this scope.
@@ -104,6 +107,8 @@ pub(crate) enum Content {
     Nothing,
     /// JSON of this schema.
     Json(fn(&mut SchemaGenerator) -> Schema),
+    /// A form of this schema.
+    Form(fn(&mut SchemaGenerator) -> Schema),
     /// Of this media type.
     Other(&'static str),
 }
@@ -168,6 +173,12 @@ impl Route {
         Self { body_max, ..self }
     }
 
+    /// Says which form it takes.
+    pub(crate) fn takes_form<T: JsonSchema>(self) -> Self {
+        let takes = Content::Form(|generator| generator.subschema_for::<T>());
+        Self { takes, body_max: FORM_BYTES_MAX, ..self }
+    }
+
     /// Says which other body it takes.
     pub(crate) fn takes_other(self, media_type: &'static str, body_max: usize) -> Self {
         Self { takes: Content::Other(media_type), body_max, ..self }
@@ -205,15 +216,16 @@ async fn check(
 ) -> Result<Response, Error> {
     match access {
         Access::Own => {}
+        Access::Open => edge.addresses.take(from(&edge, &request))?,
         Access::Operator if is_local(&request) => {}
         Access::Operator => {
-            let principal = principal(&edge, request.headers()).await?;
+            let principal = principal(&edge, request.headers(), from(&edge, &request)).await?;
             if !principal.scope.admin {
                 return Err(Error::Scope("admin"));
             }
         }
         Access::Scope(need) => {
-            let principal = principal(&edge, request.headers()).await?;
+            let principal = principal(&edge, request.headers(), from(&edge, &request)).await?;
             if !need.met_by(principal.scope) {
                 return Err(Error::Scope(need.word()));
             }
@@ -226,11 +238,18 @@ async fn check(
 }
 
 /// Who sent a request, by its token; it must be the device that the request says, if it says one.
-pub(crate) async fn principal(edge: &Edge, headers: &HeaderMap) -> Result<Principal, Error> {
+async fn principal(edge: &Edge, headers: &HeaderMap, from: IpAddr) -> Result<Principal, Error> {
     let header = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
-    let principal = edge.authority.admit(bearer(header)).await?;
+    let principal = edge.admit(bearer(header), from).await?;
     check_device(&principal, headers)?;
     Ok(principal)
+}
+
+/// The address that a request comes from.
+fn from(edge: &Edge, request: &Request) -> IpAddr {
+    let nowhere = IpAddr::from([0, 0, 0, 0]);
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(nowhere, |peer| edge.address(peer, request.headers()))
 }
 
 /// The token's device must be the one in the headers, if one is there.

@@ -3,7 +3,7 @@
 
 use crate::command::CommandBody;
 use crate::error::Kind;
-use crate::http::admin::{RevocationRequest, Revoked, revoke};
+use crate::http::admin::{Key, KeyRequest, RevocationRequest, Revoked, renew_key, revoke};
 use crate::http::devices::{
     Commanded, Devices, HandedOff, HandoffRequest, command, devices, handoff,
 };
@@ -13,7 +13,15 @@ use crate::http::household::{
     PAGE_PARAMETERS, Page, ProgressItem, ProgressNoted, ProgressUpdate, WatchlistChange,
     WatchlistChanged, WatchlistItem, change_watchlist, note_progress, progress, watchlist,
 };
+use crate::http::oauth::{
+    DeviceCodes, DeviceRequest, OAuthError, RevokeRequest, TokenRequest, Tokens, authorize,
+    revoke as give_back, token,
+};
 use crate::http::openapi::{HTML, document, reference};
+use crate::http::pair::{
+    CODE_PARAMETER, PICTURE_PARAMETER, PairingAnswer, PairingDescribed, PairingForm, SVG, answer,
+    page, picture, submit,
+};
 use crate::http::route::{Access, Content, Need, Route};
 use crate::http::sync::{BINARY, sync};
 use crate::http::taste::{
@@ -61,6 +69,7 @@ pub(crate) fn all() -> Vec<Route> {
     let write = Access::Scope(Need::Write);
     let control = Access::Scope(Need::Control);
     let mut all = operator();
+    all.extend(pairing());
     all.extend([
         Route::get("/ws", Access::Own, get(ws::upgrade))
             .about("Open a WebSocket for the binary protocol")
@@ -133,12 +142,66 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<CommandBody>()
             .gives::<Commanded>(202)
             .refuses(COMMAND_REFUSED),
+        Route::post("/api/v1/pairing", control, post(answer))
+            .about("Answer a device that wants to be paired with this household")
+            .takes::<PairingAnswer>()
+            .gives::<PairingDescribed>(200)
+            .refuses(&[Kind::NotFound, Kind::CodeUnknown]),
         Route::post("/api/v1/admin/revocations", Access::Scope(Need::Admin), post(revoke))
             .about("Revoke a token, or all tokens of a household or device up to a time")
             .takes::<RevocationRequest>()
             .gives::<Revoked>(200),
     ]);
     all
+}
+
+/// Those that pair devices.
+fn pairing() -> [Route; 7] {
+    let admin = Access::Scope(Need::Admin);
+    [
+        Route::post("/oauth/device_authorization", Access::Open, post(authorize))
+            .about("Ask for a code with which somebody pairs this device (RFC 8628)")
+            .takes_form::<DeviceRequest>()
+            .gives::<DeviceCodes>(200)
+            .gives::<OAuthError>(400)
+            .refuses(&[Kind::NotFound]),
+        Route::post("/oauth/token", Access::Open, post(token))
+            .about("Get tokens for a code that was allowed, or for a refresh token")
+            .takes_form::<TokenRequest>()
+            .gives::<Tokens>(200)
+            .gives::<OAuthError>(400)
+            .refuses(&[Kind::NotFound]),
+        Route::post("/oauth/revoke", Access::Open, post(give_back))
+            .about("Give a pairing back (RFC 7009)")
+            .takes_form::<RevokeRequest>()
+            .gives_content(200, Content::Nothing)
+            .gives::<OAuthError>(400)
+            .refuses(&[Kind::NotFound]),
+        Route::get("/pair", Access::Open, get(page))
+            .about("The page on which people type a device's code")
+            .parameters(CODE_PARAMETER)
+            .gives_content(200, Content::Other(HTML))
+            .refuses(&[Kind::NotFound]),
+        Route::post("/pair", Access::Open, post(submit))
+            .about("What that page sends; the answer is a page too")
+            .takes_form::<PairingForm>()
+            .gives_content(200, Content::Other(HTML))
+            .gives_content(403, Content::Other(HTML))
+            .gives_content(409, Content::Other(HTML))
+            .gives_content(422, Content::Other(HTML))
+            .gives_content(429, Content::Other(HTML))
+            .refuses(&[Kind::NotFound, Kind::Malformed]),
+        Route::get("/pair/qr.svg", Access::Open, get(picture))
+            .about("The page's address with a code in it, as a QR code")
+            .parameters(PICTURE_PARAMETER)
+            .gives_content(200, Content::Other(SVG))
+            .refuses(&[Kind::NotFound]),
+        Route::post("/api/v1/admin/pairing-keys", admin, post(renew_key))
+            .about("Give a household a new key with which its members pair devices in a browser")
+            .takes::<KeyRequest>()
+            .gives::<Key>(200)
+            .refuses(&[Kind::NotFound]),
+    ]
 }
 
 /// Those that tell how the server does.

@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::http::route::check_device;
 use crate::http::{Edge, SYNC_VERSION};
 use crate::limits::BEACON_BYTES_MAX;
+use crate::listen::Peer;
 use crate::quota::Of;
 use crate::ws::answer_taste;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +34,7 @@ pub(crate) const BINARY: &str = "application/octet-stream";
 /// `POST /api/v1/sync`.
 pub(crate) async fn sync(
     State(edge): State<Arc<Edge>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
@@ -43,7 +45,7 @@ pub(crate) async fn sync(
     }
     let header = headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes()));
     let known = match header {
-        Some(token) => Some(edge.authority.admit(token).await?),
+        Some(token) => Some(edge.admit(token, edge.address(&peer, &headers)).await?),
         None => None,
     };
     let bytes_max = if known.is_some() { EXCHANGE_BYTES_MAX } else { BEACON_BYTES_MAX };
@@ -52,7 +54,7 @@ pub(crate) async fn sync(
     let token = std::mem::take(&mut hello.token);
     let principal = match known {
         Some(principal) => principal,
-        None => edge.authority.admit(&token).await?,
+        None => edge.admit(&token, edge.address(&peer, &headers)).await?,
     };
     check_device(&principal, &headers)?;
     if !principal.scope.read {

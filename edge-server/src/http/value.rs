@@ -26,6 +26,12 @@ pub(crate) fn device_id<'de, D: Deserializer<'de>>(from: D) -> Result<DeviceId, 
     DeviceId::new(&text).map_err(D::Error::custom)
 }
 
+/// Reads a household id.
+pub(crate) fn household_id<'de, D: Deserializer<'de>>(from: D) -> Result<HouseholdId, D::Error> {
+    let text = String::deserialize(from)?;
+    HouseholdId::new(&text).map_err(D::Error::custom)
+}
+
 /// Reads a profile id.
 pub(crate) fn profile_id<'de, D: Deserializer<'de>>(from: D) -> Result<ProfileId, D::Error> {
     let text = String::deserialize(from)?;

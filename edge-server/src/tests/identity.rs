@@ -56,7 +56,8 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(crate::listen::run(listener, router, tls, stopping));
+        let gate = crate::address::Gate::new(0, crate::address::Proxies::default(), false);
+        tokio::spawn(crate::listen::run(listener, gate, router, tls, stopping));
         Self { address, desk, _stop: stop }
     }
 

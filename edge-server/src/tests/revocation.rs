@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const LINE: &str = "GET /api/v1/watchlist";
 
 impl Home {
-    async fn revoke(&self, what: Value) -> Answer {
+    pub(super) async fn revoke(&self, what: Value) -> Answer {
         let bearer = format!("Bearer {}", token("operator", "admin"));
         let headers = [("authorization", &*bearer), ("content-type", "application/json")];
         self.ask("POST /api/v1/admin/revocations", &headers, &what.to_string()).await

@@ -103,7 +103,7 @@ async fn open(
 
 async fn authenticate(edge: &Edge, claim: &Claim, message: Value) -> Result<Principal, Error> {
     let AuthMessage { token } = read_value(message)?;
-    let principal = edge.authority.admit(&token).await?;
+    let principal = edge.admit(&token, claim.from).await?;
     check_device(&principal, &claim.named)?;
     readable(principal)
 }

@@ -1,0 +1,366 @@
+//! Pairing a TV on the running server: from its code to its tokens, and all that must not work.
+
+use super::*;
+use crate::auth::revoked::now_s;
+use crate::http::oauth::DEVICE_CODE;
+use serde_json::{Value, json};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const AFAR: (&str, &str) = ("x-forwarded-for", "192.0.2.1");
+
+/// Limits with which a TV may ask again at once.
+fn quick() -> Limits {
+    let pairing = Bounds { poll_every: Duration::ZERO, ..limits().pairing };
+    Limits { pairing, ..limits() }
+}
+
+impl Home {
+    /// A form from elsewhere than this machine.
+    async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        self.ask(&format!("POST {path}"), &[FORM, AFAR], &body).await
+    }
+
+    async fn ask_for_code(&self) -> Value {
+        let fields = [
+            ("client_id", "tv-app"),
+            ("device_id", "tv-new"),
+            ("device_name", "Living <room>"),
+            ("ignored", "x"),
+            ("scope", ""),
+        ];
+        let answer = self.form("/oauth/device_authorization", &fields).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+        answer.json()
+    }
+
+    async fn poll(&self, codes: &Value) -> Answer {
+        let code = codes["device_code"].as_str().unwrap();
+        let fields = [("grant_type", DEVICE_CODE), ("device_code", code), ("client_id", "tv-app")];
+        self.form("/oauth/token", &fields).await
+    }
+
+    async fn refresh(&self, token: &str) -> Answer {
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        self.form("/oauth/token", &fields).await
+    }
+
+    async fn decide(&self, codes: &Value, decision: &str, scope: &str) -> Answer {
+        let bearer = format!("Bearer {}", token_of("home", "phone", scope));
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        let body = json!({"user_code": codes["user_code"], "decision": decision}).to_string();
+        self.ask("POST /api/v1/pairing", &headers, &body).await
+    }
+
+    /// A TV that is paired: its tokens.
+    async fn paired(&self) -> Value {
+        let codes = self.ask_for_code().await;
+        assert_eq!(self.decide(&codes, "allow", "read write control").await.status, 200);
+        let answer = self.poll(&codes).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    async fn key(&self, household: &str) -> String {
+        let bearer = format!("Bearer {}", token("operator", "admin"));
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        let body = json!({"household": household}).to_string();
+        let answer = self.ask("POST /api/v1/admin/pairing-keys", &headers, &body).await;
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        answer.json()["key"].as_str().unwrap().into()
+    }
+
+    async fn works(&self, token: &Value) -> u16 {
+        let bearer = format!("Bearer {}", token.as_str().unwrap());
+        self.ask("GET /api/v1/watchlist", &[("authorization", &bearer)], "").await.status
+    }
+}
+
+fn oauth_error(answer: &Answer) -> String {
+    assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let error = answer.json();
+    assert!(!error["error_description"].as_str().unwrap().is_empty());
+    error["error"].as_str().unwrap().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_allows_a_tv_which_gets_tokens_of_the_household() {
+    let home = home_with(quick()).await;
+    let codes = home.ask_for_code().await;
+    let code = codes["user_code"].as_str().unwrap();
+    assert_eq!(code.len(), 9);
+    let uri = codes["verification_uri"].as_str().unwrap();
+    assert_eq!(codes["verification_uri_complete"], format!("{uri}?user_code={code}"));
+    assert_eq!((&codes["expires_in"], &codes["device_id"]), (&json!(600), &json!("tv-new")));
+    assert_eq!(oauth_error(&home.poll(&codes).await), "authorization_pending");
+    let shown = home.decide(&codes, "show", "control").await.json();
+    assert_eq!(
+        (&shown["device_name"], &shown["client_id"]),
+        (&json!("Living <room>"), &json!("tv-app"))
+    );
+    // Nobody gives more than they have.
+    let allowed = home.decide(&codes, "allow", "read control").await.json();
+    assert_eq!(
+        (&allowed["scope"], &allowed["decision"]),
+        (&json!("read control"), &json!("allow"))
+    );
+    let answer = home.poll(&codes).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    let tokens = answer.json();
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    assert_eq!(tokens["scope"], "read control");
+    let access = tokens["access_token"].as_str().unwrap();
+    let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(access).unwrap().claims;
+    assert_eq!((&claims["sub"], &claims["did"]), (&json!("home"), &json!("tv-new")));
+    assert_eq!(home.works(&tokens["access_token"]).await, 200);
+    assert_eq!(oauth_error(&home.poll(&codes).await), "invalid_grant", "once");
+    assert_eq!(home.decide(&codes, "allow", "control").await.problem(), "code_unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_allows_a_tv_with_the_household_s_key() {
+    let home = home_with(quick()).await;
+    let (key, codes) = (home.key("home").await, home.ask_for_code().await);
+    let code = codes["user_code"].as_str().unwrap().to_lowercase();
+    let line = format!("GET /pair?user_code={code}");
+    let page = home.ask(&line, &[AFAR], "").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert!(page.body.contains(codes["user_code"].as_str().unwrap()), "filled in");
+    assert!(!page.body.contains("<script") && !page.body.contains("Living"), "{}", page.body);
+    let fields = [("user_code", &*code), ("household", "home"), ("key", &*key.to_lowercase())];
+    let page = home.form("/pair", &fields).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.body.contains("Living &lt;room&gt;") && page.body.contains("tv-new"));
+    let ticket = page.body.split("name=\"ticket\" value=\"").nth(1).unwrap();
+    let ticket = ticket.split('"').next().unwrap();
+    let decide = [("user_code", &*code), ("ticket", ticket), ("decision", "allow")];
+    assert!(home.form("/pair", &decide).await.body.contains("Done"));
+    assert_eq!(home.form("/pair", &decide).await.status, 409, "once");
+    let tokens = home.poll(&codes).await.json();
+    assert_eq!(tokens["scope"], "read write control");
+    assert_eq!(home.works(&tokens["access_token"]).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_does_not_know_the_key_learns_nothing() {
+    let home = home_with(quick()).await;
+    let (key, other) = (home.key("home").await, home.key("other").await);
+    let codes = home.ask_for_code().await;
+    let code = codes["user_code"].as_str().unwrap();
+    let page = async |code: &str, household: &str, key: &str| {
+        home.form("/pair", &[("user_code", code), ("household", household), ("key", key)]).await
+    };
+    let wrong = page(code, "home", &other).await;
+    assert_eq!(wrong.status, 403);
+    for (code, household, key) in [
+        (code, "home", ""),
+        (code, "home", "BCDF-GHJK-LMNP-QRST-VWXZ"),
+        (code, "nobody", &*key),
+        ("BCDF-GHJK", "home", &*key),
+        (code, "", &*key),
+        (code, "x\u{1}", &*key),
+    ] {
+        let answer = page(code, household, key).await;
+        assert_eq!(answer.status, 403, "{household} {key}");
+        assert!(!answer.body.contains("Living"), "{answer:?}");
+        assert!(!answer.body.contains(key) || key.is_empty(), "a key is not shown again");
+    }
+    assert_eq!(page("BCDF", "home", &key).await.status, 422);
+    let evil = page(code, "\"><script>", "x").await;
+    assert!(!evil.body.contains("<script"), "{evil:?}");
+    let guess = [("user_code", code), ("ticket", "guess"), ("decision", "allow")];
+    assert_eq!(home.form("/pair", &guess).await.status, 409);
+    assert_eq!(oauth_error(&home.poll(&codes).await), "authorization_pending");
+    // A new key takes the place of the old one.
+    let newer = home.key("home").await;
+    assert_eq!(page(code, "home", &key).await.status, 403);
+    assert_eq!(page(code, "home", &newer).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_developer_s_browser_needs_no_key_and_no_other_page_has_it() {
+    let home = home_with(quick()).await;
+    let codes = home.ask_for_code().await;
+    let code = codes["user_code"].as_str().unwrap();
+    let body = serde_urlencoded::to_string([("user_code", code), ("household", "home")]).unwrap();
+    for strange in [("origin", "https://evil.example"), ("origin", "null"), AFAR] {
+        assert_eq!(
+            home.ask("POST /pair", &[FORM, strange], &body).await.status,
+            403,
+            "{strange:?}"
+        );
+    }
+    let rebound = home.ask("POST /pair", &[FORM, ("host", "evil.example")], &body).await;
+    assert!(rebound.status >= 400, "{rebound:?}");
+    let own = ("origin", "http://localhost:8083");
+    assert_eq!(home.ask("POST /pair", &[FORM, own], &body).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_is_a_no_and_who_asks_too_often_waits() {
+    let home = home().await;
+    let codes = home.ask_for_code().await;
+    assert_eq!(codes["interval"], 5);
+    assert_eq!(oauth_error(&home.poll(&codes).await), "authorization_pending");
+    assert_eq!(oauth_error(&home.poll(&codes).await), "slow_down");
+    let home = home_with(quick()).await;
+    let codes = home.ask_for_code().await;
+    assert_eq!(home.decide(&codes, "deny", "control").await.status, 200);
+    assert_eq!(oauth_error(&home.poll(&codes).await), "access_denied");
+    let pairing = Bounds { life: Duration::ZERO, ..quick().pairing };
+    let home = home_with(Limits { pairing, ..quick() }).await;
+    let codes = home.ask_for_code().await;
+    assert_eq!(oauth_error(&home.poll(&codes).await), "expired_token");
+    assert_eq!(home.decide(&codes, "allow", "control").await.problem(), "code_unknown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_used_once_and_survives_a_restart() {
+    let home = home_with(quick()).await;
+    let first = home.paired().await;
+    let text = |tokens: &Value| tokens["refresh_token"].as_str().unwrap().to_owned();
+    let second = home.refresh(&text(&first)).await;
+    assert_eq!((second.status, second.header("cache-control")), (200, Some("no-store")));
+    let second = second.json();
+    assert_ne!(text(&first), text(&second));
+    let home = home.restart().await;
+    // The answer may be lost: the one before counts until the next was used.
+    let lost = home.refresh(&text(&first)).await.json();
+    let third = home.refresh(&text(&lost)).await.json();
+    assert_eq!(home.works(&third["access_token"]).await, 200);
+    // Now it is a theft: all of it ends, the access tokens too.
+    assert_eq!(oauth_error(&home.refresh(&text(&first)).await), "invalid_grant");
+    assert_eq!(oauth_error(&home.refresh(&text(&third)).await), "invalid_grant");
+    assert_eq!(home.works(&third["access_token"]).await, 401);
+    let home = home.restart().await;
+    assert_eq!(home.works(&third["access_token"]).await, 401);
+    assert_eq!(home.works(&json!(token("home", "read"))).await, 200, "another device");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_may_ask_for_less_and_not_for_more() {
+    let home = home_with(quick()).await;
+    let tokens = home.paired().await;
+    let refresh = async |token: &Value, scope: &str| {
+        let token = token["refresh_token"].as_str().unwrap();
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)];
+        home.form("/oauth/token", &fields).await
+    };
+    let less = refresh(&tokens, "read").await.json();
+    assert_eq!(less["scope"], "read");
+    assert_eq!(oauth_error(&refresh(&less, "read admin").await), "invalid_scope");
+    assert_eq!(refresh(&less, "read write").await.status, 200, "what was allowed stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_revoked_or_gives_back_is_out() {
+    let home = home_with(quick()).await;
+    let tokens = home.paired().await;
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let mut socket = home.plain_with(tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(home.form("/oauth/revoke", &[("token", "nonsense")]).await.status, 200);
+    assert_eq!(home.form("/oauth/revoke", &[("token", refresh)]).await.status, 200);
+    assert_eq!(socket.0.close().await, CloseCode::Unauthorized);
+    assert_eq!(oauth_error(&home.refresh(refresh).await), "invalid_grant");
+    assert_eq!(home.works(&tokens["access_token"]).await, 401);
+    // Tokens say in whole seconds when they were issued.
+    let now = now_s();
+    while now_s() == now {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let tokens = home.paired().await;
+    assert_eq!(home.works(&tokens["access_token"]).await, 200);
+    let answer = home.revoke(json!({"household": "home", "device_id": "tv-new"})).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(home.works(&tokens["access_token"]).await, 401);
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    assert_eq!(oauth_error(&home.refresh(refresh).await), "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_are_counted() {
+    let pairing = Bounds { guesses: 3, ..quick().pairing };
+    let home = home_with(Limits { pairing, ..quick() }).await;
+    let guess = [("user_code", "BCDF-GHJK"), ("household", "home"), ("key", "x")];
+    let mut statuses = Vec::new();
+    for _ in 0..30 {
+        statuses.push(home.form("/pair", &guess).await.status);
+    }
+    assert_eq!(statuses[..3], [403; 3], "{statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let codes = home.ask_for_code().await;
+    let answer = home.decide(&codes, "allow", "control").await;
+    assert!([200, 429].contains(&answer.status), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_oauth_wants_is_checked() {
+    let home = home_with(quick()).await;
+    let error =
+        async |path: &str, fields: &[(&str, &str)]| oauth_error(&home.form(path, fields).await);
+    let ask = "/oauth/device_authorization";
+    for fields in [
+        vec![],
+        vec![("client_id", "")],
+        vec![("client_id", "a"), ("client_id", "b")],
+        vec![("client_id", "a\nb")],
+        vec![("client_id", "a"), ("device_name", &*"x".repeat(65))],
+        vec![("client_id", "a"), ("device_id", &*"x".repeat(65))],
+    ] {
+        assert_eq!(error(ask, &fields).await, "invalid_request", "{fields:?}");
+    }
+    for scope in ["admin", "read admin", "everything", " "] {
+        assert_eq!(error(ask, &[("client_id", "a"), ("scope", scope)]).await, "invalid_scope");
+    }
+    let token = "/oauth/token";
+    assert_eq!(error(token, &[]).await, "invalid_request");
+    assert_eq!(error(token, &[("grant_type", "password")]).await, "unsupported_grant_type");
+    assert_eq!(error(token, &[("grant_type", "refresh_token")]).await, "invalid_request");
+    assert_eq!(error(token, &[("grant_type", DEVICE_CODE)]).await, "invalid_request");
+    assert_eq!(oauth_error(&home.refresh(&"A".repeat(64)).await), "invalid_grant");
+    assert_eq!(error("/oauth/revoke", &[]).await, "invalid_request");
+    let json = [("content-type", "application/json")];
+    let answer = home.ask("POST /oauth/token", &json, "{}").await;
+    assert_eq!(oauth_error(&answer), "invalid_request");
+    let long = format!("client_id={}", "x".repeat(9_000));
+    let answer = home.ask(&format!("POST {ask}"), &[FORM], &long).await;
+    assert_eq!(answer.problem(), "too_large");
+    // Without an id the device gets one.
+    let first = home.form(ask, &[("client_id", "a")]).await.json();
+    let other = home.form(ask, &[("client_id", "a")]).await.json();
+    assert_ne!(first["device_id"], other["device_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_says_what_the_code_says() {
+    let home = home_with(quick()).await;
+    let codes = home.ask_for_code().await;
+    let path = codes["qr_uri"].as_str().unwrap().split("localhost").nth(1).unwrap();
+    let picture = home.ask(&format!("GET {path}"), &[AFAR], "").await;
+    assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/svg+xml")));
+    assert!(picture.body.starts_with("<svg") && picture.body.contains("viewBox"));
+    assert_eq!(home.ask("GET /pair/qr.svg", &[], "").await.fields(), ["user_code"]);
+    assert_eq!(home.ask("GET /pair/qr.svg?user_code=x", &[], "").await.fields(), ["user_code"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_address_for_phones_there_is_no_pairing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut args = args(folder.path());
+    args.dev = false;
+    let server = Server::start(&args, limits()).await.unwrap();
+    let home = Home { folder, server };
+    let answer = home.form("/oauth/device_authorization", &[("client_id", "a")]).await;
+    assert_eq!(answer.problem(), "not_found");
+    assert_eq!(home.ask("GET /pair", &[], "").await.problem(), "not_found");
+    args.access.pair_url = Some("https://sync.example".into());
+    let folder = tempfile::tempdir().unwrap();
+    args.data = folder.path().join("store");
+    let server = Server::start(&args, limits()).await.unwrap();
+    let home = Home { folder, server };
+    let codes = home.ask_for_code().await;
+    assert_eq!(codes["verification_uri"], "https://sync.example/pair");
+}
