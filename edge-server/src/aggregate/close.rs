@@ -107,7 +107,10 @@ impl Closing<'_> {
     }
 
     /// What is public or released, and which clusters of it are new.
-    fn geometry(&self) -> Result<(Geometry, Vec<Anchor>), CloseError> {
+    ///
+    /// # Errors
+    /// The store does not work.
+    pub fn geometry(&self) -> Result<(Geometry, Vec<Anchor>), CloseError> {
         let titles: Vec<Title> = self.titles()?.into_values().collect();
         let mut anchors = self.runtime.block_on(self.store.clusters())?;
         let clusters = anchors_for(&titles, &anchors);

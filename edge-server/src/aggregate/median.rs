@@ -27,7 +27,7 @@ pub struct Alarm {
 }
 
 /// Where the households of one cluster are.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Members(Vec<([f32; AXES], f32)>);
 
 impl Members {

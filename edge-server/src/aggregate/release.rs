@@ -152,6 +152,7 @@ pub struct Released {
 }
 
 /// An epoch's contributions as they come in.
+#[derive(Clone)]
 pub struct Tally<'a> {
     geometry: &'a Geometry,
     /// By place and cluster; every one is there, also those that nobody adds to.

@@ -231,17 +231,12 @@ fn random_means(points: &[Point], count: usize, dice: &mut Dice) -> Vec<Point> {
 
 /// Spherical k-means; each centre is of norm 1. A centre that nobody is nearest to stays.
 fn cluster(points: &[Point], wanted: usize, dice: &mut Dice) -> Vec<Point> {
+    // At random, so that where there are many tastes there are many centres: of those far from all
+    // others each would be a cluster that hardly anybody is in.
+    let mut places: Vec<usize> = (0..points.len()).collect();
     let mut centres: Vec<Point> = Vec::new();
-    // The first at random, each further one far from those before (k-means++ without its square).
-    while centres.len() < wanted.min(points.len()) {
-        let far = |point: &&Point| {
-            centres.iter().map(|centre| dot(centre, point)).fold(f64::NEG_INFINITY, f64::max)
-        };
-        let next = match centres.is_empty() {
-            true => points.get(dice.below(points.len())),
-            false => points.iter().min_by(|a, b| far(a).total_cmp(&far(b))),
-        };
-        centres.extend(next.cloned());
+    while centres.len() < wanted && !places.is_empty() {
+        centres.push(points[places.swap_remove(dice.below(places.len()))].clone());
     }
     for _ in 0..KMEANS_ROUNDS {
         let mut sums = vec![vec![0.0; DIMENSIONS]; centres.len()];
