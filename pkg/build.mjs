@@ -24,7 +24,7 @@ const BYTE_ORDER_MARK = "\uFEFF";
 /** The engine that learns taste too, with a glue of its own. */
 const PATTERNS = join(HERE, "wasm-patterns");
 /** What patterns are coded with, unless the operator has tables of its own. */
-const TABLES = join(HERE, "..", "core", "tables", "default.bin");
+const TABLES = join(HERE, "..", "core", "tables", "default.tables");
 
 const WASM_TEXT_SHIFT = 35;
 
