@@ -29,6 +29,8 @@ export const DATA = join(ROOT, "data");
 
 /** The server's end of a household for measurements; in the checkout, whose modules are ES modules. */
 export const ROOM_END = join(ROOT, "target", "room-end");
+/** The pattern codec in WebAssembly, for measurements. */
+export const PATTERNS_END = join(ROOT, "target", "patterns-end");
 
 /** Stamps speak about this checkout's files, so they stay in it even if Cargo's output does not. */
 export const STAMPS = join(ROOT, "target", "stamps");

@@ -12,7 +12,7 @@ const WASM_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src", "lld-22"];
 /** A C compiler links Rust programs and builds the embedded database. */
 const C_PACKAGES = ["gcc", "libc6-dev"];
 /** The browser and its driver, a font for its pictures, the witness of each fsync. */
-const TEST_PACKAGES = ["chromium", "chromium-driver", "fonts-dejavu-core", "strace"];
+const TEST_PACKAGES = ["chromium", "chromium-driver", "fonts-dejavu-core", "strace", "python3"];
 /** What the old TV engines link to. */
 const ENGINE_PACKAGES = ["libnss3", "libnspr4", "libexpat1", "libuuid1"];
 /** The same for those from before WebAssembly: Python, which brings them, an X server, Qt's libraries. */
@@ -71,7 +71,12 @@ export async function setUpBuildTools() {
 /** What the tests need beside the build's tools. */
 export async function setUpTestTools() {
   if (!isDebian()) {
-    const commands = { chromium: "--version", chromedriver: "--version", strace: "-V" };
+    const commands = {
+      chromium: "--version",
+      chromedriver: "--version",
+      strace: "-V",
+      python3: "-V",
+    };
     const missing = Object.entries(commands)
       .filter(([command, flag]) => !runs(command, [flag]))
       .map(([command]) => command);

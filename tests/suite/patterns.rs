@@ -196,3 +196,76 @@ fn damaged_tables_are_refused_and_their_size_is_bounded() {
     assert_eq!(Tables::read(&long).err(), Some(DecodeError::Trailing));
     assert_eq!(TABLES.id(), checksum(DEFAULT_TABLES));
 }
+
+const GOLDEN: &str = "vectors/patterns/golden.txt";
+
+/// Messages of every kind, and what they mean: `message NAME HEX`, and a line for each pattern in it,
+/// `pattern ID GENRE SAMPLES SUCCESSES` and the units of its embedding in hex, little endian. A message
+/// may build on those before it.
+fn golden() -> String {
+    let mut random = Random::new([11; 16]);
+    let floor = |cosine| Floor::new(cosine).expect("in range");
+    let genres = ["drama", "comedy", "space_opera", "drama", "war"];
+    let patterns: Vec<Pattern> = genres.iter().map(|genre| pattern(&mut random, genre)).collect();
+    let newer: Vec<Pattern> = patterns.iter().map(|p| grown(p, &mut random, 0.5)).collect();
+    let newest: Vec<Pattern> = newer.iter().map(|p| grown(p, &mut random, 0.02)).collect();
+    let mut known: Vec<Pattern> = Vec::new();
+    let mut text = String::new();
+    let lessons = [
+        ("rows", &patterns, 0.6),
+        ("again", &newer, 0.62),
+        ("counts", &newest, 0.6),
+        ("corrected", &newest, 0.97),
+    ];
+    for (name, patterns, cosine) in lessons {
+        let base = |p: &Pattern| known.iter().find(|known| known.id == p.id);
+        let outgoing: Vec<Outgoing> =
+            patterns.iter().map(|pattern| Outgoing { pattern, base: base(pattern) }).collect();
+        let encoded = sent(floor(cosine), &outgoing);
+        text += &format!("message {name} {}\n", hex(&encoded.bytes));
+        text += &encoded.decoded.iter().map(line).collect::<String>();
+        known = encoded.decoded;
+    }
+    text
+}
+
+fn line(pattern: &Pattern) -> String {
+    let units: Vec<u8> =
+        pattern.embedding.as_slice().iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let (samples, successes) = (pattern.sample_count(), pattern.success_count());
+    let genre = pattern.genre.as_str();
+    format!("pattern {:032x} {genre} {samples} {successes} {}\n", pattern.id.0, hex(&units))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_golden_file_is_decoded_to_the_same_bits() {
+    let path = format!("{}/{GOLDEN}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let mut known: Vec<Pattern> = Vec::new();
+    let mut lines = text.lines().peekable();
+    let mut messages = 0;
+    while let Some(message) = lines.next() {
+        let bytes = message.split(' ').nth(2).expect("a message");
+        let bytes: Vec<u8> = (0..bytes.len() / 2)
+            .map(|at| u8::from_str_radix(&bytes[2 * at..2 * at + 2], 16).expect("hex"))
+            .collect();
+        known = decode(&TABLES, &bytes, &known).expect("a valid message");
+        for pattern in &known {
+            assert_eq!(lines.next().map(|line| format!("{line}\n")), Some(line(pattern)));
+        }
+        assert!(lines.peek().is_none_or(|line| line.starts_with("message ")));
+        messages += 1;
+    }
+    assert_eq!(messages, 4);
+}
+
+#[test]
+#[ignore = "writes the golden file"]
+fn rewrite_golden() {
+    let path = format!("{}/{GOLDEN}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::write(path, golden()).expect("it can be written");
+}

@@ -1,11 +1,12 @@
 //! A job of the measurement `patterns`: which rows go into which message, in order.
 
-use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, encode};
+use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, decode, encode};
 use omega_sync_core::pattern::tables::Tables;
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternError, PatternId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use thiserror::Error;
+use wasm_bindgen::prelude::*;
 
 /// Why a job can't be done.
 #[derive(Debug, Error)]
@@ -116,4 +117,46 @@ pub fn send(
         known.insert(pattern.id, pattern.clone());
     }
     Ok(encoded)
+}
+
+/// The codec for measurements in Node: patterns in, messages out, and back.
+#[wasm_bindgen]
+pub struct Codec {
+    tables: Tables,
+    floor: Floor,
+    patterns: Vec<Pattern>,
+    known: Known,
+}
+
+#[wasm_bindgen]
+impl Codec {
+    /// Reads tables and a job: see [`Job`].
+    #[wasm_bindgen(constructor)]
+    pub fn new(tables: &[u8], job: &str, embeddings: &[u8]) -> Result<Codec, JsValue> {
+        let tables = Tables::read(tables).map_err(failure)?;
+        let job = Job::read(job).map_err(failure)?;
+        let patterns = job.patterns(embeddings).map_err(failure)?;
+        let floor = Floor::new(job.floor).map_err(failure)?;
+        Ok(Self { tables, floor, patterns, known: Known::new() })
+    }
+
+    /// Encodes these rows.
+    pub fn encode(&mut self, rows: &[u32], fresh: bool) -> Result<Vec<u8>, JsValue> {
+        let chosen: Vec<&Pattern> = rows.iter().map(|row| &self.patterns[*row as usize]).collect();
+        let sent = send(&self.tables, self.floor, &chosen, fresh, &mut self.known);
+        Ok(sent.map_err(failure)?.bytes)
+    }
+
+    /// Decodes a message against what was decoded before; gives the embeddings in units of 2^-15.
+    pub fn decode(&mut self, message: &[u8]) -> Result<Vec<i16>, JsValue> {
+        let bases: Vec<Pattern> = self.known.values().cloned().collect();
+        let patterns = decode(&self.tables, message, &bases).map_err(failure)?;
+        let units = patterns.iter().flat_map(|pattern| *pattern.embedding.as_slice()).collect();
+        self.known.extend(patterns.into_iter().map(|pattern| (pattern.id, pattern)));
+        Ok(units)
+    }
+}
+
+fn failure(error: impl std::fmt::Display) -> JsValue {
+    JsError::new(&error.to_string()).into()
 }

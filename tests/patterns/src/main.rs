@@ -58,8 +58,9 @@ fn encode_all(
         written.extend_from_slice(&encoded.bytes);
     }
     std::fs::write(out, written)?;
+    let id = format!("{:08x}", tables.id());
     let us = nanos as f64 / 1_000.0 / count.max(1) as f64;
-    Ok(json!({ "sizes": sizes, "estimates": estimates, "encode_us": us }))
+    Ok(json!({ "sizes": sizes, "estimates": estimates, "tables": id, "encode_us": us }))
 }
 
 /// Writes all decoded embeddings, f32, in the order of the messages.
