@@ -1,5 +1,6 @@
-//! Which devices of a household are connected, and when each was heard of last. Kept in memory only:
-//! after a crash nobody seems to be online who is not.
+//! Which devices of a household are connected, and when each was heard of last. Who is connected is in
+//! memory only: after a crash nobody seems to be online who is not. When a device was heard of is
+//! stored too, when it comes or goes and every [`SEEN_EVERY`], without waiting for the disk.
 
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::command::{self as core, PRESENT_DEVICES_MAX};
@@ -7,9 +8,12 @@ use omega_sync_core::id::DeviceId;
 use omega_sync_core::message::ServerFrame;
 use omega_sync_core::session::server::ConnectionId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 /// Devices of one household that are remembered as seen; the one not seen for longest goes first.
 pub const SEEN_MAX: usize = 256;
+/// How old what is stored of a connected device may get.
+pub const SEEN_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// The devices of one household.
 #[derive(Debug, Default)]
@@ -18,9 +22,49 @@ pub(crate) struct Presence {
     seen: BTreeMap<DeviceId, UnixMillis>,
     /// Devices that came or went.
     changed: BTreeSet<DeviceId>,
+    /// Devices that the household forgot, and the store has not yet.
+    forgotten: Vec<DeviceId>,
+    /// Up to when it was stored, and when that was.
+    stored: (UnixMillis, Option<Instant>),
+}
+
+/// What a store does not know yet.
+#[derive(Debug)]
+pub(crate) struct Unstored {
+    /// When devices were heard of.
+    pub(crate) seen: Vec<(DeviceId, UnixMillis)>,
+    /// Devices that are forgotten.
+    pub(crate) forgotten: Vec<DeviceId>,
 }
 
 impl Presence {
+    /// Nobody is connected; when they were heard of last is known.
+    pub(crate) fn load(seen: Vec<(DeviceId, UnixMillis)>) -> Self {
+        let stored = seen.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        Self { seen: seen.into_iter().collect(), stored: (stored, None), ..Self::default() }
+    }
+
+    /// What is to be stored, if it is time: who was heard of since, and who is forgotten.
+    pub(crate) fn unstored(&mut self, at_once: bool, now: UnixMillis) -> Option<Unstored> {
+        let (through, when) = self.stored;
+        let due = when.is_none_or(|when| when.elapsed() >= SEEN_EVERY);
+        if !at_once && !due {
+            return None;
+        }
+        let newer = self.seen.iter().filter(|(_, at)| **at >= through);
+        let seen: Vec<_> = newer.map(|(device, at)| (device.clone(), *at)).collect();
+        self.stored = (now, Some(Instant::now()));
+        let forgotten = std::mem::take(&mut self.forgotten);
+        (!seen.is_empty() || !forgotten.is_empty()).then_some(Unstored { seen, forgotten })
+    }
+
+    /// The household forgets a device; its connections end by themselves.
+    pub(crate) fn forget(&mut self, device: &DeviceId) {
+        self.seen.remove(device);
+        self.changed.insert(device.clone());
+        self.forgotten.push(device.clone());
+    }
+
     /// A device has a connection.
     pub(crate) fn join(&mut self, connection: ConnectionId, device: DeviceId, now: UnixMillis) {
         self.see(&device, now);
@@ -49,9 +93,14 @@ impl Presence {
         }
     }
 
-    /// The devices that came or went since this was asked last.
+    /// The devices that came or went since this was asked last. One that was forgotten is among them.
     pub(crate) fn take_changes(&mut self) -> BTreeSet<DeviceId> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Whether a device was forgotten that the store still knows.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        !self.forgotten.is_empty()
     }
 
     /// A device was heard of.
@@ -76,7 +125,7 @@ impl Presence {
         self.live.get(&connection)
     }
 
-    /// When a device was heard of last, since this room was loaded.
+    /// When a device was heard of last.
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<UnixMillis> {
         self.seen.get(device).copied()
     }
@@ -91,7 +140,7 @@ impl Presence {
         ServerFrame::presence(&core::Presence { all, devices })
     }
 
-    /// The devices heard of since this room was loaded.
+    /// The devices that were heard of.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
         self.seen.keys()
     }

@@ -13,7 +13,7 @@ use crate::metrics::{Count, Span};
 use crate::news::news;
 use crate::outbox::{Delivery, Outbox};
 use crate::plays::FirstPlays;
-use crate::presence::Presence;
+use crate::presence::{Presence, Unstored};
 use crate::quota::Of;
 use crate::store::StoreError;
 use omega_sync_core::clock::UnixMillis;
@@ -32,7 +32,7 @@ type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
 /// Runs a room until it is idle, the server stops, or it fails.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     let (outboxes, code) = match load(&seat).await {
-        Ok(mut room) => {
+        Ok((mut room, presence)) => {
             room.set_differences(seat.limits().delta_sync.enabled);
             room.set_entries_max(seat.limits().entries_max);
             let mut task = RoomTask {
@@ -40,7 +40,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
                 room,
                 outboxes: HashMap::new(),
                 listeners: HashMap::new(),
-                presence: Presence::default(),
+                presence,
                 plays: FirstPlays::default(),
                 dispatch: Dispatch::new(seat.limits().command_life),
             };
@@ -75,7 +75,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
 }
 
 /// Loads the household, or creates one in memory; the core's first commit creates it in the store.
-async fn load(seat: &Seat) -> Result<Room, CloseCode> {
+async fn load(seat: &Seat) -> Result<(Room, Presence), CloseCode> {
     let household = seat.household();
     let asked = Instant::now();
     let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
@@ -98,7 +98,8 @@ async fn load(seat: &Seat) -> Result<Room, CloseCode> {
     if let Some(lives) = lives {
         room.remember_erasure(&lives);
     }
-    Ok(room)
+    let seen = seat.store().seen(household).await.map_err(|error| error.close_code())?;
+    Ok((room, Presence::load(seen)))
 }
 
 struct RoomTask<'a> {
@@ -179,8 +180,13 @@ impl RoomTask<'_> {
             match self.next(inbox).await {
                 Next::Message(first) => self.take(first, &mut batch),
                 Next::Due => {}
-                Next::Idle if self.seat.retire(inbox) => return None,
-                Next::Idle => continue,
+                Next::Idle => {
+                    self.store_seen(true).await;
+                    if self.seat.retire(inbox) {
+                        return None;
+                    }
+                    continue;
+                }
             }
             batch.relay(self.dispatch.due());
             for _ in 1..BATCH_INPUTS_MAX {
@@ -214,7 +220,8 @@ impl RoomTask<'_> {
             let done = self.room.take_tally();
             self.seat.metrics().done(&done);
             self.tell(&news);
-            self.tell_presence();
+            let changed = self.tell_presence();
+            self.store_seen(changed).await;
             if let Some(played) = played.filter(|played| !played.is_empty()) {
                 self.seat.aggregate().note_playing(self.seat.household(), played);
             }
@@ -448,15 +455,28 @@ impl RoomTask<'_> {
         self.dispatch.leave(connection);
     }
 
-    /// Tells who wants to know which devices came or went.
-    fn tell_presence(&mut self) {
+    /// Tells who wants to know which devices came or went, if any did.
+    fn tell_presence(&mut self) -> bool {
         let changes = self.presence.take_changes();
         if changes.is_empty() {
-            return;
+            return false;
         }
-        let frame = self.presence.frame(false, &changes, now());
+        let all = self.presence.has_forgotten();
+        let known = self.presence.devices().cloned().collect();
+        let frame = self.presence.frame(all, if all { &known } else { &changes }, now());
         let watchers = self.dispatch.watchers().clone();
         watchers.into_iter().for_each(|watcher| self.send(watcher, frame.clone(), None));
+        true
+    }
+
+    /// Stores when devices were heard of, at once or when it is time. It is no loss if that fails.
+    async fn store_seen(&mut self, at_once: bool) {
+        let Some(unstored) = self.presence.unstored(at_once, now()) else { return };
+        let Unstored { seen, forgotten } = unstored;
+        let household = self.seat.household();
+        if let Err(error) = self.seat.store().see(household, seen, forgotten).await {
+            tracing::debug!(%household, %error, "when devices were heard of is not stored");
+        }
     }
 }
 

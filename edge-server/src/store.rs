@@ -13,7 +13,8 @@ pub mod access;
 pub mod aggregate;
 pub mod sqlite;
 
-use omega_sync_core::id::{EpochId, HouseholdId};
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::id::{DeviceId, EpochId, HouseholdId};
 use omega_sync_core::message::CloseCode;
 use omega_sync_core::session::server::{Commit, Stored};
 use serde_json::{Map, Value};
@@ -42,6 +43,18 @@ pub trait Store: Send + Sync {
 
     /// Everything that is held of a household, `None` for nothing.
     fn export(&self, household: &HouseholdId) -> Answer<Option<Held>>;
+
+    /// When each device of a household was heard of last, as far as that was written.
+    fn seen(&self, household: &HouseholdId) -> Answer<Vec<(DeviceId, UnixMillis)>>;
+
+    /// Writes when devices were heard of, and forgets others. It survives the end of the process; a
+    /// power cut only from the next commit on.
+    fn see(
+        &self,
+        household: &HouseholdId,
+        seen: Vec<(DeviceId, UnixMillis)>,
+        forgotten: Vec<DeviceId>,
+    ) -> Answer<()>;
 
     /// Whether loads and commits work at the moment.
     fn check(&self) -> Answer<()>;

@@ -2,6 +2,7 @@
 
 mod address;
 mod commands;
+mod devices;
 mod erasure;
 mod exchange;
 mod http;

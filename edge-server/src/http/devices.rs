@@ -14,7 +14,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use omega_sync_core::command::{Handoff, Request};
-use omega_sync_core::household::DeviceRecord;
+use omega_sync_core::household::{DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent};
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,8 +95,8 @@ pub(crate) async fn devices(
     tagged(&headers, &list.await.map_err(Error::Room)?)
 }
 
-/// The devices that described themselves or were here since the room was loaded, but none that was
-/// taken off the list and has not come back.
+/// The devices that described themselves or were here, but none that was taken off the list and has
+/// not come back.
 fn list(inside: &Inside) -> Devices {
     let records = inside.room.household().devices();
     let taken_off = |device: &DeviceId| {
@@ -126,6 +126,106 @@ fn list(inside: &Inside) -> Devices {
     Devices { total: devices.len(), devices }
 }
 
+/// What is to be different about a device.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceChange {
+    /// What people call it, 64 bytes at most
+    #[schemars(length(max = 64))]
+    device_name: String,
+}
+
+/// A device is as was wanted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeviceChanged {
+    /// Always true
+    success: bool,
+    /// Which device
+    device_id: String,
+}
+
+/// `PATCH /api/v1/devices/{id}`.
+pub(crate) async fn rename(
+    State(edge): State<Arc<Edge>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    JsonBody(DeviceChange { device_name }): JsonBody<DeviceChange>,
+) -> Result<Json<DeviceChanged>, Error> {
+    let device = device_of(&id)?;
+    if device_name.len() > DEVICE_TEXT_BYTES_MAX {
+        let detail =
+            format!("it has {} bytes and may have {DEVICE_TEXT_BYTES_MAX}", device_name.len());
+        return Err(Error::field("device_name", detail));
+    }
+    change(&edge, &principal, device, move |record| {
+        Some(DeviceRecord { name: device_name, ..record.unwrap_or_default() })
+    })
+    .await
+}
+
+/// `DELETE /api/v1/devices/{id}`. Its tokens count no more before it is off the list, so that it can't
+/// come back meanwhile.
+pub(crate) async fn forget(
+    State(edge): State<Arc<Edge>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Json<DeviceChanged>, Error> {
+    let device = device_of(&id)?;
+    let wanted = device.clone();
+    let seen = edge.hub.call(&principal.household, move |inside| {
+        let seen = inside.presence.last_seen(&wanted).is_some();
+        (Vec::new(), is_known(&inside, &wanted).then_some(seen))
+    });
+    match seen.await.map_err(Error::Room)? {
+        None => return Err(Error::DeviceUnknown),
+        // What was never here has come with no token: it is only a line on the list.
+        Some(false) => {}
+        Some(true) => edge.revoked.forget(&principal.household, &device).await?,
+    }
+    change(&edge, &principal, device, |_| None).await
+}
+
+fn device_of(id: &str) -> Result<DeviceId, Error> {
+    DeviceId::new(id).map_err(|error| Error::field("id", error.to_string()))
+}
+
+fn is_known(inside: &Inside, device: &DeviceId) -> bool {
+    let record = inside.room.household().devices().get(device);
+    let described = record.is_some_and(|register| register.value.is_some());
+    described || inside.presence.last_seen(device).is_some()
+}
+
+/// Puts another record in the place of a known device's; without one the device is forgotten.
+async fn change(
+    edge: &Edge,
+    principal: &Principal,
+    device: DeviceId,
+    record: impl FnOnce(Option<DeviceRecord>) -> Option<DeviceRecord> + Send + 'static,
+) -> Result<Json<DeviceChanged>, Error> {
+    let device_id = device.as_str().to_owned();
+    let changed = edge.hub.call(&principal.household, move |inside| {
+        if !is_known(&inside, &device) {
+            return (Vec::new(), Err(Error::DeviceUnknown));
+        }
+        let known = inside.room.household().devices().get(&device);
+        let known = known.and_then(|register| register.value.clone());
+        let (was_there, record) = (known.is_some(), record(known));
+        if record.is_none() {
+            inside.presence.forget(&device);
+        }
+        if record.is_none() && !was_there {
+            return (Vec::new(), Ok(()));
+        }
+        let intent = Intent::DescribeDevice(device, record);
+        match inside.room.write(inside.now, intent, None) {
+            Ok(written) => (written.outputs, Ok(())),
+            Err(refusal) => (Vec::new(), Err(refusal.into())),
+        }
+    });
+    changed.await.map_err(Error::Room)??;
+    Ok(Json(DeviceChanged { success: true, device_id }))
+}
+
 /// A command was sent.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Commanded {
@@ -142,7 +242,7 @@ pub(crate) async fn command(
     Path(id): Path<String>,
     JsonBody(command): JsonBody<CommandBody>,
 ) -> Result<Response, Error> {
-    let target = DeviceId::new(&id).map_err(|error| Error::field("id", error.to_string()))?;
+    let target = device_of(&id)?;
     let commanded = command_device(&edge, &principal, target, command).await?;
     Ok((StatusCode::ACCEPTED, Json(commanded)).into_response())
 }

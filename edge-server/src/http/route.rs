@@ -143,6 +143,15 @@ impl Route {
         Self { method: Method::POST, ..Self::get(path, access, handler) }
     }
 
+    /// One that changes a part of something.
+    pub(crate) fn patch(
+        path: &'static str,
+        access: Access,
+        handler: MethodRouter<Arc<Edge>>,
+    ) -> Self {
+        Self { method: Method::PATCH, ..Self::get(path, access, handler) }
+    }
+
     /// One that takes something away.
     pub(crate) fn delete(
         path: &'static str,

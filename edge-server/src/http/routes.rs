@@ -5,7 +5,8 @@ use crate::command::CommandBody;
 use crate::error::Kind;
 use crate::http::admin::{Key, KeyRequest, RevocationRequest, Revoked, renew_key, revoke};
 use crate::http::devices::{
-    Commanded, Devices, HandedOff, HandoffRequest, command, devices, handoff,
+    Commanded, DeviceChange, DeviceChanged, Devices, HandedOff, HandoffRequest, command, devices,
+    forget, handoff, rename,
 };
 use crate::http::export::{ERASE_PARAMETERS, Erased, Export, erase, export};
 use crate::http::health::{Health, PROBE, health};
@@ -30,7 +31,7 @@ use crate::http::taste::{
 use crate::limits::FEED_BYTES_MAX;
 use crate::metrics::{self, TEXT};
 use crate::ws;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use omega_sync_core::message::EXCHANGE_BYTES_MAX;
 use serde_json::Value;
 
@@ -132,6 +133,15 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Devices>(200)
             .gives_content(304, Content::Nothing)
             .refuses(&[Kind::Invalid]),
+        Route::patch("/api/v1/devices/{id}", write, patch(rename))
+            .about("Give a device another name")
+            .takes::<DeviceChange>()
+            .gives::<DeviceChanged>(200)
+            .refuses(&[Kind::DeviceUnknown, Kind::HouseholdFull]),
+        Route::delete("/api/v1/devices/{id}", Access::Scope(Need::WriteControl), delete(forget))
+            .about("Forget a device, and end its sessions and tokens")
+            .gives::<DeviceChanged>(200)
+            .refuses(&[Kind::DeviceUnknown, Kind::HouseholdFull]),
         Route::post("/api/v1/devices/handoff", control, post(handoff))
             .about("Let a title go on on another device")
             .takes::<HandoffRequest>()

@@ -13,12 +13,14 @@ mod database;
 pub mod erasure;
 #[cfg(test)]
 pub(crate) mod sabotage;
+mod seen;
 pub mod upkeep;
 
 pub use self::database::FILE_NAME;
 use self::database::{Database, Job, Work};
 use super::{Answer, Held, Store, StoreError};
-use omega_sync_core::id::{EpochId, HouseholdId};
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::id::{DeviceId, EpochId, HouseholdId};
 use omega_sync_core::session::server::{Commit, Stored};
 use rusqlite::Connection;
 use std::fs::File;
@@ -203,6 +205,19 @@ impl Store for SqliteStore {
     fn export(&self, household: &HouseholdId) -> Answer<Option<Held>> {
         let (queues, household) = (self.queues(), household.clone());
         Box::pin(async move { ask(&queues?.read, |reply| Read::Export(household, reply)).await })
+    }
+
+    fn seen(&self, household: &HouseholdId) -> Answer<Vec<(DeviceId, UnixMillis)>> {
+        self.read_seen(household.clone())
+    }
+
+    fn see(
+        &self,
+        household: &HouseholdId,
+        seen: Vec<(DeviceId, UnixMillis)>,
+        forgotten: Vec<DeviceId>,
+    ) -> Answer<()> {
+        self.write_seen(household.clone(), seen, forgotten)
     }
 
     /// Reads something; writes something only if the last write failed.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 const SECRET_TITLE: &str = "a-title-of-the-first-household";
 
 const ERASE: &str = "DELETE /api/v1/household";
+const FORGET: &str = "DELETE /api/v1/devices/{id}";
 
 /// What a route is sent, and what it needs.
 struct Entry {
@@ -105,6 +106,13 @@ fn entries() -> Vec<Entry> {
         form("POST /pair", "user_code=BCDFGHJK&household=first&key=x", 403),
         get("GET /pair", ""),
         get("GET /pair/qr.svg?user_code=BCDF-GHJK", ""),
+        Entry { route: FORGET, scope: "write control", sends: Sends::Nothing, good: 404 },
+        Entry {
+            route: "PATCH /api/v1/devices/{id}",
+            scope: "write",
+            sends: Sends::Json(json!({"device_name": "TV"})),
+            good: 200,
+        },
         post(
             "POST /api/v1/admin/revocations",
             "admin",
@@ -145,7 +153,9 @@ fn fresh_replica() -> u64 {
 async fn send(home: &Home, entry: &Entry, headers: &[(&'static str, &str)]) -> Outcome {
     let mut headers = headers.to_vec();
     headers.push(("x-forwarded-for", "192.0.2.1"));
-    let mut line = entry.route.replace("{id}", "tv");
+    // Who asks must not forget itself.
+    let device = if entry.route == FORGET { "nobody" } else { "tv" };
+    let mut line = entry.route.replace("{id}", device);
     if entry.route == ERASE {
         line.push_str("?confirm=erase");
     }
