@@ -140,19 +140,23 @@ async fn a_message_on_bases_that_are_gone_is_refused_by_name() {
     let home = home().await;
     let (tables, first, next) = (home.tables(), pattern(1, 1), pattern(1, 2));
     assert_eq!(home.bring("home", std::slice::from_ref(&first)).await, Taken::Taken);
-    let taken = async |known: &[Pattern]| {
-        let outgoing = [Outgoing { pattern: &next, base: None }];
+    // What the server holds is what it decoded.
+    let held = |pattern: &Pattern| {
+        let outgoing = [Outgoing { pattern, base: None }];
+        encode(&tables, Floor::default(), &outgoing).unwrap().decoded.remove(0)
+    };
+    let taken = async |base: &Pattern| {
+        let outgoing = [Outgoing { pattern: &next, base: Some(base) }];
         let encoded = encode(&tables, Floor::default(), &outgoing).unwrap();
-        let bases = bases_sum(known);
-        let message = Encoded { bases, bytes: &encoded.bytes };
+        let message = Encoded { bases: bases_sum([base]), bytes: &encoded.bytes };
         let batch = Some(Batch { number: 1, message });
         let answer = home.taste("home", &Request { batch, ..request(&tables) }, "").await;
         Told::decode(&answer).unwrap().receipt.unwrap().taken
     };
-    assert_eq!(taken(std::slice::from_ref(&next)).await, Taken::BaseUnknown, "another base");
-    assert_eq!(taken(std::slice::from_ref(&first)).await, Taken::Taken);
+    assert_eq!(taken(&held(&pattern(1, 9))).await, Taken::BaseUnknown, "another base");
+    assert_eq!(taken(&held(&first)).await, Taken::Taken);
     assert!(home.close(QUARTER_MS).await > 90, "an epoch, and the days in it");
-    assert_eq!(taken(std::slice::from_ref(&next)).await, Taken::BaseUnknown, "it closed");
+    assert_eq!(taken(&held(&next)).await, Taken::BaseUnknown, "it closed");
     let other = Request { tables: 77, ..request(&tables) };
     let answer = home.taste("home", &other, "").await;
     let told = Told::decode(&answer).unwrap();
