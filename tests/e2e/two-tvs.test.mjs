@@ -237,3 +237,23 @@ test("two TVs: the server dies, stays away and returns", async (context) => {
   });
   assert.deepEqual(errors, []);
 });
+
+test("two TVs: one tells the other what to do", async (context) => {
+  const { page, errors, living, bedroom } = await livingRoom(context);
+  await living.open(MATRIX);
+  const handOff = living.tv.getByTestId("hand-off");
+  await handOff.getByText("Play on Bedroom").waitFor();
+  await handOff.click();
+  await bedroom.tv.getByTestId("player").getByText("The Matrix").waitFor();
+  await living.tv.getByTestId("other-said").getByText("Bedroom: delivered").waitFor();
+  await living.tv.getByTestId("pause-other").click();
+  await bedroom.tv.getByTestId("player-state").getByText("paused").waitFor();
+  mkdirSync(PICTURES, { recursive: true });
+  for (const frame of page.frames()) await frame.evaluate(MOTIONS_END);
+  await page.screenshot({ path: join(PICTURES, "remote.png") });
+  context.diagnostic(`picture: ${join(PICTURES, "remote.png")}`);
+  // A TV that is unplugged is not offered.
+  await bedroom.plug();
+  await handOff.waitFor({ state: "hidden" });
+  assert.deepEqual(errors, []);
+});

@@ -1,12 +1,14 @@
 /** One title: what it is, how far it was watched, and what can be done with it. */
 
-import type { Client } from "omega-sync";
+import type { Client, CommandStatus, Device } from "omega-sync";
 import { clockOf, factsOf, paint, titleOf } from "./catalog.js";
 import { element, type Screen, setText } from "./element.js";
 import type { RemoteKey } from "./focus.js";
 
 /** What leads away from this screen, and where failures are shown. */
 export interface DetailsActions {
+  /** This TV. */
+  device: string;
   play(content: string): void;
   back(): void;
   attempt(write: Promise<void>): void;
@@ -27,6 +29,8 @@ export class Details implements Screen {
   private readonly bar = element("div", "bar-fill");
   private readonly meter = element("div", "meter", [this.bar]);
   private readonly position = element("p", "position", [], "details-position");
+  /** What became of what the other TV was told. */
+  private readonly said = element("p", "facts", [], "other-said");
 
   constructor(
     private readonly client: Client,
@@ -38,6 +42,8 @@ export class Details implements Screen {
       this.button("play", () => this.playLabel(), this.play),
       this.button("list-toggle", () => this.listLabel(), this.toggleList),
       this.button("forget", () => this.forgetLabel(), this.forget),
+      this.button("hand-off", () => this.otherLabel("Play on"), this.handOff),
+      this.button("pause-other", () => this.otherLabel("Pause"), this.pauseOther),
     ];
     this.element = element(
       "div",
@@ -54,6 +60,7 @@ export class Details implements Screen {
             "buttons",
             this.buttons.map((button) => button.element),
           ),
+          this.said,
         ]),
       ],
       "details",
@@ -118,6 +125,35 @@ export class Details implements Screen {
 
   private forget(): void {
     this.actions.attempt(this.client.progress.remove(this.content));
+  }
+
+  /** Another TV that is on. */
+  private other(): Device | undefined {
+    const others = this.client.devices.list();
+    return others.find(({ device, isOnline }) => isOnline && device !== this.actions.device);
+  }
+
+  private otherLabel(verb: string): string | undefined {
+    const other = this.other();
+    return other === undefined ? undefined : `${verb} ${other.name}`;
+  }
+
+  private handOff(): void {
+    const request = { contentId: this.content };
+    this.tell((other) =>
+      this.client.devices.handoff(other.device, request).then(({ status }) => status),
+    );
+  }
+
+  private pauseOther(): void {
+    this.tell((other) => this.client.devices.send(other.device, { type: "pause" }));
+  }
+
+  private tell(say: (other: Device) => Promise<CommandStatus>): void {
+    const other = this.other();
+    if (other === undefined) return;
+    const told = say(other).then((status) => setText(this.said, `${other.name}: ${status}`));
+    this.actions.attempt(told);
   }
 
   private forgetLabel(): string | undefined {

@@ -1,6 +1,12 @@
 /** Starts one TV: opens its copy of the household, shows it, and hands out the remote's keys. */
 
-import { type OmegaError, open, type PatternsClient } from "omega-sync/patterns";
+import {
+  type CommandReply,
+  type OmegaError,
+  open,
+  type PatternsClient,
+  type ReceivedCommand,
+} from "omega-sync/patterns";
 import { TITLES } from "./catalog.js";
 import { Details } from "./details.js";
 import { element, type Screen, setChildren } from "./element.js";
@@ -62,14 +68,14 @@ class Tv {
   private readonly home: Home;
   private screen: Screen;
   private readonly notice = element("p", "notice", [], "notice");
+  private readonly place = PLACES.get(device) ?? device;
 
   constructor(
     private readonly client: PatternsClient,
     private readonly root: HTMLElement,
   ) {
-    const place = PLACES.get(device) ?? device;
-    document.title = `${place} TV`;
-    this.home = new Home(client, place, (content) => this.openDetails(content));
+    document.title = `${this.place} TV`;
+    this.home = new Home(client, this.place, (content) => this.openDetails(content));
     this.screen = this.home;
     this.notice.hidden = true;
   }
@@ -79,6 +85,11 @@ class Tv {
     this.client.on("change", () => this.screen.update());
     this.client.taste.onChange(() => this.screen.update());
     this.client.on("error", (error) => this.report(error));
+    this.client.devices.onCommand((received) => this.obey(received));
+    const capabilities = { remoteControllable: true };
+    this.attempt(
+      this.client.devices.describe({ name: this.place, deviceType: "tv", capabilities }),
+    );
     window.addEventListener("keydown", (event) => {
       const key = BACK_KEY_CODES.has(event.keyCode) ? "back" : KEYS.get(event.key);
       if (key === undefined) return;
@@ -105,6 +116,7 @@ class Tv {
 
   private openDetails(content: string): void {
     const details = new Details(this.client, content, {
+      device,
       play: () => this.openPlayer(content),
       back: () => this.show(this.home),
       attempt: (write) => this.attempt(write),
@@ -112,9 +124,21 @@ class Tv {
     this.show(details);
   }
 
-  private openPlayer(content: string): void {
+  private openPlayer(content: string, positionSeconds?: number): void {
     const attempt = (write: Promise<void>) => this.attempt(write);
-    this.show(new Player(this.client, content, attempt, () => this.openDetails(content)));
+    const back = () => this.openDetails(content);
+    this.show(new Player(this.client, content, attempt, back, positionSeconds));
+  }
+
+  /** What another TV wants of this one. */
+  private obey({ command }: ReceivedCommand): CommandReply {
+    if (command.type === "load_content") {
+      if (!TITLES.some((title) => title.id === command.contentId)) return "invalid";
+      this.openPlayer(command.contentId, command.startPosition);
+      return undefined;
+    }
+    if (!(this.screen instanceof Player)) return "not_supported";
+    return this.screen.obey(command);
   }
 
   private attempt(write: Promise<void>): void {

@@ -4,7 +4,7 @@
  * One real second is half a minute of film, so that a viewer of the demo sees the bars move.
  */
 
-import type { PatternsClient, PlayState } from "omega-sync/patterns";
+import type { Command, CommandReply, PatternsClient, PlayState } from "omega-sync/patterns";
 import { clockOf, paint, titleOf } from "./catalog.js";
 import { element, type Screen, setText } from "./element.js";
 import type { RemoteKey } from "./focus.js";
@@ -29,10 +29,11 @@ export class Player implements Screen {
     private readonly content: string,
     private readonly attempt: (write: Promise<void>) => void,
     private readonly back: () => void,
+    positionSeconds = client.progress.resume(content),
   ) {
     const title = titleOf(content);
     this.durationSeconds = title.minutes * 60;
-    this.positionSeconds = client.progress.resume(content);
+    this.positionSeconds = Math.min(positionSeconds, this.durationSeconds);
     this.element = element(
       "div",
       "player art",
@@ -70,6 +71,20 @@ export class Player implements Screen {
     if (key === "left") this.seek(-SEEK_SECONDS);
     if (key === "right") this.seek(SEEK_SECONDS);
     this.report();
+  }
+
+  /** What another TV wants of this one. */
+  obey(command: Command): CommandReply {
+    if (command.type === "stop") {
+      this.back();
+      return undefined;
+    }
+    if (command.type === "play") this.state = "playing";
+    else if (command.type === "pause") this.state = "paused";
+    else if (command.type === "seek") this.seek(command.positionSeconds - this.positionSeconds);
+    else return "not_supported";
+    this.report();
+    return undefined;
   }
 
   leave(): void {
