@@ -5,6 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { MainThread } from "../engines/main-thread.mjs";
 import { Stage } from "../engines/matrix.mjs";
 import { runPage } from "../engines/run.mjs";
 import { freePort } from "../js/edge.mjs";
@@ -55,14 +56,18 @@ try {
   }
   for (const end of ends) await end();
   const firsts = starts.map((start) => start.first_state_ms);
-  const blocks = syncs.map((sync) => sync.blocks_ms[0]);
-  for (const [at, start] of starts.entries())
-    console.log(`start ${JSON.stringify(start)} sync ${JSON.stringify(syncs[at])}`);
+  const starting = starts.map(({ thread }) => thread.between("script-start", "first-state"));
+  const syncing = syncs.map(({ thread }) => thread.between("sync-begin", "sync-end"));
+  const blocks = syncing.map(({ longest }) => longest);
+  const busy = starting.map((start) => start.busy);
+  for (const at of starts.keys())
+    console.log(JSON.stringify({ start: starts[at], starting: starting[at], sync: syncing[at] }));
   const result = {
     ...{ bench: "tv", engine: values.engine, rate: RATE, runs: RUNS },
     entries: starts.at(-1).entries,
     first_state_ms: rounded(median(firsts)),
     first_state_ms_least: rounded(Math.min(...firsts)),
+    first_state_main_thread_ms: rounded(median(busy)),
     worst_block_ms: rounded(median(blocks)),
     worst_block_ms_least: rounded(Math.min(...blocks)),
     sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
@@ -79,15 +84,19 @@ async function visit(profile, settings, rate = 1) {
   const target = stage.address(engine, "file", settings, "speed.html");
   /** @type {string[]} */
   const lines = [];
+  const thread = new MainThread();
   const verdict = await runPage({
     ...{ engine, target, profile, timeoutS: TIMEOUT_S },
     log: (line) => void lines.push(line),
     prepare: async (devtools) => {
       await devtools.call("Emulation.setCPUThrottlingRate", { rate });
+      await thread.prepare(devtools);
     },
+    event: thread.event,
+    finish: thread.finish,
   });
   if (verdict.outcome !== "pass") throw new Error([verdict.text, ...lines].join("\n"));
-  return JSON.parse(verdict.text.slice("PASS ".length));
+  return { ...JSON.parse(verdict.text.slice("PASS ".length)), thread };
 }
 
 /** @param {import("omega-sync").Client} client */

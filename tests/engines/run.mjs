@@ -41,7 +41,9 @@ const VERDICT = "String(window.__result === undefined ? document.title : window.
  * @property {(line: string) => void} [log] hears the page's console
  * @property {(line: string) => boolean} [killAt] hears it too: true is a power cut, here and now
  * @property {(devtools: import("./devtools.mjs").Connection) => Promise<void>} [prepare] before the
- *   page loads; not for engines from before WebAssembly
+ *   page loads; this and the next two not for engines from before WebAssembly
+ * @property {(method: string, params: any) => void} [event] hears every event of the engine
+ * @property {(devtools: import("./devtools.mjs").Connection) => Promise<void>} [finish] after PASS
  *
  * @typedef {{outcome: "pass" | "fail" | "none" | "killed", text: string}} Verdict
  */
@@ -131,6 +133,7 @@ async function drive(chrome, page, url) {
   /** Decided by an event, not by the page's own word. @type {Verdict | undefined} */
   let decided;
   const devtools = await connect(address, (method, params) => {
+    page.event?.(method, params);
     if (method === "Inspector.targetCrashed") decided ??= none("CRASH: the page's process died");
     const line = consoleLine(method, params);
     if (line === undefined) return;
@@ -152,7 +155,10 @@ async function drive(chrome, page, url) {
       });
     if (decided !== undefined) return decided;
     const text = answer.result.value ?? "";
-    if (text.startsWith("PASS")) return { outcome: "pass", text };
+    if (text.startsWith("PASS")) {
+      await page.finish?.(devtools);
+      return { outcome: "pass", text };
+    }
     if (text.startsWith("FAIL")) return { outcome: "fail", text };
     await after(POLL_MS);
   }

@@ -1,1 +1,2 @@
 window.scriptStart = performance.now();
+performance.mark("script-start");
