@@ -1,11 +1,11 @@
 // What a TV downloads: for each entry of the package every byte that is fetched until a first sync of two
 // devices is complete; and, on lines before that, each built file of package and demo. Brotli is at its
-// highest level. Needs `npm run build`.
+// highest level. `--write` sets the budget anew. Needs `npm run build`.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { extname, join, relative } from "node:path";
 import { DEMO_DIST, PKG, ROOT } from "../../scripts/paths.mjs";
-import { BUDGET_FILE, budgetFor, entriesBuilt } from "./size/budget.mjs";
-import { brotliBytes, measureEntries } from "./size/entries.mjs";
+import { BUDGET_FILE, budgetFor } from "./size/budget.mjs";
+import { brotliBytes, ENTRY_NAMES, measureEntries } from "./size/entries.mjs";
 
 const SHIPPED = new Set([".js", ".wasm", ".css", ".html"]);
 
@@ -17,9 +17,7 @@ for (const folder of [join(PKG, "dist"), DEMO_DIST]) {
     console.log(`${relative(ROOT, path)}: ${bytes.length} B, brotli ${brotliBytes(bytes)} B`);
   }
 }
-const { built, missing } = entriesBuilt();
-for (const name of missing) console.log(`there is no entry "${name}" yet`);
-const costs = await measureEntries(built);
+const costs = await measureEntries(ENTRY_NAMES);
 /** @type {Record<string, {raw: number, brotli: number}>} */
 const result = {};
 for (const [name, { files, raw, brotli }] of costs) {
