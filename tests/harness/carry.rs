@@ -2,7 +2,7 @@
 
 use crate::device::Job;
 use crate::faults::Fault;
-use crate::ledger::ActionId;
+use crate::ledger::{ActionId, Ledger};
 use crate::link::{Frame, Kind, Link};
 use crate::world::World;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
@@ -54,17 +54,29 @@ impl World {
         let mut first = Kind::Rest;
         let opened = matches!(input, Input::Opened(_));
         let heard = matches!(input, Input::Frame(_));
-        let outputs = client.handle(now, input);
+        let answered = matches!(input, Input::Answered(..));
+        let id = client.replica().id();
+        let mut outputs = client.handle(now, input);
+        if answered {
+            join(&mut outputs, client);
+        }
         let after = client.status();
         if opened && outputs.iter().any(|output| matches!(output, Output::Send(_))) {
             device.hello_ms = self.time_ms;
             first = Kind::Hello;
         }
-        let welcomed = heard
+        if outputs.iter().any(|output| matches!(output, Output::Exchange(..))) {
+            device.hello_ms = self.time_ms;
+        }
+        // An answer that is believed stores an image; so does a new id, which believes nothing.
+        let stored = outputs.iter().any(|output| matches!(output, Output::Replace(_)));
+        let believed = answered && stored && client.replica().id() == id;
+        let by_frame = heard
             && before == Status::Connecting
             && matches!(after, Status::Syncing | Status::Live);
+        let welcomed = by_frame || believed;
         if welcomed {
-            if client.replica().owed().is_some() {
+            if by_frame && client.replica().owed().is_some() {
                 first = Kind::Offer;
             }
             let wall = &mut self.oracle.clocks.walls[index];
@@ -156,6 +168,11 @@ impl World {
                 device.disk.flush();
                 self.connect(index);
             }
+            Output::Exchange(number, bytes) => {
+                device.disk.flush();
+                self.fingerprint.note(place | 1 << 16, &bytes);
+                self.request(index, number, bytes, ledger);
+            }
             Output::Disconnect => {
                 device.disk.flush();
                 self.hang_up(index);
@@ -176,6 +193,29 @@ impl World {
             self.input(index, Input::Closed(NO_CODE));
             return;
         }
+        if self.hits(Fault::Request) {
+            self.note(Fault::Request, || format!("tv {index} gets no socket"));
+            self.input(index, Input::Asked("token".into()));
+            return;
+        }
+        self.open_link(index, None);
+        self.input(index, Input::Opened("token".into()));
+    }
+
+    fn request(&mut self, index: usize, number: u32, bytes: Vec<u8>, ledger: Rc<Ledger>) {
+        self.hang_up(index);
+        if self.devices[index].offline {
+            self.input(index, Input::Closed(NO_CODE));
+            return;
+        }
+        let place = self.open_link(index, Some(number));
+        let frame =
+            Frame { bytes, kind: Kind::Request, ledger: Some(ledger), ready_ms: self.time_ms };
+        let faults = &mut self.tally.faults;
+        self.links[place].up.push(frame, &self.rates, faults, &mut self.dice);
+    }
+
+    fn open_link(&mut self, index: usize, by_request: Option<u32>) -> usize {
         let read_only = self.hits(Fault::ReadOnly);
         if read_only {
             self.note(Fault::ReadOnly, || format!("tv {index}'s token allows no writing"));
@@ -189,6 +229,7 @@ impl World {
             device_open: true,
             server_open: true,
             may_write: !read_only,
+            by_request,
             ..Link::default()
         });
         let place = self.links.len() - 1;
@@ -197,7 +238,7 @@ impl World {
         let links = &self.links;
         self.alive.retain(|&place| !links[place].is_over());
         self.devices[index].link = Some(place);
-        self.input(index, Input::Opened("token".into()));
+        place
     }
 
     /// A device closes its end.
@@ -229,11 +270,25 @@ impl World {
         let link = &mut self.links[place];
         if let Some(frame) = link.down.frames.pop_front() {
             self.tally.frames += 1;
-            self.input(index, Input::Frame(&frame.bytes));
+            if let Some(number) = self.links[place].by_request {
+                self.input(index, Input::Answered(number, &frame.bytes));
+                self.hang_up(index);
+            } else {
+                self.input(index, Input::Frame(&frame.bytes));
+            }
             return;
         }
         let code = link.close_code.unwrap_or(NO_CODE);
         self.hang_up(index);
         self.input(index, Input::Closed(code));
     }
+}
+
+/// All that an answer changes, as one write: a ledger is what the device held after a call, and storage
+/// that takes the records of one call only in part is what other calls try.
+fn join(outputs: &mut Vec<Output>, client: &Client) {
+    let stores = |output: &Output| matches!(output, Output::Append(_) | Output::Replace(_));
+    let Some(first) = outputs.iter().position(stores) else { return };
+    outputs.retain(|output| !stores(output));
+    outputs.insert(first, Output::Replace(client.replica().image()));
 }

@@ -98,9 +98,18 @@ faults! {
     BusOvertake "bus_overtake" 500 Plain;
     /// A device's network comes and goes faster than the device carries out what it wants.
     Flap "flap" 15 Plain;
+    /// No socket gets through: a session is one request. Only where that is what is looked at.
+    Request "request" 0 Plain;
+    /// A page goes to the background, and sends what waits. The same.
+    Hide "hide" 0 Plain;
 }
 
 impl Fault {
+    /// Whether it belongs to the usual mixture.
+    pub fn is_usual(self) -> bool {
+        self.base() > 0
+    }
+
     /// Whether it happens by itself, and not when something is sent, stored or opened.
     fn is_per_step(self) -> bool {
         !matches!(
@@ -120,10 +129,14 @@ impl Fault {
                 | Self::BusDelay
                 | Self::BusDuplicate
                 | Self::BusOvertake
+                | Self::Request
         )
     }
 }
 
+/// How often no socket gets through, and how often a page hides, where that is what is looked at.
+const REQUESTS: u16 = 4_000;
+const HIDES: u16 = 60;
 /// How often the database is put back, in 10,000 steps, where that is what is looked at.
 const OFTEN: u16 = 120;
 
@@ -162,6 +175,14 @@ impl Rates {
         let mut rates = Self::of(seed);
         rates.0[Fault::Restore as usize] = OFTEN;
         rates.possible()
+    }
+
+    /// The same, but sessions are often requests, in every household.
+    pub fn with_requests(seed: u64) -> Self {
+        let mut rates = Self::of(seed);
+        rates.0[Fault::Request as usize] = REQUESTS;
+        rates.0[Fault::Hide as usize] = HIDES;
+        rates.without(Fault::Restore)
     }
 
     /// When the database and a device are both put back, nobody may be left who knows what was.

@@ -4,6 +4,7 @@
 use crate::dice::Dice;
 use crate::faults::{Counts, Fault, Rates};
 use crate::ledger::Ledger;
+use omega_sync_core::message::Session;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -14,6 +15,8 @@ pub enum Kind {
     Hello,
     /// A whole state after the restore of a backup.
     Offer,
+    /// A whole session.
+    Request,
     /// Anything else.
     Rest,
 }
@@ -101,6 +104,10 @@ pub struct Link {
     pub broken: bool,
     /// Whether nothing new gets through, and both ends will be told.
     pub ended: bool,
+    /// Whether it is one request and its answer, and the request's number.
+    pub by_request: Option<u32>,
+    /// Which session it is, once its hello was read.
+    pub session: Session,
     /// Whether the hello has reached the room.
     pub greeted: bool,
     /// Whether its token allows writing.

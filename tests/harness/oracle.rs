@@ -14,6 +14,7 @@
 use crate::ledger::{ActionId, Known, Ledger, OpId};
 use crate::stamps::Clocks;
 use omega_sync_core::id::EpochId;
+use omega_sync_core::message::Session;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Profiles that exist at one time, by `docs/protocol.md`.
@@ -153,7 +154,7 @@ pub struct Oracle {
     names: HashMap<(u64, u64), OpId>,
     arrived: HashSet<(u64, u64, ActionId)>,
     /// Each replica's newest session, by its connection.
-    sessions: HashMap<u64, usize>,
+    sessions: HashMap<u64, Session>,
     /// Titles by profile and number.
     pub titles: BTreeMap<(u64, u32), Title>,
     /// Profiles.
@@ -214,16 +215,18 @@ impl Oracle {
     }
 
     /// The server stored that a replica began a session on a connection.
-    pub fn session(&mut self, replica: u64, place: usize) {
-        self.sessions.insert(replica, place);
+    pub fn session(&mut self, replica: u64, session: Session) {
+        self.sessions.insert(replica, session);
     }
 
-    /// Only the newest session of a replica may write, on whatever node.
+    /// Only the newest session of a replica may write, on whatever node; a page that hides may say it
+    /// again on another connection.
     ///
     /// # Panics
-    /// When this connection is not the one of the newest session.
-    pub fn check_session(&self, replica: u64, place: usize) {
-        assert_eq!(self.sessions.get(&replica), Some(&place), "the newest session of {replica:x}");
+    /// When this session is not the newest.
+    pub fn check_session(&self, replica: u64, session: Session) {
+        let newest = self.sessions.get(&replica);
+        assert_eq!(newest, Some(&session), "the newest session of {replica:x}");
     }
 
     /// A backup of the present life, for a later [`Oracle::restore`].

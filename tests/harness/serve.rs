@@ -8,8 +8,10 @@ use crate::oracle::epoch_of;
 use crate::server::{Effect, Took, Wake};
 use crate::world::World;
 use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::codec::Reader;
+use omega_sync_core::delta::Delta;
 use omega_sync_core::id::ReplicaId;
-use omega_sync_core::message::{ClientFrame, CloseCode};
+use omega_sync_core::message::{ClientFrame, CloseCode, Exchange, Exchanged, ServerFrame};
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput, Stored};
 use std::rc::Rc;
 
@@ -60,6 +62,9 @@ impl World {
             return self.room_takes(RoomInput::Closed(connection), None, place);
         };
         let ledger = frame.ledger.expect("a device sent it");
+        if link.by_request.is_some() {
+            return self.take_request(place, &frame.bytes, ledger);
+        }
         if link.greeted {
             let input = RoomInput::Frame { connection, bytes: frame.bytes };
             return self.room_takes(input, Some((ledger, frame.kind)), place);
@@ -69,6 +74,7 @@ impl World {
             Ok(ClientFrame::Hello(_)) if self.is_cut(node) => CloseCode::StorageUnavailable,
             Ok(ClientFrame::Hello(hello)) => {
                 self.links[place].greeted = true;
+                self.links[place].session = hello.session;
                 self.open_room(node);
                 let input = RoomInput::Hello { connection, hello, may_write };
                 return self.room_takes(input, Some((ledger, Kind::Hello)), place);
@@ -79,6 +85,72 @@ impl World {
         link.server_open = false;
         link.close_code = Some(code.code());
         Vec::new()
+    }
+
+    /// A whole session: what it does is durable before its answer leaves.
+    fn take_request(&mut self, place: usize, bytes: &[u8], ledger: Rc<Ledger>) -> Vec<Effect> {
+        let Link { node, may_write, .. } = self.links[place];
+        if self.is_cut(node) {
+            self.links[place].server_open = false;
+            return Vec::new();
+        }
+        self.open_room(node);
+        self.tally.calls += 1;
+        self.tally.frames += 1;
+        let Some(room) = &mut self.server.nodes[node].room else {
+            return Vec::new();
+        };
+        let mut version = room.version();
+        let exchange = Exchange::decode(bytes).expect("a device made it");
+        self.links[place].session = exchange.hello.session;
+        let (now, connection) = (UnixMillis(self.time_ms), ConnectionId(place as u64));
+        let outputs = room.exchange(now, connection, exchange, may_write);
+        let (mut effects, mut frames, mut close) = (Vec::new(), Vec::new(), None);
+        let (mut greeted, mut joined) = (false, false);
+        for output in outputs {
+            match output {
+                RoomOutput::Persist(commit) => {
+                    let mut took = Vec::new();
+                    if !greeted {
+                        took.push(Took::Session { replica: ledger.replica, place });
+                    }
+                    greeted = true;
+                    if commit.version > version {
+                        version = commit.version;
+                        let through = delta_through(&commit, &ledger);
+                        joined |= through.is_none();
+                        took.push(self.taken(&ledger, place, through, version));
+                    }
+                    effects.push(Effect::Persist(commit, took));
+                }
+                RoomOutput::Send(to, frame) if to == connection => {
+                    let offered = matches!(ServerFrame::decode(&frame), Ok(ServerFrame::Offered));
+                    if offered && !joined {
+                        effects.push(Effect::Known(Rc::clone(&ledger)));
+                    }
+                    frames.push(frame);
+                }
+                RoomOutput::Close(to, code) if to == connection => close = Some(code),
+                other => effects.push(Effect::Tell(other)),
+            }
+        }
+        effects.push(Effect::Answer(place, Exchanged::encode(&frames, close)));
+        effects
+    }
+
+    fn taken(
+        &mut self,
+        ledger: &Rc<Ledger>,
+        place: usize,
+        through: Option<u64>,
+        reached: u64,
+    ) -> Took {
+        let ledger = Rc::clone(ledger);
+        let Some(through) = through else {
+            return Took::Offer { ledger, place, reached };
+        };
+        self.oracle.arrive(&ledger, through);
+        Took::Delta { ledger, through, place, at_ms: self.time_ms }
     }
 
     fn is_cut(&self, node: usize) -> bool {
@@ -123,7 +195,7 @@ impl World {
                     let at_ms = self.time_ms;
                     took.push(Took::Delta { ledger, through, place, at_ms });
                 }
-                Kind::Rest => {}
+                Kind::Rest | Kind::Request => {}
             }
         }
         effects.extend(outputs.into_iter().map(|output| match output {
@@ -181,6 +253,17 @@ impl World {
                 link.close_code = Some(code.code());
                 self.say(|| format!("the server closes connection {place}: {}", code.reason()));
             }
+            Effect::Answer(place, bytes) => {
+                self.fingerprint.note(place as u64 | 1 << 32, &bytes);
+                let link = &mut self.links[place];
+                if link.server_open && link.device_open && !link.broken && !link.ended {
+                    let ready_ms = self.time_ms;
+                    let frame = Frame { bytes, kind: Kind::Rest, ledger: None, ready_ms };
+                    let faults = &mut self.tally.faults;
+                    link.down.push(frame, &self.rates, faults, &mut self.dice);
+                }
+                self.links[place].server_open = false;
+            }
             Effect::Tell(RoomOutput::Persist(_)) => unreachable!("a commit is no message"),
         }
     }
@@ -225,9 +308,11 @@ impl World {
     /// The oracle hears what the database took, in the order in which it did.
     fn becomes_durable(&mut self, node: usize, took: Took) {
         match took {
-            Took::Session { replica, place } => self.oracle.session(replica, place),
+            Took::Session { replica, place } => {
+                self.oracle.session(replica, self.links[place].session)
+            }
             Took::Delta { ledger, through, place, at_ms } => {
-                self.oracle.check_session(ledger.replica, place);
+                self.oracle.check_session(ledger.replica, self.links[place].session);
                 let Link { device, may_write, .. } = self.links[place];
                 assert!(may_write, "taken from a connection that may only read");
                 self.oracle.take(&ledger, through, at_ms);
@@ -235,7 +320,7 @@ impl World {
                 self.say(|| format!("node {node} takes version {version} from tv {device}"));
             }
             Took::Offer { ledger, place, reached } => {
-                self.oracle.check_session(ledger.replica, place);
+                self.oracle.check_session(ledger.replica, self.links[place].session);
                 self.oracle.join(ledger.owed.as_deref().unwrap_or_default(), reached);
                 let device = self.links[place].device;
                 self.say(|| format!("node {node} takes version {reached}: tv {device}'s offer"));
@@ -351,4 +436,11 @@ impl World {
             }
         }
     }
+}
+
+/// Up to which stamp a commit takes a delta of a device; nothing when it takes an offer.
+fn delta_through(commit: &Commit, ledger: &Ledger) -> Option<u64> {
+    let (_, entry) = commit.entries.last()?;
+    let delta = Delta::load(&mut Reader::new(entry)).expect("the room wrote it");
+    (delta.replica.0 == ledger.replica).then_some(delta.through.0)
 }

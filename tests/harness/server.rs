@@ -155,6 +155,8 @@ pub enum Effect {
     Known(Rc<Ledger>),
     /// Send or close.
     Tell(RoomOutput),
+    /// Send the whole answer to a request, and that is all.
+    Answer(usize, Vec<u8>),
 }
 
 /// A wake-up on its way over the bus: somebody committed this revision.

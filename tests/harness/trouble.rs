@@ -88,6 +88,10 @@ impl World {
                 self.replace_disk(index, kept);
             }
             Fault::Clone => self.clone_disk(index),
+            Fault::Hide if awake && !self.devices[index].offline => {
+                self.note(Fault::Hide, || format!("tv {index}'s app goes to the background"));
+                self.input(index, Input::Hiding("token".into()));
+            }
             Fault::Flap if awake && !self.devices[index].offline => self.flap(index),
             _ => {}
         }

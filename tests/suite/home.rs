@@ -3,7 +3,7 @@
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::{ContentId, EpochId, HouseholdId, ProfileId};
-use omega_sync_core::message::{ClientFrame, CloseCode};
+use omega_sync_core::message::{ClientFrame, CloseCode, Exchange, Exchanged};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
@@ -19,6 +19,14 @@ pub struct Home {
     pub next_connection: u64,
 }
 
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    Nothing,
+    Request,
+    Answer,
+}
+
 /// A TV and its storage.
 pub struct Tv {
     pub client: Client,
@@ -28,6 +36,11 @@ pub struct Tv {
     /// Frames to the server that the test holds back.
     pub held: Option<Vec<Vec<u8>>>,
     pub may_write: bool,
+    /// Whether no socket gets through, so that each session is one request.
+    pub by_request: bool,
+    /// Every request so far, and what gets lost of the next ones.
+    pub requests: Vec<Vec<u8>>,
+    pub losses: VecDeque<Lost>,
     /// What the server sent and the TV has not handled.
     pub inbox: VecDeque<Result<Vec<u8>, CloseCode>>,
 }
@@ -68,6 +81,9 @@ impl Home {
             connection: ConnectionId(u64::MAX),
             held: None,
             may_write: true,
+            by_request: false,
+            requests: Vec::new(),
+            losses: VecDeque::new(),
             inbox: VecDeque::new(),
         };
         self.carry_out(&mut tv, opened.outputs);
@@ -124,12 +140,44 @@ impl Home {
                 Output::Connect => {
                     self.next_connection += 1;
                     tv.connection = ConnectionId(self.next_connection);
-                    let outputs = tv.client.handle(self.now(tv), Input::Opened(String::new()));
+                    let token = String::new();
+                    let input =
+                        if tv.by_request { Input::Asked(token) } else { Input::Opened(token) };
+                    let outputs = tv.client.handle(self.now(tv), input);
                     self.carry_out(tv, outputs);
+                }
+                Output::Exchange(number, request) => {
+                    tv.requests.push(request.clone());
+                    if let Some(answer) = self.exchange(tv, &request) {
+                        let outputs =
+                            tv.client.handle(self.now(tv), Input::Answered(number, &answer));
+                        self.carry_out(tv, outputs);
+                    }
                 }
                 _ => {}
             }
         }
+    }
+
+    /// A request and its answer, as it goes over HTTP; `None` when it, or its answer, is lost.
+    pub fn exchange(&mut self, tv: &mut Tv, request: &[u8]) -> Option<Vec<u8>> {
+        let lost = tv.losses.pop_front();
+        if lost == Some(Lost::Request) {
+            return None;
+        }
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        let exchange = Exchange::decode(request).expect("a request");
+        let now = UnixMillis(self.time_ms);
+        let (mut frames, mut close) = (Vec::new(), None);
+        for output in self.room.exchange(now, connection, exchange, tv.may_write) {
+            match output {
+                RoomOutput::Send(to, frame) if to == connection => frames.push(frame),
+                RoomOutput::Close(to, code) if to == connection => close = Some(code),
+                _ => {}
+            }
+        }
+        (lost != Some(Lost::Answer)).then(|| Exchanged::encode(&frames, close))
     }
 
     pub fn deliver(&mut self, tv: &mut Tv, frame: Vec<u8>) {

@@ -12,6 +12,7 @@ mod limits;
 mod nodes;
 mod patience;
 mod patterns;
+mod requests;
 mod resident;
 mod residuals;
 mod restores;

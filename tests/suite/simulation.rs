@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seeds that every run takes.
 const FIXED: u64 = 200;
+/// Of these, again with requests.
+const FIXED_BY_REQUEST: u64 = 50;
 /// Fresh seeds on top.
 const FRESH: u64 = 20;
 /// How long a failure's story is made smaller.
@@ -22,9 +24,23 @@ fn live(seed: u64) -> Counts {
 fn households_come_to_rest_with_nothing_lost() {
     let mut counts = Counts::default();
     (0..FIXED).for_each(|seed| counts.add(&live(seed)));
-    let never = Fault::ALL.iter().filter(|&&fault| counts.of(fault) == 0);
+    let usual = Fault::ALL.iter().filter(|fault| fault.is_usual());
+    let never = usual.filter(|&&fault| counts.of(fault) == 0);
     let never: Vec<&str> = never.map(|fault| fault.name()).collect();
     assert!(never.is_empty(), "never happened: {never:?}");
+}
+
+/// Sessions that are one request, beside sockets, and pages that hide.
+#[test]
+fn households_by_request_do_too() {
+    let mut counts = Counts::default();
+    for seed in 0..FIXED_BY_REQUEST {
+        let setup = Setup::of(seed).with(Rates::with_requests(seed));
+        let lived = setup.live(false);
+        assert!(lived.failure.is_none(), "{}", setup.report(SHRINK_MAX));
+        counts.add(&lived.tally.faults);
+    }
+    assert!(counts.of(Fault::Request) > 0 && counts.of(Fault::Hide) > 0);
 }
 
 #[test]

@@ -67,6 +67,11 @@ pub fn outputs(outputs: &[Output], answer: &mut Answer) {
                 answer.byte(9);
                 replayed(answer, replay);
             }
+            Output::Exchange(number, request) => {
+                answer.byte(13);
+                answer.number(f64::from(*number));
+                answer.bytes(request);
+            }
             Output::Order(order) => {
                 answer.byte(10);
                 command::order(order, answer);

@@ -209,6 +209,27 @@ impl Replica {
         self.handle(Input::Opened(token), unix_ms, steady_ms)
     }
 
+    /// There is no socket: a request instead.
+    pub fn asked(&mut self, token: String, unix_ms: f64, steady_ms: f64) -> Address {
+        self.handle(Input::Asked(token), unix_ms, steady_ms)
+    }
+
+    /// The answer to the request with this number.
+    pub fn answered(&mut self, number: u32, bytes: &[u8], unix_ms: f64, steady_ms: f64) -> Address {
+        self.handle(Input::Answered(number, bytes), unix_ms, steady_ms)
+    }
+
+    /// The page goes to the background.
+    pub fn hiding(&mut self, token: String, unix_ms: f64, steady_ms: f64) -> Address {
+        self.handle(Input::Hiding(token), unix_ms, steady_ms)
+    }
+
+    /// How long to rest between two requests, and after a write, in milliseconds.
+    #[wasm_bindgen(js_name = setRest)]
+    pub fn set_rest(&mut self, rest_ms: f64, write_ms: f64) {
+        self.client.set_rest(rest_ms as u64, write_ms as u64);
+    }
+
     /// A frame arrived.
     pub fn frame(&mut self, bytes: &[u8], unix_ms: f64, steady_ms: f64) -> Address {
         self.handle(Input::Frame(bytes), unix_ms, steady_ms)
@@ -325,7 +346,7 @@ impl Replica {
         self.client.replica().outbox().len() as u32
     }
 
-    /// 0 offline, 1 connecting, 2 syncing, 3 live, 4 stopped.
+    /// 0 offline, 1 connecting, 2 syncing, 3 live, 4 stopped, 5 polling.
     pub fn status(&self) -> u8 {
         self.client.status() as u8
     }

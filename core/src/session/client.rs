@@ -6,19 +6,21 @@ mod commands;
 mod connection;
 mod effect;
 mod fault;
+mod request;
 mod wait;
 
 pub use commands::{COMMANDS_WAITING_MAX, ORDERS_REMEMBERED_MAX};
 pub use effect::{Input, Output, Status};
+pub use request::{REST_AFTER_WRITE_MS, REST_MS};
 
 use self::commands::Commands;
 use self::connection::Connection;
 use self::fault::Fault;
+use self::request::Requests;
 use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::delta::{DELTA_OPERATIONS_MAX, Delta};
 use crate::household::{Changed, Intent, Operation};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
@@ -56,6 +58,8 @@ enum Link {
     /// The hello left; give up then. With the wall clock at which it left.
     Greeting(u64, UnixMillis),
     Open(Box<Connection>),
+    /// A request brought all up to date; the next one is due then.
+    Resting(u64),
 }
 
 /// One device's replica and its connection.
@@ -71,6 +75,7 @@ pub struct Client {
     image_bytes: usize,
     tally: Tally,
     commands: Commands,
+    requests: Requests,
     /// Whether it asks for what changed, where it can.
     differences: bool,
 }
@@ -120,6 +125,7 @@ impl Client {
             image_bytes: 0,
             tally: Tally::default(),
             commands: Commands::default(),
+            requests: Requests::default(),
             differences: true,
         };
         Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
@@ -159,6 +165,7 @@ impl Client {
             outputs.push(Output::Changed(changed));
             self.store(record, &mut outputs);
             self.flush(&mut outputs);
+            self.hasten(now, &mut outputs);
         }
         Ok(outputs)
     }
@@ -169,6 +176,8 @@ impl Client {
         match input {
             Input::Online => {
                 self.backoff.reset();
+                self.requests.measured = false;
+                self.requests.rested = false;
                 self.disconnect(&mut outputs);
                 self.connect(now, &mut outputs);
             }
@@ -177,6 +186,11 @@ impl Client {
                 self.link = Link::Offline;
             }
             Input::Opened(token) => self.greet(now, token, &mut outputs),
+            Input::Asked(token) => self.begin_request(now, token, &mut outputs),
+            Input::Answered(number, bytes) => self.answered(now, number, bytes, &mut outputs),
+            Input::Hiding(token) => self.hide(now, token, &mut outputs),
+            // Of a socket that a request took the place of.
+            Input::Frame(_) if self.requests.open.is_some() => {}
             Input::Frame(bytes) => self.frame(now, bytes, &mut outputs),
             Input::Closed(code) => self.closed(now, code, &mut outputs),
             Input::Woke => self.woke(now, &mut outputs),
@@ -205,23 +219,36 @@ impl Client {
         if !matches!(self.link, Link::Opening(_)) {
             return;
         }
+        let hello = self.hello(token, outputs);
+        outputs.push(Output::Send(hello.encode()));
+        let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
+        self.requests.open = None;
+        self.requests.polls = false;
+        self.link = Link::Greeting(until, now.unix);
+    }
+
+    /// Opens another session.
+    fn hello(&mut self, token: String, outputs: &mut Vec<Output>) -> Hello {
         let record = self.replica.begin_session();
         self.append(record, outputs);
         let nonce = self.random.bits() as u32;
+        let session = Session { number: self.replica.session_number(), nonce };
+        self.requests.session = Some(session);
+        self.hello_of(session, token)
+    }
+
+    fn hello_of(&self, session: Session, token: String) -> Hello {
         let acked = self.replica.acked();
-        let hello = Hello {
+        Hello {
             token,
             household: self.replica.household().map(HouseholdId::mark),
             replica: self.replica.id(),
-            session: Session { number: self.replica.session_number(), nonce },
+            session,
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
             cursor: self.replica.base_version().filter(|_| self.differences),
             owes_offer: self.replica.owed().is_some(),
-        };
-        outputs.push(Output::Send(hello.encode()));
-        let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
-        self.link = Link::Greeting(until, now.unix);
+        }
     }
 
     #[inline(never)] // compiled when the first frame comes, not at the start
@@ -254,8 +281,7 @@ impl Client {
             }
             Some(fault) => {
                 if let Fault::Renew = fault {
-                    self.replica.renew(&mut self.random);
-                    self.store_image(outputs);
+                    self.renew(outputs);
                 }
                 self.disconnect(outputs);
                 self.retry(now);
@@ -358,7 +384,11 @@ impl Client {
         let mut connection = Connection::new(now, waited_ms, welcome.server_time);
         connection.sent = self.replica.acked().through;
         connection.retry_through = self.replica.outbox().sent_through();
-        if let Some(owed) = self.replica.owed() {
+        self.requests.measured = true;
+        if let Some(request) = &mut self.requests.open {
+            connection.by_request = true;
+            connection.in_flight = std::mem::take(&mut request.in_flight);
+        } else if let Some(owed) = self.replica.owed() {
             let number = connection.next_delta.advance();
             outputs.push(Output::Send(ClientFrame::offer(number, owed)));
         }
@@ -450,6 +480,7 @@ impl Client {
     /// Sends what never left, as far as the window allows.
     fn flush(&mut self, outputs: &mut Vec<Output>) {
         while let Link::Open(connection) = &self.link
+            && !connection.by_request
             && connection.in_flight.len() < IN_FLIGHT_MAX
             && self.send_delta(outputs)
         {}
@@ -458,18 +489,10 @@ impl Client {
     /// Sends one delta of what never left, if anything.
     #[inline(never)]
     fn send_delta(&mut self, outputs: &mut Vec<Output>) -> bool {
+        let Link::Open(connection) = &self.link else { return false };
+        let Some(delta) = self.delta_above(connection.sent, DELTA_BYTES_AIM) else { return false };
+        let through = delta.through;
         let Link::Open(connection) = &mut self.link else { return false };
-        let mut bytes = 0;
-        let mut operations = Vec::new();
-        for operation in self.replica.outbox().above(connection.sent).take(DELTA_OPERATIONS_MAX) {
-            bytes += operation.bytes_bound();
-            if bytes > DELTA_BYTES_AIM && !operations.is_empty() {
-                break;
-            }
-            operations.push(operation.clone());
-        }
-        let Some(through) = operations.last().map(|last| last.timestamp) else { return false };
-        let delta = Delta { replica: self.replica.id(), through, operations };
         let number = connection.next_delta.advance();
         connection.in_flight.push_back(through);
         connection.sent = through;
@@ -494,8 +517,7 @@ impl Client {
             Some(CloseCode::Erased) => self.forget(outputs),
             Some(close) if close.is_final() => self.link = Link::Stopped,
             Some(CloseCode::StaleSession) => {
-                self.replica.renew(&mut self.random);
-                self.store_image(outputs);
+                self.renew(outputs);
                 self.retry(now);
             }
             _ => self.retry(now),
@@ -507,13 +529,22 @@ impl Client {
         let parts = self.replica.confirmed().all_parts();
         let household = self.replica.household().cloned();
         self.replica = Replica::new(household, &mut self.random);
+        self.requests.session = None;
         self.tally = Tally::default();
         self.store_image(outputs);
         outputs.push(Output::Changed(parts));
         self.link = Link::Stopped;
     }
 
+    /// Goes on under a new id.
+    fn renew(&mut self, outputs: &mut Vec<Output>) {
+        self.requests.session = None;
+        self.replica.renew(&mut self.random);
+        self.store_image(outputs);
+    }
+
     fn retry(&mut self, now: Now) {
+        self.requests.rested = false;
         let delay = self.backoff.failed(&mut self.random);
         self.link = Link::Waiting(now.steady_ms.saturating_add(delay));
     }

@@ -83,6 +83,7 @@ fn output(output: &Output) -> Value {
         Output::Append(bytes) => json!(["append", hex(bytes)]),
         Output::Replace(bytes) => json!(["replace", hex(bytes)]),
         Output::Send(bytes) => json!(["send", hex(bytes)]),
+        Output::Exchange(..) => panic!("no request here: {output:?}"),
         Output::Connect => json!(["connect"]),
         Output::Disconnect => json!(["disconnect"]),
         Output::Changed(parts) => json!(["changed", parts.iter().map(part).collect::<Value>()]),

@@ -97,6 +97,9 @@ impl Client {
 
     /// A connection is open: what was asked before and still lives goes there.
     pub(super) fn resume_commands(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.requests.open.is_some() {
+            return;
+        }
         if self.commands.watches {
             outputs.push(Output::Send(ClientFrame::watch()));
         }

@@ -20,6 +20,8 @@ pub(super) struct Connection {
     /// Up to where operations may have left on earlier ones.
     pub(super) retry_through: Timestamp,
     pub(super) caught_up: bool,
+    /// It is the answer to a request: nothing more can be sent.
+    pub(super) by_request: bool,
     /// The server holds what was owed; the state that comes next has it.
     pub(super) offered: bool,
     /// When the hello left and when the welcome came, in steady milliseconds: commands count from there.
@@ -42,6 +44,7 @@ impl Connection {
             sent: Timestamp::ZERO,
             retry_through: Timestamp::ZERO,
             caught_up: false,
+            by_request: false,
             offered: false,
             greeted_ms: now.steady_ms.saturating_sub(waited_ms),
             welcomed_ms: now.steady_ms,

@@ -13,6 +13,12 @@ pub enum Input<'a> {
     Offline,
     /// The socket is open; the token is for the hello.
     Opened(String),
+    /// No socket gets through, or none is wanted: one request instead; the token is for its hello.
+    Asked(String),
+    /// The whole answer to the [`Output::Exchange`] with this number.
+    Answered(u32, &'a [u8]),
+    /// The page goes to the background and may not come back; the token is for a hello.
+    Hiding(String),
     /// A frame arrived.
     Frame(&'a [u8]),
     /// The socket closed, did not open, or there was no token: with the close code if there is one.
@@ -32,7 +38,10 @@ pub enum Output {
     Replace(Vec<u8>),
     /// Send a frame.
     Send(Vec<u8>),
-    /// Fetch a token and open a socket.
+    /// Send this as one request, in place of an earlier one without an answer; the number is for
+    /// [`Input::Answered`].
+    Exchange(u32, Vec<u8>),
+    /// Fetch a token and open a socket, or say that a request has to do.
     Connect,
     /// Close the socket; nothing more from it is wanted.
     Disconnect,
@@ -67,6 +76,8 @@ pub enum Status {
     Live,
     /// Refused for good; see the close code.
     Stopped,
+    /// Up to date by the last request; the next one follows after a while.
+    Polling,
 }
 
 impl Status {
@@ -78,6 +89,7 @@ impl Status {
             Self::Syncing => "syncing",
             Self::Live => "live",
             Self::Stopped => "stopped",
+            Self::Polling => "polling",
         }
     }
 }

@@ -8,7 +8,7 @@ impl Client {
     pub(super) fn woke(&mut self, now: Now, outputs: &mut Vec<Output>) {
         let steady_ms = now.steady_ms;
         match &mut self.link {
-            Link::Waiting(at) if *at <= steady_ms => self.connect(now, outputs),
+            Link::Waiting(at) | Link::Resting(at) if *at <= steady_ms => self.connect(now, outputs),
             Link::Opening(until) | Link::Greeting(until, _) if *until <= steady_ms => {
                 self.disconnect(outputs);
                 self.retry(now);
@@ -33,11 +33,13 @@ impl Client {
         let status = match &self.link {
             Link::Offline => Status::Offline,
             Link::Stopped => Status::Stopped,
+            Link::Resting(_) => Status::Polling,
+            Link::Opening(_) | Link::Greeting(..) if self.requests.rested => Status::Polling,
             Link::Waiting(_) | Link::Opening(_) | Link::Greeting(..) => Status::Connecting,
             Link::Open(connection) if connection.caught_up => Status::Live,
             Link::Open(_) => Status::Syncing,
         };
-        if status == Status::Live {
+        if matches!(status, Status::Live | Status::Polling) {
             self.close = None;
         }
         if status != self.status {
@@ -49,7 +51,9 @@ impl Client {
         outputs.extend(ended.map(Output::Replayed));
         let due = match &self.link {
             Link::Offline | Link::Stopped => None,
-            Link::Waiting(at) | Link::Opening(at) | Link::Greeting(at, _) => Some(*at),
+            Link::Waiting(at) | Link::Resting(at) | Link::Opening(at) | Link::Greeting(at, _) => {
+                Some(*at)
+            }
             Link::Open(connection) => Some(match connection.pinged_ms {
                 Some(pinged) => pinged.saturating_add(ANSWER_TIMEOUT_MS),
                 None => connection.heard.steady_ms.saturating_add(PING_AFTER_MS),

@@ -1,0 +1,229 @@
+//! A whole session in one request, for where no socket gets through, or a page goes to the background:
+//! see [`crate::message::Exchange`]. The driver decides on it, by answering [`Output::Connect`] with
+//! [`super::Input::Asked`] instead of an open socket.
+//!
+//! The deltas leave before the welcome is known. Invariant: what left stays in the outbox, name and all,
+//! until a welcome or ack settles it, here as on a socket; so whatever the server did not take is sent
+//! again, and a lost answer costs bytes.
+
+use super::{ANSWER_TIMEOUT_MS, Client, DELTA_BYTES_AIM, Link, Output};
+use crate::clock::Timestamp;
+use crate::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
+use crate::message::{
+    ClientFrame, EXCHANGE_FRAMES_MAX, Exchange, Exchanged, FrameNumber, Hello, Session,
+};
+use crate::replica::Now;
+use std::collections::VecDeque;
+
+/// Bytes of deltas that one request aims to stay below, by [`crate::household::Operation::bytes_bound`].
+const REQUEST_BYTES_AIM: usize = 256 * 1024;
+/// The same for a page that hides: browsers let go of 64 KiB at most then, base and token included.
+const HIDING_BYTES_AIM: usize = 40 * 1024;
+/// How long a client that gets no socket rests between two requests, in milliseconds, unless told.
+pub const REST_MS: u64 = 30_000;
+/// How long after a write a client that rests asks, in milliseconds, unless told.
+pub const REST_AFTER_WRITE_MS: u64 = 2_000;
+
+/// What a client keeps of its requests.
+#[derive(Debug)]
+pub(super) struct Requests {
+    rest_ms: u64,
+    write_ms: u64,
+    /// The driver had no socket the last time it was asked for one.
+    pub(super) polls: bool,
+    /// The last session was a request that went well; the next one is due later.
+    pub(super) rested: bool,
+    /// The clock's offset was measured since it was last woken.
+    pub(super) measured: bool,
+    /// The last session that a hello opened in this run.
+    pub(super) session: Option<Session>,
+    /// How many there were: a page that hides may use one session for several.
+    made: u32,
+    /// The request that waits for its answer.
+    pub(super) open: Option<Request>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The last stamp of each delta in it.
+    pub(super) in_flight: VecDeque<Timestamp>,
+    /// Whether anything but the hello was in it.
+    asked_more: bool,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            rest_ms: REST_MS,
+            write_ms: REST_AFTER_WRITE_MS,
+            polls: false,
+            rested: false,
+            measured: false,
+            session: None,
+            made: 0,
+            open: None,
+        }
+    }
+}
+
+impl Client {
+    /// How long to rest between two requests, and after a write, in milliseconds.
+    pub fn set_rest(&mut self, rest_ms: u64, write_ms: u64) {
+        (self.requests.rest_ms, self.requests.write_ms) = (rest_ms, write_ms);
+    }
+
+    /// There is no socket: one request instead.
+    pub(super) fn begin_request(&mut self, now: Now, token: String, outputs: &mut Vec<Output>) {
+        if matches!(self.link, Link::Opening(_)) {
+            self.requests.polls = true;
+            let hello = self.hello(token, outputs);
+            self.request(now, hello, REQUEST_BYTES_AIM, outputs);
+        }
+    }
+
+    /// The page hides and may never come back: what waits leaves now, unless it is on its way.
+    pub(super) fn hide(&mut self, now: Now, token: String, outputs: &mut Vec<Output>) {
+        let outbox = self.replica.outbox();
+        let left = match &self.link {
+            Link::Offline | Link::Stopped => return,
+            Link::Open(connection) => connection.sent,
+            _ => self.replica.acked().through,
+        };
+        if outbox.above(left).next().is_none() {
+            return;
+        }
+        self.disconnect(outputs);
+        // There may be no time to make another session's number durable.
+        let hello = match self.requests.session {
+            Some(session) => self.hello_of(session, token),
+            None => self.hello(token, outputs),
+        };
+        self.request(now, hello, HIDING_BYTES_AIM, outputs);
+    }
+
+    fn request(&mut self, now: Now, hello: Hello, bytes_aim: usize, outputs: &mut Vec<Output>) {
+        let mut in_flight = VecDeque::new();
+        let mut frames = Vec::new();
+        // The server's clock must be known, and that it is this life of its database.
+        if self.requests.measured && self.replica.epoch().is_some() {
+            self.fill(bytes_aim, &mut frames, &mut in_flight, outputs);
+        }
+        let asked_more = !frames.is_empty();
+        let acked = self.replica.acked().through;
+        let frames = frames.iter().map(Vec::as_slice).collect();
+        self.requests.made = self.requests.made.wrapping_add(1);
+        let request = Exchange { hello, acked, frames }.encode();
+        outputs.push(Output::Exchange(self.requests.made, request));
+        self.requests.open = Some(Request { in_flight, asked_more });
+        let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
+        self.link = Link::Greeting(until, now.unix);
+    }
+
+    /// What follows the hello, from an empty context.
+    fn fill(
+        &mut self,
+        bytes_aim: usize,
+        frames: &mut Vec<Vec<u8>>,
+        in_flight: &mut VecDeque<Timestamp>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let mut number = FrameNumber::FIRST;
+        if let Some(owed) = self.replica.owed() {
+            frames.push(ClientFrame::offer(number.advance(), owed));
+        }
+        let mut context = Context::default();
+        let mut bytes = 0;
+        let retry_through = self.replica.outbox().sent_through();
+        let mut sent = self.replica.acked().through;
+        while frames.len() < EXCHANGE_FRAMES_MAX && bytes < bytes_aim {
+            let Some(delta) = self.delta_above(sent, bytes_aim - bytes) else { break };
+            bytes += delta.bytes_bound();
+            sent = delta.through;
+            in_flight.push_back(sent);
+            let frame = ClientFrame::delta(number.advance(), &delta, &mut context, &mut |_| None);
+            self.tally.leave(&delta.operations, retry_through, &frame);
+            frames.push(frame);
+        }
+        if let Some(record) = self.replica.mark_sent(sent) {
+            self.append(record, outputs);
+        }
+    }
+
+    /// The next operations above a stamp that fit one frame, and about as many bytes.
+    pub(super) fn delta_above(&self, sent: Timestamp, bytes_aim: usize) -> Option<Delta> {
+        let mut bytes = 0;
+        let mut operations = Vec::new();
+        for operation in self.replica.outbox().above(sent).take(DELTA_OPERATIONS_MAX) {
+            bytes += operation.bytes_bound();
+            if bytes > DELTA_BYTES_AIM.min(bytes_aim) && !operations.is_empty() {
+                break;
+            }
+            operations.push(operation.clone());
+        }
+        let through = operations.last()?.timestamp;
+        Some(Delta { replica: self.replica.id(), through, operations })
+    }
+
+    /// The answer to a request, all of it. One to an earlier request would acknowledge other deltas.
+    pub(super) fn answered(
+        &mut self,
+        now: Now,
+        number: u32,
+        bytes: &[u8],
+        outputs: &mut Vec<Output>,
+    ) {
+        let is_last = number == self.requests.made && matches!(self.link, Link::Greeting(..));
+        let asked_more = match &self.requests.open {
+            Some(request) if is_last => request.asked_more,
+            _ => return,
+        };
+        let Ok(answer) = Exchanged::decode(bytes) else {
+            self.disconnect(outputs);
+            return self.retry(now);
+        };
+        let before = self.replica.acked().through;
+        for frame in answer.frames {
+            self.frame(now, frame, outputs);
+        }
+        self.requests.open = None;
+        if let Some(code) = answer.close {
+            return self.closed(now, code, outputs);
+        }
+        let caught_up = match &self.link {
+            Link::Open(connection) => connection.caught_up,
+            // Without a welcome it was no answer.
+            Link::Greeting(..) => return self.retry(now),
+            _ => return,
+        };
+        let acked = self.replica.acked().through;
+        let waits = self.replica.outbox().above(acked).next().is_some();
+        let is_done = caught_up && !waits && self.replica.owed().is_none();
+        if is_done && self.requests.polls {
+            self.rest(now);
+        } else if is_done || !asked_more || acked > before {
+            self.connect(now, outputs);
+        } else {
+            self.retry(now);
+        }
+    }
+
+    /// All is exchanged: nothing until the next request, whose time is jittered.
+    fn rest(&mut self, now: Now) {
+        let jitter = self.random.up_to(self.requests.rest_ms / 4);
+        let delay = self.requests.rest_ms.saturating_sub(jitter);
+        self.requests.rested = true;
+        self.link = Link::Resting(now.steady_ms.saturating_add(delay));
+    }
+
+    /// A write was made: a client that rests asks sooner.
+    pub(super) fn hasten(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let soon = now.steady_ms.saturating_add(self.requests.write_ms);
+        if let Link::Resting(at) = &mut self.link
+            && soon < *at
+        {
+            *at = soon;
+            outputs.push(Output::Wake(self.requests.write_ms));
+        }
+    }
+}

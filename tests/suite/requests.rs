@@ -1,0 +1,298 @@
+//! A device whose sessions are single requests: the client's end.
+
+use crate::home::{Home, Lost, TODAY_MS, Tv, add, play};
+use omega_sync_core::clock::UnixMillis;
+use omega_sync_core::message::{EXCHANGE_FRAMES_MAX, Exchange};
+use omega_sync_core::replica::Now;
+use omega_sync_core::session::client::{Input, Output, REST_AFTER_WRITE_MS, REST_MS, Status};
+use proptest::prelude::*;
+
+/// A TV that gets no socket, after its first request.
+fn polling(home: &mut Home) -> Tv {
+    let mut tv = home.tv(1, 0);
+    tv.by_request = true;
+    home.connect(&mut tv);
+    assert_eq!(tv.client.status(), Status::Polling);
+    tv
+}
+
+/// Lets time pass until the TV asks, and asks.
+fn later(home: &mut Home, tv: &mut Tv) {
+    home.time_ms += REST_MS;
+    home.input(tv, Input::Woke);
+}
+
+fn frames(request: &[u8]) -> usize {
+    Exchange::decode(request).expect("a request").frames.len()
+}
+
+fn wakes(outputs: &[Output]) -> Option<u64> {
+    outputs.iter().rev().find_map(|output| match output {
+        Output::Wake(after_ms) => Some(*after_ms),
+        _ => None,
+    })
+}
+
+#[test]
+fn it_says_hello_alone_first_and_then_one_request_does_all() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, -7_200_000);
+    tv.by_request = true;
+    home.operate(&mut tv, add("film"));
+    home.connect(&mut tv);
+    let sizes: Vec<usize> = tv.requests.iter().map(|request| frames(request)).collect();
+    assert_eq!(sizes, [0, 1], "the clock is measured before a stamp leaves");
+    assert!(home.listed("film"));
+    assert!(tv.client.replica().outbox().is_empty());
+    assert_eq!(tv.client.status(), Status::Polling);
+    let added = tv.client.replica().watchlist(omega_sync_core::id::ProfileId::DEFAULT)[0].added;
+    assert!(added.0.abs_diff(TODAY_MS) < 1_000, "corrected by the welcome: {added:?}");
+    // From then on one is enough, both ways.
+    let mut other = home.tv(2, 0);
+    home.refresh(&mut other);
+    home.operate(&mut other, add("theirs"));
+    home.operate(&mut tv, add("ours"));
+    later(&mut home, &mut tv);
+    assert_eq!(tv.requests.len(), 3);
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+    home.refresh(&mut other);
+    assert_eq!(other.client.replica().confirmed(), tv.client.replica().confirmed());
+}
+
+#[test]
+fn it_rests_a_jittered_while_and_less_after_a_write() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    let mut rests = Vec::new();
+    for _ in 0..20 {
+        later(&mut home, &mut tv);
+        let outputs = tv.client.handle(home.now(&tv), Input::Woke);
+        rests.extend(wakes(&outputs));
+    }
+    assert!(rests.iter().all(|rest| (REST_MS - REST_MS / 4..=REST_MS).contains(rest)), "{rests:?}");
+    rests.dedup();
+    assert!(rests.len() > 10, "jittered: {rests:?}");
+    let outputs = tv.client.operate(home.now(&tv), add("film")).expect("valid");
+    assert_eq!(wakes(&outputs), Some(REST_AFTER_WRITE_MS));
+    home.time_ms += 1;
+    let outputs = tv.client.operate(home.now(&tv), add("another")).expect("valid");
+    assert_eq!(wakes(&outputs), None, "the first write set the time");
+    tv.client.set_rest(900_000, u64::MAX);
+    home.time_ms += REST_AFTER_WRITE_MS;
+    home.input(&mut tv, Input::Woke);
+    let outputs = tv.client.operate(home.now(&tv), add("third")).expect("valid");
+    assert_eq!(wakes(&outputs), None, "this app wants no request after a write");
+    assert_eq!(tv.client.status(), Status::Polling);
+}
+
+#[test]
+fn what_is_refused_is_reported_and_what_closes_it_is_obeyed() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    tv.may_write = false;
+    home.operate(&mut tv, add("film"));
+    later(&mut home, &mut tv);
+    assert_eq!(tv.client.replica().rejected().len(), 1);
+    assert!(!home.listed("film"));
+    // A copy of its storage has spoken meanwhile: it goes on under a new id, nothing is lost.
+    tv.may_write = true;
+    let before = tv.client.replica().id();
+    let mut copy = home.tv_from(tv.disk.clone(), 9, 0);
+    copy.by_request = true;
+    home.connect(&mut copy);
+    later(&mut home, &mut copy);
+    home.operate(&mut tv, add("kept"));
+    for _ in 0..3 {
+        home.retry(&mut tv);
+    }
+    assert_ne!(tv.client.replica().id(), before);
+    assert!(home.listed("kept"));
+}
+
+#[test]
+fn more_than_one_request_holds_goes_in_several_at_once() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    for number in 0..3_000 {
+        let long = format!("a-title-with-a-long-name-of-its-own-so-that-bytes-add-up-{number}");
+        let outputs = tv.client.operate(home.now(&tv), add(&long)).expect("valid");
+        home.carry_out(&mut tv, outputs);
+    }
+    later(&mut home, &mut tv);
+    assert!(tv.client.replica().outbox().is_empty());
+    assert!(tv.requests.len() > 2, "{}", tv.requests.len());
+    assert!(tv.requests.iter().all(|request| frames(request) <= EXCHANGE_FRAMES_MAX));
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
+fn after_a_restore_it_offers_what_was_confirmed() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    home.operate(&mut tv, add("film"));
+    later(&mut home, &mut tv);
+    home.room = Home::new().room;
+    home.room = omega_sync_core::session::server::Room::create(
+        crate::home::household(),
+        omega_sync_core::id::EpochId(2),
+    );
+    home.operate(&mut tv, add("later"));
+    for _ in 0..3 {
+        later(&mut home, &mut tv);
+    }
+    assert!(home.listed("film") && home.listed("later"));
+    assert!(tv.client.replica().owed().is_none());
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
+fn a_page_that_hides_sends_what_waits_in_the_session_it_has() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    let hide = |home: &mut Home, tv: &mut Tv| {
+        tv.requests.clear();
+        home.input(tv, Input::Hiding(String::new()));
+        tv.requests.len()
+    };
+    assert_eq!(hide(&mut home, &mut tv), 0, "nothing waits");
+    // The socket is gone, and the next one does not open yet.
+    home.input(&mut tv, Input::Closed(1006));
+    home.operate(&mut tv, add("film"));
+    let session = tv.client.replica().session_number();
+    let records = tv.disk.len();
+    tv.losses.push_back(Lost::Answer);
+    assert_eq!(hide(&mut home, &mut tv), 1);
+    assert!(home.listed("film"), "though nobody is there to hear the answer");
+    assert_eq!(tv.client.replica().session_number(), session, "no number had to be stored");
+    assert_eq!(tv.disk.len(), records + 1, "that it may have left is durable before");
+    // Killed in the background; the next start finds that it was taken.
+    let mut again = home.tv_from(tv.disk.clone(), 3, 0);
+    home.refresh(&mut again);
+    assert_eq!(again.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
+fn who_comes_back_from_hiding_gets_a_socket_again() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    home.input(&mut tv, Input::Closed(1006));
+    home.operate(&mut tv, add("film"));
+    home.input(&mut tv, Input::Hiding(String::new()));
+    assert!(home.listed("film"));
+    assert_eq!(tv.client.status(), Status::Live, "the answer came, and a socket after it");
+}
+
+#[test]
+fn an_answer_that_is_none_or_late_is_not_believed() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    home.operate(&mut tv, add("film"));
+    home.time_ms += REST_MS;
+    tv.losses.push_back(Lost::Answer);
+    home.input(&mut tv, Input::Woke);
+    for nothing in [&[][..], &[0], &[1, 7], &[255; 40]] {
+        let mut copy = home.tv_from(tv.disk.clone(), 5, 0);
+        copy.by_request = true;
+        copy.losses.push_back(Lost::Answer);
+        home.connect(&mut copy);
+        home.input(&mut copy, Input::Answered(1, nothing));
+        assert_eq!(copy.client.status(), Status::Connecting, "{nothing:?}");
+    }
+    let now = Now { unix: UnixMillis(home.time_ms), steady_ms: home.time_ms - TODAY_MS };
+    tv.client.handle(now, Input::Offline);
+    assert!(tv.client.handle(now, Input::Answered(1, &[])).is_empty(), "nobody waits for it");
+}
+
+fn fate() -> impl Strategy<Value = Lost> {
+    prop_oneof![Just(Lost::Nothing), Just(Lost::Request), Just(Lost::Answer)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Requests and answers get lost, sockets come and go: each write is taken once, and the last counts.
+    #[test]
+    fn bad_networks_neither_lose_nor_double(
+        steps in prop::collection::vec((fate(), 0..3usize, any::<bool>(), any::<bool>()), 1..25),
+    ) {
+        let mut home = Home::new();
+        let mut tv = home.tv(1, 0);
+        let mut made = 0;
+        home.connect(&mut tv);
+        let before = home.room.version();
+        for (lost, writes, by_request, hides) in steps {
+            home.time_ms += 61_000;
+            tv.by_request = by_request;
+            if by_request {
+                home.input(&mut tv, Input::Closed(1006));
+            }
+            for _ in 0..writes {
+                made += 1;
+                home.operate(&mut tv, play(&format!("film {made}"), made));
+            }
+            tv.losses.push_back(lost);
+            if hides {
+                home.input(&mut tv, Input::Hiding(String::new()));
+            }
+            home.retry(&mut tv);
+            tv.losses.clear();
+        }
+        for _ in 0..4 {
+            home.retry(&mut tv);
+        }
+        prop_assert!(tv.client.replica().outbox().is_empty());
+        prop_assert!(home.room.version() - before <= u64::from(made));
+        for number in 1..=made {
+            prop_assert_eq!(home.position_s(&format!("film {number}")), Some(number));
+        }
+        prop_assert_eq!(tv.client.replica().confirmed(), home.room.household());
+    }
+}
+
+#[test]
+fn an_answer_to_an_earlier_request_acknowledges_nothing() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    let hide = |home: &mut Home, tv: &mut Tv| {
+        let outputs = tv.client.handle(home.now(tv), Input::Hiding(String::new()));
+        let request = outputs.into_iter().find_map(|output| match output {
+            Output::Exchange(number, request) => Some((number, request)),
+            _ => None,
+        });
+        request.expect("something waits")
+    };
+    home.operate(&mut tv, add("one"));
+    let (first, request) = hide(&mut home, &mut tv);
+    home.operate(&mut tv, add("two"));
+    let (second, _) = hide(&mut home, &mut tv);
+    assert_ne!(first, second);
+    // The first one arrives, and its answer comes when the second one is on its way.
+    let answer = home.exchange(&mut tv, &request).expect("nothing is lost");
+    home.input(&mut tv, Input::Answered(first, &answer));
+    assert_eq!(tv.client.replica().outbox().len(), 2, "of whose deltas it says nothing");
+    for _ in 0..3 {
+        home.retry(&mut tv);
+    }
+    assert!(home.listed("one") && home.listed("two"));
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
+fn an_answer_sends_nothing_on_a_socket() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.operate(&mut tv, add("film"));
+    tv.client.handle(home.now(&tv), Input::Online);
+    let asked = tv.client.handle(home.now(&tv), Input::Asked(String::new()));
+    let request = asked.into_iter().find_map(|output| match output {
+        Output::Exchange(number, request) => Some((number, request)),
+        _ => None,
+    });
+    let (number, request) = request.expect("a request");
+    let answer = home.exchange(&mut tv, &request).expect("nothing is lost");
+    let outputs = tv.client.handle(home.now(&tv), Input::Answered(number, &answer));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Send(_))), "{outputs:?}");
+    assert!(outputs.contains(&Output::Connect), "what waits goes in the next request");
+}
