@@ -21,7 +21,17 @@ import type { AsideEntry, Storage } from "./storage.js";
 /** Settings of {@link open}. */
 export interface OpenOptions {
   /** Address of the edge server, for instance `https://sync.example`; the path is `/ws`. */
-  url: string;
+  url?: string;
+  /**
+   * Several addresses instead, in the order in which they are to be tried. The first one is returned to
+   * when it answers again. All must lead to the same household data.
+   */
+  urls?: string[];
+  /**
+   * For apps that sync now and then: no socket is kept, one request does all. Without it requests are
+   * the way out where a proxy breaks WebSockets: every 30 seconds, and 2 seconds after a write.
+   */
+  poll?: PollOptions;
   /** This device's id, the one in its token. It also names the local database. */
   device: string;
   /** Asked for a token before each connection, so a fresh one can be fetched. */
@@ -40,6 +50,19 @@ export interface OpenOptions {
   WebSocket?: WebSocketConstructor;
   /** How to catch up; see {@link DeltaSyncOptions}. */
   deltaSync?: DeltaSyncOptions;
+  /**
+   * Times that tests shorten, in milliseconds: how long requests do before a socket is tried again, and
+   * another address before the first one is asked for; 300,000 each when left out.
+   */
+  testing?: { socketRetryMs?: number; firstUrlRetryMs?: number };
+}
+
+/** See {@link OpenOptions.poll}. */
+export interface PollOptions {
+  /** From one request to the next, in seconds, 1 or more; up to a quarter less, at random. */
+  everySeconds: number;
+  /** After a write, in seconds; when left out a write waits for the next request. */
+  afterWriteSeconds?: number;
 }
 
 /** A list that changed. */

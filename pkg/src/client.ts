@@ -17,23 +17,22 @@ import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./e
 import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { watchLifecycle } from "./lifecycle.js";
-import { Socket, type WebSocketConstructor } from "./socket.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
+import { Transport, type TransportParts } from "./transport.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
 export const STORAGE_RETRY_MS = 5_000;
 /** Failures after which nothing may be written any more. */
 const ENDS = new Set(["superseded", "storage_newer", "destroyed"]);
+/** Where all is exchanged. */
+const SETTLED = new Set<SyncState>(["live", "polling"]);
 /** The longest delay a browser's timer takes. */
 const TIMER_MS_MAX = 2_147_483_647;
 
 /** What the driver needs to work. */
-export interface DriverParts {
+export interface DriverParts extends TransportParts {
   replica: Replica;
   storage: Storage;
-  url: string;
-  WebSocket: WebSocketConstructor;
-  token: () => Promise<string>;
   /** Why the stored records were not all readable, if so. */
   damage: string | undefined;
 }
@@ -70,7 +69,8 @@ export class Driver implements Copy {
   readonly replica: Replica;
   readonly storage: Storage;
   private readonly events: DriverEvents;
-  private readonly socket: Socket;
+  private readonly transport: Transport;
+  private hides = false;
   private readonly stopWatching: () => void;
   private queue: Task[] = [];
   private pumping: Promise<void> | undefined;
@@ -92,16 +92,28 @@ export class Driver implements Copy {
     this.storage = parts.storage;
     this.unstored = parts.damage === undefined ? undefined : aside(parts.damage);
     this.events = events;
-    this.socket = new Socket(parts.url, parts.WebSocket, parts.token, {
+    this.transport = new Transport(parts, {
       opened: (token) => this.feed((replica, ...now) => replica.opened(token, ...now)),
       frame: (bytes) => this.feed((replica, ...now) => replica.frame(bytes, ...now)),
       closed: (code) => {
         this.feed((replica, ...now) => replica.closed(code, ...now));
+        if (this.transport.goesOn) return;
         this.syncEnded(syncFailed(`the connection ended with code ${code}`));
       },
+      asked: (token) => this.feed((replica, ...now) => replica.asked(token, ...now)),
+      answered: (number, bytes) => {
+        this.feed((replica, ...now) => replica.answered(number, bytes, ...now));
+      },
+      better: () => this.woke(),
       failed: (error) => this.events.failed(error),
     });
-    this.stopWatching = watchLifecycle(() => this.woke());
+    this.stopWatching = watchLifecycle({
+      woke: () => {
+        this.transport.woke();
+        this.woke();
+      },
+      hides: () => this.hide(),
+    });
   }
 
   /** First call: stores the image, then starts to connect. */
@@ -155,7 +167,7 @@ export class Driver implements Copy {
     this.ended = new OmegaError("closed", "this client is closed; call open again");
     this.stopWatching();
     clearTimeout(this.wakeTimer);
-    this.socket.disconnect();
+    this.transport.close();
     if (stored) {
       this.retryDue = this.failure !== undefined;
       this.pump();
@@ -277,6 +289,7 @@ export class Driver implements Copy {
       if (last.pop() === "disconnect") this.syncEnded(syncFailed("there was no answer in time"));
       if (this.ended?.code !== "closed") this.events.status();
     }
+    if (this.ended === undefined && SETTLED.has(this.state())) this.transport.succeeded();
     // Before anybody is told: whoever hears it may queue more, and needs a new pump.
     this.pumping = undefined;
     this.releaseWaiters();
@@ -325,13 +338,17 @@ export class Driver implements Copy {
   private carryOut(task: Task): void {
     switch (task.kind) {
       case "send":
-        this.socket.send(task.bytes);
+        this.transport.send(task.bytes);
+        break;
+      case "exchange":
+        this.transport.exchange(task.number, task.bytes, this.hides);
+        this.hides = false;
         break;
       case "connect":
-        if (this.ended === undefined) this.socket.connect();
+        if (this.ended === undefined) this.transport.connect();
         break;
       case "disconnect":
-        this.socket.disconnect();
+        this.transport.disconnect();
         break;
       case "wake":
         this.wakeAfter(task.afterMs);
@@ -355,6 +372,16 @@ export class Driver implements Copy {
     }, delayMs);
   }
 
+  /** The page goes to the background and may not come back: what waits leaves now. */
+  private hide(): void {
+    const { token } = this.transport;
+    if (this.paused || this.failure !== undefined || token === "") return;
+    this.hides = true;
+    this.feed((replica, ...now) => replica.hiding(token, ...now));
+    // Without an exchange among the outputs there was nothing to send.
+    this.hides = this.queue.some(({ kind }) => kind === "exchange");
+  }
+
   private woke(): void {
     if (this.failure !== undefined) this.retryStorage();
     else if (!this.paused) this.feed((replica, ...now) => replica.online(...now));
@@ -364,7 +391,7 @@ export class Driver implements Copy {
     if (this.waiters.length + this.syncing.length === 0 || this.ended !== undefined) return;
     if (this.failure !== undefined || this.isPending()) return;
     for (const waiter of this.waiters.splice(0)) waiter.resolve();
-    if (this.state() !== "live") return;
+    if (!SETTLED.has(this.state())) return;
     for (const waiter of this.syncing.splice(0)) waiter.resolve();
   }
 
@@ -401,7 +428,7 @@ export class Driver implements Copy {
     this.ended ??= error;
     this.stopWatching();
     clearTimeout(this.wakeTimer);
-    this.socket.disconnect();
+    this.transport.close();
     this.rejectWaiters(error);
     if (closing || this.events.lost(error)) return;
     this.events.failed(error);

@@ -19,6 +19,7 @@ export type Output =
   | { kind: "append"; bytes: Uint8Array }
   | { kind: "replace"; bytes: Uint8Array }
   | { kind: "send"; bytes: Uint8Array<ArrayBuffer> }
+  | { kind: "exchange"; number: number; bytes: Uint8Array<ArrayBuffer> }
   | { kind: "connect" }
   | { kind: "disconnect" }
   | { kind: "changed"; keys: string[] }
@@ -63,8 +64,11 @@ export interface ReplayReport {
   reasons: Record<string, number>;
 }
 
-/** Where the connection stands. */
-export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped";
+/**
+ * Where the connection stands. `live`: changes cross as they happen. `polling`: up to date by the last
+ * request; the next one follows after a while, see {@link OpenOptions.poll}.
+ */
+export type SyncState = "offline" | "connecting" | "syncing" | "live" | "stopped" | "polling";
 
 /** A WebAssembly file: its address, its bytes or what was compiled from them, or a promise of these. */
 export type WasmSource = WasmFile | Promise<WasmFile>;
@@ -73,7 +77,9 @@ type WasmFile = URL | string | BufferSource | WebAssembly.Module;
 /** Where the engine comes from: a file to compile, or a function that has its exports. */
 export type EngineSource = WasmSource | (() => WebAssembly.Exports);
 
-const STATES: readonly SyncState[] = ["offline", "connecting", "syncing", "live", "stopped"];
+const STATES: readonly SyncState[] = [
+  ...(["offline", "connecting", "syncing", "live", "stopped", "polling"] as const),
+];
 const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "devices"];
 
 /** In place of an answer's length: the call was refused. */
@@ -285,6 +291,8 @@ function readOutput(): Output {
       for (let left = readNumber(); left > 0; left -= 1) devices.push([readText(), readNumber()]);
       return { kind: "presence", all, devices };
     }
+    case 13:
+      return { kind: "exchange", number: readNumber(), bytes: readBytes() };
     default:
       throw mismatch(`output ${kind}`);
   }

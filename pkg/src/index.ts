@@ -15,7 +15,8 @@ import { fromEngine, OmegaError } from "./errors.js";
 import { IndexedDbStorage, openStorage } from "./indexeddb.js";
 import { platformWebSocket, socketUrl } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
-import { SyncClient } from "./sync-client.js";
+import { checkPoll, SyncClient } from "./sync-client.js";
+import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS } from "./transport.js";
 import { wipeStorage } from "./wipe.js";
 
 export type {
@@ -24,6 +25,7 @@ export type {
   ClientEvents,
   ExportedData,
   OpenOptions,
+  PollOptions,
   Rejected,
   Status,
 } from "./api.js";
@@ -81,7 +83,10 @@ export async function openWith(
   defaultEngine: () => EngineSource,
   entropy?: Entropy,
 ): Promise<Client> {
-  const url = socketUrl(options.url);
+  const urls = options.urls ?? [options.url ?? ""];
+  if (urls.length === 0) throw new OmegaError("invalid_url", "`urls` has no address");
+  for (const url of urls) socketUrl(url);
+  const poll = checkPoll(options.poll);
   const { enabled } = checkDeltaSync(options.deltaSync);
   const WebSocket = options.WebSocket ?? platformWebSocket();
   const engine = () => startEngine(() => options.wasm ?? defaultEngine(), entropy);
@@ -89,7 +94,14 @@ export async function openWith(
   const client = new SyncClient(options);
   if (warning !== undefined) client.report(warning);
   const household = options.household ?? "";
-  const parts = { url, WebSocket, token: options.token, household, differences: enabled };
+  const ways = {
+    requestsOnly: poll !== undefined,
+    socketRetryMs: SOCKET_RETRY_MS,
+    firstUrlRetryMs: FIRST_URL_RETRY_MS,
+    ...options.testing,
+  };
+  const known = { household, differences: enabled, poll };
+  const parts = { ...ways, ...known, urls, WebSocket, token: options.token };
   try {
     await client.join({ ...parts, storage });
   } catch (thrown) {

@@ -59,13 +59,10 @@ export class Socket {
   connect(): void {
     this.disconnect();
     const attempt = this.attempt;
-    // The extra `then` turns a `token` that throws at once into a rejection.
-    Promise.resolve()
-      .then(() => this.token())
-      .then(
-        (token) => this.openWith(attempt, token),
-        (cause: unknown) => this.tokenFailed(attempt, cause),
-      );
+    this.token().then(
+      (token) => this.openWith(attempt, token),
+      (cause: unknown) => this.tokenFailed(attempt, cause),
+    );
   }
 
   /** Drops the current socket, if any, without a report. */

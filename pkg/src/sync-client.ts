@@ -6,6 +6,7 @@ import type {
   ClientEvents,
   ExportedData,
   OpenOptions,
+  PollOptions,
   Rejected,
   Status,
 } from "./api.js";
@@ -18,6 +19,7 @@ import { type Metrics, metricsOf } from "./metrics.js";
 import type { AsideEntry } from "./storage.js";
 import { Tab, type TabEvents, type TabParts } from "./tabs.js";
 
+const SECOND_MS = 1_000;
 /** Errors kept for an `error` listener that is added after `open` has returned. */
 const EARLY_ERRORS_MAX = 8;
 
@@ -25,6 +27,18 @@ const EARLY_ERRORS_MAX = 8;
 export interface ClientParts extends Omit<TabParts, "loaded"> {
   /** Whether to catch up by differences. */
   differences: boolean;
+  /** How often to ask, for apps without a socket. */
+  poll: Required<PollOptions> | undefined;
+}
+
+/** The same with the default. Throws `invalid_option` for what is no time. */
+export function checkPoll(options: PollOptions | undefined): Required<PollOptions> | undefined {
+  if (options === undefined) return undefined;
+  const { everySeconds, afterWriteSeconds = everySeconds } = options;
+  if (!(everySeconds >= 1) || !(afterWriteSeconds >= 0)) {
+    throw new OmegaError("invalid_option", "poll.everySeconds must be 1 or more, seconds");
+  }
+  return { everySeconds, afterWriteSeconds };
 }
 
 /** One device's copy of its household. */
@@ -64,6 +78,10 @@ export class SyncClient implements Client, Copy {
       const stored = factsOf(replica).household;
       if (household !== "" && stored !== household) throw householdMismatch();
       replica.catchUpByDifferences(parts.differences);
+      const { poll } = parts;
+      if (poll !== undefined) {
+        replica.setRest(poll.everySeconds * SECOND_MS, poll.afterWriteSeconds * SECOND_MS);
+      }
     };
     this.joined = await Tab.open({ ...parts, loaded }, this.tabEvents());
   }

@@ -1,0 +1,261 @@
+/**
+ * The way to the server: which of its addresses, and by socket or by single requests.
+ *
+ * An attempt that finds nobody is followed by the next one down this list: a socket to the present
+ * address, one request to it (some proxies break WebSockets), the next address. What works is kept.
+ * After a while a socket is tried again, and the first address once it answers. How long to wait between
+ * attempts, and what travels, is the engine's decision.
+ */
+
+import { OmegaError } from "./errors.js";
+import { Socket, type SocketEvents, socketUrl, type WebSocketConstructor } from "./socket.js";
+
+/** How long requests do before a socket is tried again, in milliseconds; less up to a quarter. */
+export const SOCKET_RETRY_MS = 300_000;
+/** How long another address does before the first one is asked whether it is there; the same. */
+export const FIRST_URL_RETRY_MS = 300_000;
+/** What the server means by a refused request, as the close code of a socket. */
+const CODES: Record<string, number> = {
+  unauthorized: 4010,
+  forbidden: 4010,
+  device_mismatch: 4010,
+  stale_session: 4020,
+  version_unsupported: 4501,
+  household_mismatch: 4502,
+  too_large: 4503,
+  rate_limited: 4007,
+  overloaded: 4007,
+  restart: 4000,
+  storage_unavailable: 4004,
+};
+const CLOSED_ABNORMALLY = 1006;
+const CLOSE_CODES_FROM = 4_000;
+
+/** What a transport needs. */
+export interface TransportParts {
+  /** Addresses of the server, the first one preferred. */
+  urls: string[];
+  WebSocket: WebSocketConstructor;
+  token: () => Promise<string>;
+  /** Whether there are to be requests only. */
+  requestsOnly: boolean;
+  socketRetryMs: number;
+  firstUrlRetryMs: number;
+}
+
+/** What the driver hears beside the events of a socket. */
+export interface TransportEvents extends SocketEvents {
+  /** There is no socket, but a token: one request, please. */
+  asked(token: string): void;
+  answered(number: number, answer: Uint8Array): void;
+  /** A better way may be open now: connect anew. */
+  better(): void;
+}
+
+/** One way at a time. */
+export class Transport {
+  private readonly sockets: Socket[];
+  private readonly requestUrls: string[];
+  private place = 0;
+  private byRequest: boolean;
+  /** Rises with each connection; what belongs to an earlier one is late. */
+  private attempt = 0;
+  /** Whether the next attempt goes by another way to the same address. */
+  private otherWay = false;
+  /** Whether the present attempt has reached the server. */
+  private reached = false;
+  private socketAtMs = 0;
+  private firstTimer: ReturnType<typeof setTimeout> | undefined;
+  private lastToken = "";
+
+  constructor(
+    private readonly parts: TransportParts,
+    private readonly events: TransportEvents,
+  ) {
+    this.byRequest = parts.requestsOnly;
+    const token = () => this.askToken();
+    this.sockets = parts.urls.map(
+      (url) =>
+        new Socket(socketUrl(url), parts.WebSocket, token, {
+          ...events,
+          closed: (code) => this.lost(code),
+        }),
+    );
+    this.requestUrls = parts.urls.map((url) => httpUrl(url, "/api/v1/sync"));
+  }
+
+  /** The token that was used last, for a page that hides; empty before the first. */
+  get token(): string {
+    return this.lastToken;
+  }
+
+  /** Whether the attempt that just failed is followed by another way to the same address. */
+  get goesOn(): boolean {
+    return this.otherWay;
+  }
+
+  /** Opens a socket, or says that it must be a request. */
+  connect(): void {
+    this.disconnect();
+    this.reached = false;
+    const { attempt } = this;
+    if (this.byRequest && !this.parts.requestsOnly && this.socketAtMs <= performance.now()) {
+      this.byRequest = false;
+    }
+    if (!this.byRequest) {
+      this.sockets[this.place]?.connect();
+      return;
+    }
+    this.askToken().then(
+      () => {
+        if (attempt === this.attempt) this.events.asked("");
+      },
+      (cause: unknown) => {
+        if (attempt !== this.attempt) return;
+        const message = "the app's token function failed; it will be asked again";
+        this.events.failed(new OmegaError("token_failed", message, cause));
+        this.events.closed(CLOSED_ABNORMALLY);
+      },
+    );
+  }
+
+  /** Drops what is open, without a report. */
+  disconnect(): void {
+    this.attempt += 1;
+    for (const socket of this.sockets) socket.disconnect();
+  }
+
+  /** Writes a frame to the open socket. */
+  send(frame: Uint8Array<ArrayBuffer>): void {
+    this.sockets[this.place]?.send(frame);
+  }
+
+  /** Sends a request; one of a page that hides outlives it, and has its token inside. */
+  exchange(number: number, body: Uint8Array<ArrayBuffer>, hides: boolean): void {
+    this.disconnect();
+    const { attempt } = this;
+    const url = this.requestUrls[this.place] ?? "";
+    if (hides && !("keepalive" in Request.prototype)) {
+      // Nobody hears the answer: the engine asks again, when the page comes back.
+      navigator.sendBeacon(url, body);
+      return;
+    }
+    const headers = {
+      Authorization: `Bearer ${this.lastToken}`,
+      "Content-Type": "application/octet-stream",
+    };
+    // Without headers of its own it needs no leave of another origin, for which there may be no time.
+    const said = hides ? { keepalive: true } : { headers };
+    fetch(url, { method: "POST", body, ...said })
+      .then((answer) => this.read(answer))
+      .then(
+        (read) => {
+          if (attempt !== this.attempt) return;
+          if (typeof read === "number") this.lost(read);
+          else this.events.answered(number, read);
+        },
+        () => {
+          if (attempt === this.attempt) this.lost(CLOSED_ABNORMALLY);
+        },
+      );
+  }
+
+  /** All is exchanged by the present way. */
+  succeeded(): void {
+    if (this.reached) return;
+    this.reached = true;
+    if (this.socketAtMs === Number.POSITIVE_INFINITY) {
+      this.socketAtMs = performance.now() + jittered(this.parts.socketRetryMs);
+    }
+    if (this.place === 0 || this.firstTimer !== undefined) return;
+    this.firstTimer = setTimeout(() => this.askFirst(), jittered(this.parts.firstUrlRetryMs));
+    release(this.firstTimer);
+  }
+
+  /** The network may be another one now: sockets get another chance. */
+  woke(): void {
+    this.socketAtMs = 0;
+  }
+
+  /** Ends it. */
+  close(): void {
+    this.disconnect();
+    clearTimeout(this.firstTimer);
+  }
+
+  private askToken(): Promise<string> {
+    // The extra `then` turns a `token` that throws at once into a rejection.
+    return Promise.resolve()
+      .then(() => this.parts.token())
+      .then((token) => {
+        this.lastToken = token;
+        return token;
+      });
+  }
+
+  private async read(answer: Response): Promise<Uint8Array | number> {
+    if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
+    const problem: unknown = await answer.json().catch(() => undefined);
+    const isOurs = typeof problem === "object" && problem !== null && "code" in problem;
+    return (isOurs ? CODES[String(problem.code)] : undefined) ?? CLOSED_ABNORMALLY;
+  }
+
+  /** The attempt ended; if nobody was there the next one goes another way. */
+  private lost(code: number): void {
+    const nobody = !this.reached && code < CLOSE_CODES_FROM;
+    this.otherWay = nobody && !this.byRequest;
+    if (nobody) this.goOn();
+    this.disconnect();
+    this.events.closed(code);
+  }
+
+  private goOn(): void {
+    const { requestsOnly, urls } = this.parts;
+    if (!this.byRequest) {
+      this.byRequest = true;
+      // Not before a request has got through.
+      this.socketAtMs = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.place = (this.place + 1) % urls.length;
+    this.byRequest = requestsOnly;
+    this.socketAtMs = 0;
+  }
+
+  /** Goes back to the first address once it answers. */
+  private askFirst(): void {
+    this.firstTimer = undefined;
+    fetch(httpUrl(this.parts.urls[0] ?? "", "/health"))
+      .then(({ ok }) => ok)
+      .catch(() => false)
+      .then((ok) => {
+        if (this.place === 0) return;
+        this.reached = false;
+        if (!ok) {
+          this.succeeded();
+          return;
+        }
+        this.place = 0;
+        this.byRequest = this.parts.requestsOnly;
+        this.socketAtMs = 0;
+        this.events.better();
+      });
+  }
+}
+
+/** An address of the server by HTTP, whatever way it was given. */
+function httpUrl(address: string, path: string): string {
+  const { origin } = new URL(socketUrl(address).replace(/^ws/, "http"));
+  return origin + path;
+}
+
+function jittered(ms: number): number {
+  return ms - Math.random() * (ms / 4);
+}
+
+/** In Node a timer that only looks must not keep the process alive. */
+function release(timer: unknown): void {
+  if (typeof timer === "object" && timer !== null && "unref" in timer) {
+    (timer as { unref(): void }).unref();
+  }
+}

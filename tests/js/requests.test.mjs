@@ -1,0 +1,174 @@
+// Where WebSockets don't get through, where an address is down, and for apps that ask now and then: on
+// the real server, through a proxy that breaks upgrades.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import { connect } from "node:net";
+import { test } from "node:test";
+import { Edge } from "./edge.mjs";
+import { codeOf, newHousehold, openTv, titles } from "./tv.mjs";
+import { eventually } from "./until.mjs";
+
+/** @typedef {import("node:test").TestContext} TestContext */
+
+/** A proxy before a server; what it lets through can be changed. */
+class Gateway {
+  upgrades = false;
+  /** What came: "POST /path" or "upgrade". @type {string[]} */
+  seen = [];
+  #server = createServer();
+  /** @type {Set<import("node:net").Socket>} */
+  #sockets = new Set();
+  #port = 0;
+
+  /** @param {Edge} edge */
+  constructor(edge) {
+    this.#server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+    this.#server.on("request", (incoming, answer) => {
+      this.seen.push(`${incoming.method} ${incoming.url}`);
+      const { method, headers, url: path } = incoming;
+      const on = request({ port: edge.port, method, headers, path }, (response) => {
+        answer.writeHead(response.statusCode ?? 502, response.headers);
+        response.pipe(answer);
+      });
+      on.on("error", () => answer.destroy());
+      incoming.pipe(on);
+    });
+    this.#server.on("upgrade", (incoming, socket, head) => {
+      this.seen.push("upgrade");
+      socket.on("error", () => undefined);
+      if (!this.upgrades) {
+        socket.end("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+        return;
+      }
+      const on = connect(edge.port, "127.0.0.1", () => {
+        const heads = incoming.rawHeaders.reduce(
+          (text, word, at) => text + word + (at % 2 ? "\r\n" : ": "),
+          "",
+        );
+        on.write(`GET ${incoming.url} HTTP/1.1\r\n${heads}\r\n`);
+        on.write(head);
+        socket.pipe(on).pipe(socket);
+      });
+      socket.on("close", () => on.destroy());
+      on.on("error", () => socket.destroy());
+    });
+  }
+
+  get address() {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  async start() {
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.#port = /** @type {import("node:net").AddressInfo} */ (this.#server.address()).port;
+    return this;
+  }
+
+  async stop() {
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+}
+
+/** @param {TestContext} context */
+async function behindProxy(context) {
+  const edge = await Edge.start();
+  context.after(() => edge.dispose());
+  const proxy = await new Gateway(edge).start();
+  context.after(() => proxy.stop());
+  return { edge, proxy, household: newHousehold() };
+}
+
+test("behind a proxy that breaks WebSockets everything goes by requests, and back", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  const testing = { socketRetryMs: 500 };
+  const tv = await openTv(context, edge, household, "tv", { url: proxy.address, testing });
+  const other = await openTv(context, edge, household, "other");
+  await tv.watchlist.add("mine");
+  await tv.flushed();
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  await eventually(other, "it arrives", () => titles(other).length === 1);
+  await other.watchlist.add("theirs");
+  await other.flushed();
+  await tv.syncNow();
+  assert.deepEqual(titles(tv), ["mine", "theirs"]);
+  assert.ok(proxy.seen.includes("upgrade") && proxy.seen.includes("POST /api/v1/sync"));
+  assert.equal(tv.status().closeReason, "");
+  proxy.upgrades = true;
+  await tv.watchlist.remove("theirs");
+  await eventually(tv, "a socket again", () => tv.status().state === "live");
+  await eventually(other, "the removal", () => titles(other).length === 1);
+});
+
+test("an app that polls opens no socket, and sends a write when it says", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  const poll = { everySeconds: 300, afterWriteSeconds: 1 };
+  const tv = await openTv(context, edge, household, "tv", { url: proxy.address, poll });
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  await tv.progress.set("film", { positionSeconds: 1, durationSeconds: 9 });
+  await tv.progress.set("film", { positionSeconds: 2, durationSeconds: 9 });
+  assert.equal(tv.pending, 1, "what waits coalesces");
+  await tv.flushed();
+  assert.ok(!proxy.seen.includes("upgrade"));
+  const other = await openTv(context, edge, household, "other");
+  await eventually(other, "it arrives", () => other.progress.resume("film") === 2);
+  for (const wrong of [{ everySeconds: 0 }, { everySeconds: Number.NaN }]) {
+    const said = await openTv(context, edge, household, "tv", { poll: wrong }).catch(codeOf);
+    assert.equal(said, "invalid_option");
+  }
+});
+
+test("the next address is used while the first is down, and left when it is back", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  proxy.upgrades = true;
+  const { address } = proxy;
+  await proxy.stop();
+  const tv = await openTv(context, edge, household, "tv", {
+    urls: [address, edge.address],
+    testing: { firstUrlRetryMs: 200 },
+  });
+  await tv.watchlist.add("film");
+  await tv.flushed();
+  await eventually(tv, "live by the second", () => tv.status().state === "live");
+  await proxy.start();
+  await eventually(tv, "by the first", () => proxy.seen.includes("upgrade"));
+  await eventually(tv, "live by the first", () => tv.status().state === "live");
+  await proxy.stop();
+  await tv.watchlist.add("another");
+  await tv.flushed();
+});
+
+test("a request that is refused says why, and the token is asked for anew", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  let token = "expired-or-forged";
+  let asked = 0;
+  const tv = await openTv(context, edge, household, "tv", {
+    url: proxy.address,
+    poll: { everySeconds: 60 },
+    token: async () => {
+      asked += 1;
+      return token;
+    },
+  });
+  await tv.watchlist.add("film");
+  await eventually(tv, "refused", () => tv.status().closeReason === "unauthorized");
+  assert.equal(tv.pending, 1);
+  token = edge.token(household, "tv");
+  await tv.flushed();
+  assert.ok(asked >= 2);
+  // Refused for good: it stops, and keeps what it has.
+  const stranger = edge.token(newHousehold(), "tv");
+  token = stranger;
+  await assert.rejects(tv.syncNow(), { code: "sync_failed" });
+  await eventually(tv, "stopped", () => tv.status().state === "stopped");
+  assert.equal(tv.status().closeReason, "household_mismatch");
+  assert.deepEqual(titles(tv), ["film"]);
+});
