@@ -167,6 +167,7 @@ impl Home {
                 | Output::Wake(_)
                 | Output::Rejected(_)
                 | Output::Replayed(_)
+                | Output::Exchange(..)
                 | Output::Order(_)
                 | Output::Outcome(..)
                 | Output::Presence(_) => {}
