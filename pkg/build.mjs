@@ -4,7 +4,7 @@
 // Syntax is lowered to Chromium 63 (Tizen 5.0). `import.meta`, which that engine cannot parse, is
 // left in one small file that is only loaded when no `wasm` option was given.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ const BYTE_ORDER_MARK = "\uFEFF";
 /** The engine that learns taste too, with a glue of its own. */
 const PATTERNS = join(HERE, "wasm-patterns");
 /** What patterns are coded with, unless the operator has tables of its own. */
-const TABLES = join(HERE, "..", "core", "tables", "default.tables");
+const TABLES = join(HERE, "..", "core", "tables", "default.bin");
 
 const WASM_TEXT_SHIFT = 35;
 
@@ -150,7 +150,7 @@ await Promise.all([
 ]);
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
 copyFileSync(join(PATTERNS, "omega_sync_wasm_bg.wasm"), join(DIST, "omega_sync_patterns_bg.wasm"));
-if (existsSync(TABLES)) copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
+copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
 declareTypes();
 
 async function withoutWasm() {
