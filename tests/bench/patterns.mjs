@@ -3,13 +3,15 @@
 // wire, and how near to the truth they arrive. One process encodes, another decodes, which sees the
 // messages and the tables only; the same is done in WebAssembly, whose bytes must be the same.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { CARGO_TARGET, PATTERNS_END, ROOT } from "../../scripts/paths.mjs";
 import { Complaint, main, run } from "../../scripts/steps.mjs";
 import { firstsAndLaters, globals, readRows } from "./patterns/rows.mjs";
 
+const MODULE = "omega_sync_patterns";
 const USAGE =
   "npm run --silent bench -- patterns --patterns P.npy --patterns-meta P.jsonl --globals G.npy --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE]";
 
@@ -178,10 +180,12 @@ async function measure(name, rows, messages, floor, tables, out) {
  * @param {Buffer} native the messages as the native program wrote them @param {Float32Array} values
  */
 async function inWasm(tables, job, rows, messages, native, values) {
-  const glue = readdirSync(PATTERNS_END).find((file) => file.endsWith(".js"));
-  const module = await import(join(PATTERNS_END, glue ?? ""));
-  const binary = readdirSync(PATTERNS_END).find((file) => file.endsWith(".wasm"));
-  module.initSync({ module: readFileSync(join(PATTERNS_END, binary ?? "")) });
+  const module = await import(pathToFileURL(join(PATTERNS_END, `${MODULE}_bg.js`)).href);
+  const binary = await WebAssembly.compile(readFileSync(join(PATTERNS_END, `${MODULE}_bg.wasm`)));
+  const imports = { [`./${MODULE}_bg.js`]: module };
+  const instance = await WebAssembly.instantiate(binary, imports);
+  module.__wbg_set_wasm(instance.exports);
+  /** @type {any} */ (instance.exports).__wbindgen_start?.();
   const input = new Uint8Array(rows.values.buffer);
   const sender = new module.Codec(tables, job, input);
   const receiver = new module.Codec(
