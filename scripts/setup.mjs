@@ -12,7 +12,9 @@ const WASM_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src", "lld-22"];
 /** A C compiler links Rust programs and builds the embedded database. */
 const C_PACKAGES = ["gcc", "libc6-dev"];
 /** The browser and its driver, a font for its pictures, the witness of each fsync. */
-const TEST_PACKAGES = ["chromium", "chromium-driver", "fonts-dejavu-core", "strace", "python3"];
+const TEST_PACKAGES = [
+  ...["chromium", "chromium-driver", "fonts-dejavu-core", "strace", "python3", "python3-venv"],
+];
 /** What the old TV engines link to. */
 const ENGINE_PACKAGES = ["libnss3", "libnspr4", "libexpat1", "libuuid1"];
 /** The same for those from before WebAssembly: Python, which brings them, an X server, Qt's libraries. */

@@ -6,6 +6,7 @@ import { installOldEngines, OLD_ENGINES } from "../tests/engines/old.mjs";
 import { build, wasmTools } from "./build.mjs";
 import { ROOT, TEST_RUNNER, TOOL_TARGET } from "./paths.mjs";
 import { planted } from "./planted.mjs";
+import { setUpAutobahn, setUpSchemathesis } from "./python.mjs";
 import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { FEATURES, nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
@@ -23,6 +24,7 @@ const SUITES = [
   { name: "wasm-node", what: "the wasm package in Node", run: () => wasm(NODE) },
   { name: "wasm-browser", what: "the same tests in Chromium", run: () => wasm(BROWSER) },
   { name: "js", what: "the npm package, and clients on the real server", run: () => node("js") },
+  { name: "contract", what: "the server does what it says", run: () => node("contract") },
   { name: "e2e", what: "two TVs in a browser", run: () => node("e2e") },
   { name: "engines", what: "the npm package on old TV engines", run: () => node("engines") },
 ];
@@ -37,6 +39,10 @@ main(async () => {
   await build({ testRunner: true });
   await step("test tools", setUpTestTools);
   await step("TV engines", installAllEngines);
+  await step("contract tools", async () => {
+    const done = [await setUpSchemathesis(), await setUpAutobahn()];
+    return done.includes("installed") ? "installed" : "unchanged";
+  });
 
   const failed = await stepsToTheEnd(
     suites.map(({ name, what, run: work }) => ({ name: `${name}: ${what}`, work })),

@@ -27,7 +27,7 @@ pub(crate) enum CommandType {
 /// A command, with the fields that its type needs and no others.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Command")]
+#[schemars(rename = "Command", transform = crate::http::schema::each_command)]
 pub(crate) struct CommandBody {
     /// What to do
     #[serde(rename = "type")]

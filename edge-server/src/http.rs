@@ -14,6 +14,7 @@ pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod routes;
+pub(crate) mod schema;
 mod sync;
 pub(crate) mod taste;
 pub(crate) mod value;
@@ -35,6 +36,7 @@ use crate::pairing::Pairings;
 use crate::quota::Quota;
 use crate::store::Store;
 use crate::store::access::AccessStore;
+use crate::ws;
 use axum::Router;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
@@ -124,6 +126,7 @@ pub(crate) fn router(edge: Arc<Edge>, dev: bool, folder: Option<&Path>) -> Route
     if dev {
         // Outside of the layer: its answers are for pages of this machine only.
         router = router.route("/dev/token", get(dev::token));
+        router = router.route("/dev/echo", get(ws::echo::upgrade));
     }
     router = match folder {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),

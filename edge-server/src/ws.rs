@@ -5,6 +5,7 @@
 //! because it holds the token. Invariant: a socket ends with a close frame that carries one of the
 //! protocol's codes, unless the peer is gone; and whatever ends it, its room hears of it.
 
+pub(crate) mod echo;
 mod json;
 
 use crate::aggregate::Caller;
@@ -94,16 +95,20 @@ pub(crate) async fn upgrade(
     }
     let claim = Claim { principal, asked, named, from };
     let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
-    let upgrade = upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_frame_size(bytes_max)
-        .max_message_size(bytes_max);
-    Ok(upgrade.on_upgrade(async move |socket| {
+    Ok(sized(upgrade, bytes_max).on_upgrade(async move |socket| {
         run(&edge, socket, claim, json).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))
+}
+
+/// An upgrade to a socket that reads no more than this at once.
+fn sized(upgrade: WebSocketUpgrade, bytes_max: usize) -> WebSocketUpgrade {
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_frame_size(bytes_max)
+        .max_message_size(bytes_max)
 }
 
 /// The token among the subprotocols that were asked for.

@@ -6,6 +6,7 @@ use crate::http::form::FORM;
 use crate::http::problem::{self, Problem};
 use crate::http::route::{Access, Content, Parameter, Route};
 use crate::http::routes;
+use crate::http::schema::{ID_FORMAT, name_formats};
 use axum::Json;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -25,6 +26,10 @@ const TOKEN: &str = "token";
 /// What may be wrong with a request to any route.
 const ALWAYS: [Kind; 5] =
     [Kind::Timeout, Kind::Internal, Kind::Restart, Kind::Overloaded, Kind::StorageUnavailable];
+/// The status of an answer after which the connection speaks another protocol.
+const UPGRADED: u16 = 101;
+/// 16 bytes in base64.
+const KEY_PATTERN: &str = "^[A-Za-z0-9+/]{21}[AQgw]==$";
 /// What may be wrong with who sends it.
 const CALLER: [Kind; 3] = [Kind::Unauthorized, Kind::Forbidden, Kind::DeviceMismatch];
 const BODY: [Kind; 4] =
@@ -60,6 +65,8 @@ fn describe(routes: &[Route]) -> Value {
         let operations = paths.entry(route.path).or_insert_with(|| json!({}));
         operations[route.method.as_str().to_lowercase()] = operation(route, &mut generator);
     }
+    let mut schemas = json!(generator.take_definitions(true));
+    name_formats(&mut schemas);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -71,7 +78,7 @@ fn describe(routes: &[Route]) -> Value {
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {
                 TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             },
@@ -121,8 +128,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     if let Some(content) = content(route.takes, generator) {
         operation["requestBody"] = json!({"required": true, "content": content});
     }
+    let upgrades = route.gives.iter().any(|(status, _)| *status == UPGRADED);
+    let upgrade = upgrades.then(upgrade_headers).into_iter().flatten();
     let parameters: Vec<Value> =
-        in_path(route).chain(route.parameters.iter().map(parameter)).collect();
+        in_path(route).chain(route.parameters.iter().map(parameter)).chain(upgrade).collect();
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -135,6 +144,20 @@ fn name(route: &Route) -> String {
     format!("{}{path}", route.method.as_str().to_lowercase())
 }
 
+/// What a request for a WebSocket must say (RFC 6455, section 4.1).
+fn upgrade_headers() -> Vec<Value> {
+    let header = |name, schema: Value| {
+        let place = "header";
+        json!({"name": name, "in": place, "required": true, "schema": schema})
+    };
+    vec![
+        header("Connection", json!({"type": "string", "enum": ["Upgrade"]})),
+        header("Upgrade", json!({"type": "string", "enum": ["websocket"]})),
+        header("Sec-WebSocket-Version", json!({"type": "string", "enum": ["13"]})),
+        header("Sec-WebSocket-Key", json!({"type": "string", "pattern": KEY_PATTERN})),
+    ]
+}
+
 /// The parameters in a route's path, which are ids.
 fn in_path(route: &Route) -> impl Iterator<Item = Value> {
     let parts = route.path.split('/');
@@ -145,7 +168,10 @@ fn in_path(route: &Route) -> impl Iterator<Item = Value> {
             "in": "path",
             "required": true,
             "description": "Which one",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+            "schema": {
+                "type": "string", "minLength": 1, "maxLength": 64, "format": ID_FORMAT,
+                "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$",
+            },
         })
     })
 }
