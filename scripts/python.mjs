@@ -11,6 +11,8 @@ const LISTS = join(ROOT, "tests", "contract");
 const SCHEMATHESIS_FOLDER = join(CACHE, "schemathesis");
 /** The fuzzer of the REST routes. */
 export const SCHEMATHESIS = join(SCHEMATHESIS_FOLDER, "bin", "schemathesis");
+/** The linter of Dockerfiles, in the same environment. */
+export const HADOLINT = join(SCHEMATHESIS_FOLDER, "bin", "hadolint");
 /** Where the WebSocket fuzzer is. */
 export const AUTOBAHN = join(CACHE, "autobahn");
 
