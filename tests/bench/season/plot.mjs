@@ -49,6 +49,7 @@ ${points.map(([px = 0, py = 0]) => `<circle cx="${px.toFixed(1)}" cy="${py.toFix
       `<text x="${x(row.epsilon ?? 1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${row.epsilon}</text>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
+<title>Quality against privacy</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>
 <text x="${LEFT}" y="20" font-size="14">Released patterns against the truth: ${figures.households.toLocaleString("en")} households, catalogue ${figures.catalogue}</text>
 ${grid.join("\n")}
