@@ -5,7 +5,7 @@
 // the test that the entry names, runs once for each. The core itself knows nothing of this. With
 // words, only entries that have one of them in their name are run.
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { parse, plant } from "./faults.mjs";
@@ -23,6 +23,7 @@ const COPIED = [
   "Cargo.lock",
   "core/Cargo.toml",
   "core/src",
+  "core/tables",
   "tests/Cargo.toml",
   "tests/fuzz",
   "tests/harness",
@@ -33,6 +34,8 @@ const COPIED = [
 ];
 /** What a build reads; a corpus of bytes it does not. */
 const TEXTS = /\.(rs|toml|lock|json|txt)$/;
+/** What it reads beside texts. */
+const BINARIES = /\.bin$/;
 /** Read by the copy, once: the number of the fault that is switched on. */
 const SWITCH = "OMEGA_PLANTED";
 /** A program that takes longer than this has caught nothing. */
@@ -95,10 +98,14 @@ export function writeCopy(faults) {
   const root = files.get("core/src/lib.rs") ?? "";
   files.set("core/src/lib.rs", root.replace("pub mod causal;", MODULE));
   files.set("core/src/planted.rs", PLANTED);
-  for (const name of filesIn(COPY, ["core", "tests"]).filter((name) => !files.has(name))) {
+  for (const name of filesIn(COPY, ["core", "tests"], TEXTS).filter((name) => !files.has(name))) {
     rmSync(join(COPY, name));
   }
   for (const [name, text] of files) writeIfNew(join(COPY, name), text);
+  for (const name of filesIn(ROOT, COPIED, BINARIES)) {
+    mkdirSync(dirname(join(COPY, name)), { recursive: true });
+    cpSync(join(ROOT, name), join(COPY, name), { preserveTimestamps: true });
+  }
 }
 
 const MEMBERS = 'members = ["core", "tests"]';
@@ -117,19 +124,20 @@ pub fn is(number: usize) -> bool {
 
 /** @param {string} name of a file or folder of the checkout @returns {string[]} */
 function filesOf(name) {
-  return name.includes(".") ? [name] : filesIn(ROOT, [name]);
+  return name.includes(".") ? [name] : filesIn(ROOT, [name], TEXTS);
 }
 
-/** @param {string} root @param {string[]} folders @returns {string[]} */
-function filesIn(root, folders) {
+/** @param {string} root @param {string[]} folders @param {RegExp} kind @returns {string[]} */
+function filesIn(root, folders, kind) {
   return folders.flatMap((folder) => {
     try {
       const found = readdirSync(join(root, folder), { recursive: true, withFileTypes: true });
       const files = found.filter((entry) => entry.isFile());
       const names = files.map((entry) => relative(root, join(entry.parentPath, entry.name)));
-      return names.filter((name) => TEXTS.test(name));
+      return names.filter((name) => kind.test(name));
     } catch (error) {
-      if (/** @type {NodeJS.ErrnoException} */ (error).code === "ENOENT") return [];
+      const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+      if (code === "ENOENT" || code === "ENOTDIR") return [];
       throw error;
     }
   });
