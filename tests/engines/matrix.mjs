@@ -13,7 +13,16 @@ import { OLD_ENGINES, oldEngine } from "./old.mjs";
 import { runPage } from "./run.mjs";
 
 /** In the order of the table; each name is said by `pages/household.js` when it works. */
-export const FEATURES = ["open", "write", "sync", "conflict", "grow", "reopen", "replay"];
+export const FEATURES = [
+  "open",
+  "write",
+  "sync",
+  "conflict",
+  "command",
+  "grow",
+  "reopen",
+  "replay",
+];
 export const WAYS = /** @type {const} */ (["http", "file", "file with access"]);
 /** Titles that make the engine's memory grow, from two pages to more than twice of it. */
 const MANY = 1_000;

@@ -77,8 +77,12 @@
     yield once(client, () => client.watchlist.has("tmdb:answer"));
     check(client.status().household === settings.household, "household");
     works("sync");
-    yield* conflict(client);
+    const second = yield open(settings.url, "tv-second");
+    yield* conflict(client, second);
     works("conflict");
+    yield* command(client, second);
+    works("command");
+    yield second.close();
     client.pause();
     yield* grow(client);
     works("grow");
@@ -103,8 +107,7 @@
   }
 
   /** Two TVs write while they are apart: the add stays, and the last viewer's position. */
-  function* conflict(first) {
-    const second = yield open(settings.url, "tv-second");
+  function* conflict(first, second) {
     yield first.watchlist.add("tmdb:both");
     yield once(second, () => second.watchlist.has("tmdb:both"));
     first.pause();
@@ -125,7 +128,30 @@
       yield once(client, () => client.watchlist.has("tmdb:both"));
       yield once(client, () => client.progress.resume("tmdb:both") === 222);
     }
-    yield second.close();
+  }
+
+  /** One TV tells the other what to do. It has five seconds, which a busy machine may need: so thrice. */
+  function* command(first, second) {
+    const capabilities = { remoteControllable: true };
+    yield second.devices.describe({
+      name: "Küche",
+      deviceType: "tv",
+      platform: "old",
+      capabilities,
+    });
+    yield second.flushed();
+    const taken = [];
+    second.devices.onCommand((received) => {
+      taken.push(`${received.from} ${received.command.type} ${received.command.positionSeconds}`);
+    });
+    const isThere = ({ device, isOnline }) => device === "tv-second" && isOnline;
+    yield once(first, () => first.devices.list().some(isThere));
+    let status = "";
+    for (let tries = 0; tries < 3 && status !== "delivered"; tries += 1) {
+      status = yield first.devices.send("tv-second", { type: "seek", positionSeconds: 90 });
+    }
+    check(status === "delivered", `a command: ${status}`);
+    check(taken[taken.length - 1] === "tv-old seek 90", `a command came as ${taken}`);
   }
 
   /** So much that the engine's memory grows, more than once, while everything is in use. */
