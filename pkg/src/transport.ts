@@ -30,6 +30,7 @@ const CODES: Record<string, number> = {
 };
 const CLOSED_ABNORMALLY = 1006;
 const CLOSE_CODES_FROM = 4_000;
+const SERVER_ERRORS_FROM = 500;
 
 /** What a transport needs. */
 export interface TransportParts {
@@ -64,6 +65,8 @@ export class Transport {
   private otherWay = false;
   /** Whether the present attempt has reached the server. */
   private reached = false;
+  /** Whether the present attempt has ended for want of a token: then it says nothing of the way. */
+  private tokenless = false;
   private socketAtMs = 0;
   private firstTimer: ReturnType<typeof setTimeout> | undefined;
   private lastToken = "";
@@ -78,6 +81,10 @@ export class Transport {
       (url) =>
         new Socket(socketUrl(url), parts.WebSocket, token, {
           ...events,
+          failed: (error) => {
+            this.tokenless = true;
+            events.failed(error);
+          },
           closed: (code) => this.lost(code),
         }),
     );
@@ -98,6 +105,7 @@ export class Transport {
   connect(): void {
     this.disconnect();
     this.reached = false;
+    this.tokenless = false;
     const { attempt } = this;
     if (this.byRequest && !this.parts.requestsOnly && this.socketAtMs <= performance.now()) {
       this.byRequest = false;
@@ -202,7 +210,7 @@ export class Transport {
 
   /** The attempt ended; if nobody was there the next one goes another way. */
   private lost(code: number): void {
-    const nobody = !this.reached && code < CLOSE_CODES_FROM;
+    const nobody = !this.reached && !this.tokenless && code < CLOSE_CODES_FROM;
     this.otherWay = nobody && !this.byRequest;
     if (nobody) this.goOn();
     this.disconnect();
@@ -225,8 +233,9 @@ export class Transport {
   /** Goes back to the first address once it answers. */
   private askFirst(): void {
     this.firstTimer = undefined;
+    // It may refuse to say how it is, which is an answer; what stands before it says so when it is away.
     fetch(httpUrl(this.parts.urls[0] ?? "", "/health"))
-      .then(({ ok }) => ok)
+      .then(({ status }) => status < SERVER_ERRORS_FROM)
       .catch(() => false)
       .then((ok) => {
         if (this.place === 0) return;

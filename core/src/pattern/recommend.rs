@@ -7,7 +7,7 @@
 //! 1998).
 //!
 //! All integers, so the same list everywhere. Time: one inner product of 384 small integers for each
-//! title and pattern of its genre, at most [`QUERIES_MAX`].
+//! title and pattern of its genre, at most `QUERIES_MAX`.
 
 use super::catalog::Catalog;
 use super::exchange::Trends;
@@ -26,6 +26,8 @@ const TREND_WEIGHT: i32 = 1;
 const WEIGHTS: i32 = OWN_WEIGHT + GLOBAL_WEIGHT + TREND_WEIGHT;
 /// Samples of a pattern at which it counts half of what it would with many.
 const HALF_SURE: u32 = 4;
+/// Own samples of a genre at which its global patterns count half of what they do without any.
+const GLOBAL_HALF: u32 = 8;
 /// What a full likeness to a title in the list leaves of a score: a half.
 const LIKENESS_PARTS: i32 = 2;
 /// Titles as alike as this, in units of 2^-15, are the same to a viewer: only one is listed.
@@ -231,7 +233,9 @@ fn queries<'a>(sources: &Sources<'a>, wish: &Wish<'_>) -> Vec<Option<Queries<'a>
                 example: None,
             }));
         }
-        queries.global = global(sources.globals, genre, &of_genre);
+        let interest = queries.own.iter().map(|query| query.worth.max(0)).max();
+        let interest = interest.unwrap_or(if own.is_empty() { ONE } else { 0 });
+        queries.global = global(sources.globals, genre, &of_genre, interest);
         Some(queries)
     });
     asked.collect()
@@ -252,11 +256,14 @@ fn overall(own: &[(&Learned, Pattern)]) -> Option<([i16; DIMENSIONS], i32)> {
 }
 
 /// One direction for the global patterns of a genre: those near the viewer's own count most, without
-/// own ones those of many households.
+/// own ones those of many households. They are worth what the viewer's interest in the genre is: they
+/// say which of its titles, and not whether the viewer likes it; and the less, the more is known of the
+/// viewer. Of who has watched nothing yet they say both.
 fn global<'a>(
     globals: &[Pattern],
     genre: &Genre,
     own: &[&(&Learned, Pattern)],
+    interest: i32,
 ) -> Option<Query<'a>> {
     let of_genre: Vec<&Pattern> =
         globals.iter().filter(|pattern| pattern.genre == *genre).collect();
@@ -268,7 +275,10 @@ fn global<'a>(
         times(times(near, near), rate(pattern)) / 32 * size
     };
     let weighted = of_genre.iter().map(|pattern| (&pattern.embedding, weight(pattern)));
+    let samples: u32 = own.iter().map(|(learned, _)| learned.sample_count).sum();
+    let doubt = ONE / (1 + samples / GLOBAL_HALF) as i32;
     let worth = of_genre.iter().map(|pattern| rate(pattern)).max()?;
+    let worth = times(times(worth, interest), doubt);
     Some(Query { vector: *mean(weighted)?.as_slice(), worth, example: None })
 }
 

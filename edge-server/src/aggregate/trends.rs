@@ -102,7 +102,7 @@ pub fn hide(
 /// What is remembered of a title in a region, all of it made of noisy counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Course {
-    /// Counts, each worth half after [`HALF_LIFE_DAYS`].
+    /// Counts, each worth half after `HALF_LIFE_DAYS`.
     pub score: f64,
     /// The average of the last days.
     pub fast: f64,

@@ -37,7 +37,7 @@ pub struct AccessArgs {
     /// Private key of the certificate, a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Where phones find this server, such as https://sync.example.org: turns on the pairing of devices
+    /// Where phones find this server, such as `https://sync.example.org`: turns on the pairing of devices
     #[arg(long, value_name = "URL", value_parser = base_url, requires = "jwt_secret_file")]
     pub pair_url: Option<String>,
     /// Reverse proxies, addresses or networks between spaces, whose X-Forwarded-For is believed
