@@ -224,9 +224,10 @@ export class Replay {
     await this.#settle([]);
     this.#room.restart();
     const newcomer = await this.#open(FRESH_DEVICE);
-    this.fresh = newcomer.meter.copy();
+    // Reading who is there asks the server for it.
     this.views.push(viewOf(newcomer.client));
     await newcomer.client.close();
+    this.fresh = newcomer.meter.copy();
   }
 
   /**
