@@ -27,7 +27,7 @@ const WEIGHTS: i32 = OWN_WEIGHT + GLOBAL_WEIGHT + TREND_WEIGHT;
 /// Samples of a pattern at which it counts half of what it would with many.
 const HALF_SURE: u32 = 4;
 /// Own samples of a genre at which its global patterns count half of what they do without any.
-const GLOBAL_HALF: u32 = 8;
+const GLOBAL_HALF: u64 = 8;
 /// What a full likeness to a title in the list leaves of a score: a half.
 const LIKENESS_PARTS: i32 = 2;
 /// Titles as alike as this, in units of 2^-15, are the same to a viewer: only one is listed.
@@ -275,8 +275,9 @@ fn global<'a>(
         times(times(near, near), rate(pattern)) / 32 * size
     };
     let weighted = of_genre.iter().map(|pattern| (&pattern.embedding, weight(pattern)));
-    let samples: u32 = own.iter().map(|(learned, _)| learned.sample_count).sum();
-    let doubt = ONE / (1 + samples / GLOBAL_HALF) as i32;
+    let samples = own.iter().map(|(learned, _)| u64::from(learned.sample_count)).sum::<u64>();
+    // Squared: what is well known needs no hearsay.
+    let doubt = (ONE as u64 * GLOBAL_HALF.pow(2) / (GLOBAL_HALF.pow(2) + samples.pow(2))) as i32;
     let worth = of_genre.iter().map(|pattern| rate(pattern)).max()?;
     let worth = times(times(worth, interest), doubt);
     Some(Query { vector: *mean(weighted)?.as_slice(), worth, example: None })
