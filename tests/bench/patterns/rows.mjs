@@ -5,8 +5,12 @@ import { Complaint } from "../../../scripts/steps.mjs";
 /** Patterns in a message. */
 const MESSAGE_PATTERNS = 10;
 /** The quality filter's defaults. */
-const SUCCESS_RATE_MIN = 0.7;
+const SUCCESS_PERMILLE_MIN = 700;
 const SAMPLE_COUNT_MIN = 10;
+const DIMENSIONS = 384;
+
+/** Most patterns of a message: MESSAGE_PATTERNS_MAX of the codec. */
+const MESSAGE_PATTERNS_MAX = 256;
 
 /** @typedef {{id: string, genre: string, sample_count: number, success_count: number}} Meta */
 /** @typedef {{rows: number[], fresh: boolean}} Plan */
@@ -15,23 +19,45 @@ const SAMPLE_COUNT_MIN = 10;
  * @property {any[]} lines of the file
  * @property {Meta[]} meta what the codec takes of them
  * @property {Float32Array} values 384 a row
- * @property {number[]} places of each row in the input
  */
 
 /** @param {string} array NumPy file @param {string} lines @returns {Rows} */
 export function readRows(array, lines) {
   const values = readArray(array);
-  const texts = readFileSync(lines, "utf8").split("\n").filter(Boolean);
-  const parsed = texts.map((text) => JSON.parse(text));
-  if (values.length !== 384 * parsed.length)
-    throw new Complaint(`${lines}: not a line for each row`);
-  const meta = parsed.map(({ id, genre, sample_count, success_count, success_rate }) => ({
-    id,
-    genre,
-    sample_count,
-    success_count: success_count ?? Math.round(success_rate * sample_count),
-  }));
-  return { lines: parsed, meta, values, places: parsed.map((_, at) => at) };
+  const texts = readText(lines).toString("utf8").split("\n").filter(Boolean);
+  if (values.length !== DIMENSIONS * texts.length) {
+    const rows = values.length / DIMENSIONS;
+    throw new Complaint(`${array} has ${rows} rows, ${lines} has ${texts.length} lines`);
+  }
+  const parsed = texts.map((text, at) => object(text, `${lines}, line ${at + 1}`));
+  const meta = parsed.map((line, at) => metaOf(line, `${lines}, line ${at + 1}`));
+  return { lines: parsed, meta, values };
+}
+
+/** @param {string} text @param {string} where */
+function object(text, where) {
+  try {
+    const value = JSON.parse(text);
+    if (value !== null && typeof value === "object") return value;
+  } catch {}
+  throw new Complaint(`${where}: not a JSON object`);
+}
+
+/** @param {any} line @param {string} where @returns {Meta} */
+function metaOf(line, where) {
+  const { genre, sample_count } = line;
+  const id = String(line.id).toLowerCase();
+  const success_count = line.success_count ?? Math.round(line.success_rate * sample_count);
+  const wrong = (/** @type {string} */ what) => new Complaint(`${where}: ${what}`);
+  if (!/^[0-9a-f]{1,32}$/.test(id)) throw wrong("id must be 1 to 32 hex digits");
+  if (typeof genre !== "string") throw wrong("genre must be text");
+  if (!Number.isInteger(sample_count) || sample_count < 1) {
+    throw wrong("sample_count must be a whole number of at least 1");
+  }
+  if (!(success_count >= 0 && success_count <= sample_count)) {
+    throw wrong("success_count (or success_rate) must be 0 to sample_count (1)");
+  }
+  return { id: id.padStart(32, "0"), genre, sample_count, success_count };
 }
 
 /**
@@ -40,73 +66,99 @@ export function readRows(array, lines) {
  *
  * @param {Rows} rows
  */
-export function firstsAndLaters({ lines, meta }) {
-  /** @type {number[][]} */
-  const waves = [];
-  /** @type {Map<string, number>} */
-  const sent = new Map();
-  meta.forEach(({ id, sample_count, success_count }, row) => {
-    const rate = lines[row].success_rate ?? success_count / sample_count;
-    if (rate < SUCCESS_RATE_MIN || sample_count < SAMPLE_COUNT_MIN) return;
-    const wave = sent.get(id) ?? 0;
-    sent.set(id, wave + 1);
-    waves[wave] ??= [];
-    waves[wave].push(row);
+export function firstsAndLaters({ meta }) {
+  const passing = meta.flatMap(({ sample_count, success_count }, row) => {
+    const passes = success_count * 1000 >= SUCCESS_PERMILLE_MIN * sample_count;
+    return passes && sample_count >= SAMPLE_COUNT_MIN ? [row] : [];
   });
-  const messages = waves.map((wave) => parts(wave, MESSAGE_PATTERNS));
+  const messages = waves(meta, passing).map((wave) => parts(wave, MESSAGE_PATTERNS, false));
   return { firsts: messages[0]?.length ?? 0, messages: messages.flat() };
 }
 
 /**
- * Each snapshot whole, to somebody who has nothing, under ids as a server gives them: from 0.
+ * Each snapshot whole, to somebody who has nothing, under ids as a server gives them: from 0. Without
+ * the field `snapshot` an id's first row is of the first one, its second row of the second one.
  *
  * @param {Rows} rows
  */
-export function globals(rows) {
-  /** @type {Map<string, number>} */
-  const ids = new Map();
-  const meta = rows.meta.map((row) => {
-    const id = ids.get(row.id) ?? ids.size;
-    ids.set(row.id, id);
-    return { ...row, id: id.toString(16) };
-  });
-  /** @type {Map<number, number[]>} */
+export function globals({ lines, meta, values }) {
+  const ids = new Map([...new Set(meta.map(({ id }) => id))].map((id, at) => [id, at]));
+  const counted = meta.map((row) => ({
+    ...row,
+    id: (ids.get(row.id) ?? 0).toString(16).padStart(32, "0"),
+  }));
+  /** @type {Map<unknown, number[]>} */
   const snapshots = new Map();
-  rows.lines.forEach((line, row) => {
-    const snapshot = line.snapshot ?? 0;
+  lines.forEach(({ snapshot }, row) => {
     snapshots.set(snapshot, [...(snapshots.get(snapshot) ?? []), row]);
   });
-  const whole = [...snapshots.values()].flatMap((list) => parts(list, 256));
-  return {
-    rows: { ...rows, meta },
-    messages: whole.map((list) => ({ ...list, fresh: true })),
-  };
+  const wholes = [...snapshots.values()].flatMap((list) => waves(meta, list));
+  const messages = wholes.flatMap((list) => {
+    const count = Math.ceil(list.length / MESSAGE_PATTERNS_MAX);
+    return parts(list, Math.ceil(list.length / count), true);
+  });
+  return { rows: { lines, meta: counted, values }, messages };
 }
 
-/** @param {number[]} rows @param {number} size @returns {Plan[]} */
-function parts(rows, size) {
+/**
+ * The first row of each id, the second one of each, and so on: no message holds an id twice.
+ *
+ * @param {Meta[]} meta @param {number[]} rows
+ */
+function waves(meta, rows) {
+  /** @type {number[][]} */
+  const found = [];
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  for (const row of rows) {
+    const id = meta[row]?.id ?? "";
+    const wave = seen.get(id) ?? 0;
+    seen.set(id, wave + 1);
+    found[wave] ??= [];
+    found[wave].push(row);
+  }
+  return found;
+}
+
+/** @param {number[]} rows @param {number} size @param {boolean} fresh @returns {Plan[]} */
+function parts(rows, size, fresh) {
   const count = Math.ceil(rows.length / size);
   return Array.from({ length: count }, (_, part) => ({
     rows: rows.slice(part * size, (part + 1) * size),
-    fresh: false,
+    fresh,
   }));
+}
+
+/** @param {string} path @returns {Buffer} */
+function readText(path) {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Complaint(`can't read ${path}: ${/** @type {Error} */ (error).message}`);
+  }
 }
 
 /** @param {string} path of a NumPy array of float16 or float32 */
 function readArray(path) {
-  const bytes = readFileSync(path);
-  const long = (bytes[6] ?? 1) > 1;
-  const start = long ? 12 + bytes.readUInt32LE(8) : 10 + bytes.readUInt16LE(8);
-  const head = bytes.subarray(0, start).toString("latin1");
+  const bytes = readText(path);
+  if (bytes.length < 12 || bytes.toString("latin1", 0, 6) !== "\x93NUMPY") {
+    throw new Complaint(`${path}: not an array in NumPy's format`);
+  }
+  const start = bytes.readUInt8(6) > 1 ? 12 + bytes.readUInt32LE(8) : 10 + bytes.readUInt16LE(8);
+  const head = bytes.toString("latin1", 0, start);
   const data = bytes.subarray(start);
-  if (!head.includes(", 384)") || head.includes("'fortran_order': True")) {
+  const rows = Number(head.match(/'shape': \((\d+), 384\)/)?.[1] ?? Number.NaN);
+  if (Number.isNaN(rows) || head.includes("'fortran_order': True")) {
     throw new Complaint(`${path}: not rows of 384`);
   }
-  if (head.includes("'<f4'")) {
-    return Float32Array.from({ length: data.length / 4 }, (_, at) => data.readFloatLE(4 * at));
+  const size = head.includes("'<f4'") ? 4 : head.includes("'<f2'") ? 2 : undefined;
+  if (size === undefined) throw new Complaint(`${path}: neither float16 nor float32`);
+  if (data.length !== size * DIMENSIONS * rows) {
+    throw new Complaint(`${path}: ${data.length} bytes of data are not ${rows} rows`);
   }
-  if (!head.includes("'<f2'")) throw new Complaint(`${path}: neither float16 nor float32`);
-  return Float32Array.from({ length: data.length / 2 }, (_, at) => half(data.readUInt16LE(2 * at)));
+  const at = (/** @type {number} */ place) =>
+    size === 4 ? data.readFloatLE(4 * place) : half(data.readUInt16LE(2 * place));
+  return Float32Array.from({ length: DIMENSIONS * rows }, (_, place) => at(place));
 }
 
 /** IEEE 754 binary16. @param {number} bits */

@@ -14,9 +14,15 @@ pub enum JobError {
     /// The job is not as described.
     #[error("not a job: {0}")]
     Json(#[from] serde_json::Error),
-    /// A row is no pattern, or can't be encoded.
-    #[error("row or message {0}: {1}")]
+    /// A row is no pattern; rows count from 0.
+    #[error("row {0}: {1}")]
     Pattern(usize, PatternError),
+    /// A row's id is not what [`Row::id`] says.
+    #[error("row {0}: its id is not 1 to 32 hex digits")]
+    Id(usize),
+    /// A message names a row that there is not.
+    #[error("a message names row {0}, which is not there")]
+    Place(usize),
     /// Too few embeddings for the rows.
     #[error("{0} bytes of embeddings are too few")]
     Short(usize),
@@ -55,8 +61,42 @@ pub struct Job {
     pub messages: Vec<Plan>,
 }
 
-/// What a sender or receiver knows, by id.
-pub type Known = BTreeMap<PatternId, Pattern>;
+/// What a sender or receiver knows.
+#[derive(Debug, Default)]
+pub struct Known {
+    patterns: Vec<Pattern>,
+    places: BTreeMap<PatternId, usize>,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All that is known, the last version of each.
+    pub fn all(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// The last version of a pattern.
+    pub fn get(&self, id: PatternId) -> Option<&Pattern> {
+        self.places.get(&id).map(|&at| &self.patterns[at])
+    }
+
+    /// Takes newer versions.
+    pub fn extend(&mut self, patterns: Vec<Pattern>) {
+        for pattern in patterns {
+            match self.places.get(&pattern.id) {
+                Some(&at) => self.patterns[at] = pattern,
+                None => {
+                    self.places.insert(pattern.id, self.patterns.len());
+                    self.patterns.push(pattern);
+                }
+            }
+        }
+    }
+}
 
 impl Job {
     /// Reads a job.
@@ -81,7 +121,7 @@ impl Job {
         }
         let rows = self.rows.iter().zip(values.chunks_exact(DIMENSIONS)).enumerate();
         rows.map(|(at, (row, values))| {
-            let id = u128::from_str_radix(&row.id, 16).unwrap_or(at as u128);
+            let id = u128::from_str_radix(&row.id, 16).map_err(|_| JobError::Id(at))?;
             let pattern = || {
                 Pattern::new(
                     PatternId(id),
@@ -97,26 +137,27 @@ impl Job {
     }
 }
 
-/// Encodes one message; what was decoded of it goes to `known`.
+/// The patterns of these rows, each against what the receiver knows of it.
 ///
 /// # Errors
-/// Those of [`encode`].
-pub fn send(
-    tables: &Tables,
-    floor: Floor,
-    patterns: &[&Pattern],
+/// When there is no such row.
+pub fn outgoing<'a>(
+    patterns: &'a [Pattern],
+    rows: &[usize],
     fresh: bool,
-    known: &mut Known,
-) -> Result<Encoded, PatternError> {
-    let outgoing: Vec<Outgoing> = patterns
-        .iter()
-        .map(|pattern| Outgoing { pattern, base: known.get(&pattern.id).filter(|_| !fresh) })
-        .collect();
-    let encoded = encode(tables, floor, &outgoing)?;
-    for pattern in &encoded.decoded {
-        known.insert(pattern.id, pattern.clone());
-    }
-    Ok(encoded)
+    known: &'a Known,
+) -> Result<Vec<Outgoing<'a>>, JobError> {
+    let one = |&row: &usize| {
+        let pattern = patterns.get(row).ok_or(JobError::Place(row))?;
+        Ok(Outgoing { pattern, base: known.get(pattern.id).filter(|_| !fresh) })
+    };
+    rows.iter().map(one).collect()
+}
+
+/// Whether the receiver can tell the bases of a message. Two of all that it has may look alike to it; then
+/// it says so, and gets the message again without bases: see `BaseUnknown` in `docs/patterns.md`.
+pub fn understood(tables: &Tables, message: &Encoded, known: &Known) -> bool {
+    !matches!(decode(tables, &message.bytes, known.all()), Err(PatternError::BaseUnknown))
 }
 
 /// The codec for measurements in Node: patterns in, messages out, and back.
@@ -140,19 +181,20 @@ impl Codec {
         Ok(Self { tables, floor, patterns, known: Known::new() })
     }
 
-    /// Encodes these rows.
+    /// Encodes these rows, against what was decoded before unless `fresh`.
     pub fn encode(&mut self, rows: &[u32], fresh: bool) -> Result<Vec<u8>, JsValue> {
-        let chosen: Vec<&Pattern> = rows.iter().map(|row| &self.patterns[*row as usize]).collect();
-        let sent = send(&self.tables, self.floor, &chosen, fresh, &mut self.known);
-        Ok(sent.map_err(failure)?.bytes)
+        let rows: Vec<usize> = rows.iter().map(|row| *row as usize).collect();
+        let outgoing = outgoing(&self.patterns, &rows, fresh, &self.known).map_err(failure)?;
+        let encoded = encode(&self.tables, self.floor, &outgoing).map_err(failure)?;
+        self.known.extend(encoded.decoded);
+        Ok(encoded.bytes)
     }
 
     /// Decodes a message against what was decoded before; gives the embeddings in units of 2^-15.
     pub fn decode(&mut self, message: &[u8]) -> Result<Vec<i16>, JsValue> {
-        let bases: Vec<Pattern> = self.known.values().cloned().collect();
-        let patterns = decode(&self.tables, message, &bases).map_err(failure)?;
+        let patterns = decode(&self.tables, message, self.known.all()).map_err(failure)?;
         let units = patterns.iter().flat_map(|pattern| *pattern.embedding.as_slice()).collect();
-        self.known.extend(patterns.into_iter().map(|pattern| (pattern.id, pattern)));
+        self.known.extend(patterns);
         Ok(units)
     }
 }

@@ -2,16 +2,25 @@
 //! two processes, so that what is decoded can only come from the bytes and the tables. Each prints one
 //! JSON object about what it did.
 
-use omega_sync_core::pattern::Pattern;
-use omega_sync_core::pattern::message::Outgoing;
-use omega_sync_core::pattern::message::{Floor, decode, estimate_bytes};
+use omega_sync_core::pattern::message::{Floor, decode, encode, estimate_bytes};
 use omega_sync_core::pattern::tables::Tables;
-use omega_sync_patterns::{Job, Known, send};
+use omega_sync_patterns::{Job, Known, outgoing, understood};
 use serde_json::json;
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Instant;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let said = match words[..] {
@@ -39,20 +48,21 @@ fn encode_all(
     let mut known = Known::new();
     let mut written = Vec::new();
     let (mut sizes, mut estimates, mut nanos, mut count) = (Vec::new(), Vec::new(), 0, 0);
-    for plan in &job.messages {
-        let chosen: Vec<&Pattern> = plan.rows.iter().map(|row| &patterns[*row]).collect();
-        let outgoing: Vec<Outgoing> = chosen
-            .iter()
-            .map(|pattern| Outgoing {
-                pattern,
-                base: known.get(&pattern.id).filter(|_| !plan.fresh),
-            })
-            .collect();
-        estimates.push(estimate_bytes(&tables, floor, &outgoing)?);
+    let mut resent = Vec::new();
+    for (number, plan) in job.messages.iter().enumerate() {
+        let mut list = outgoing(&patterns, &plan.rows, plan.fresh, &known)?;
+        let estimate = estimate_bytes(&tables, floor, &list)?;
         let begun = Instant::now();
-        let encoded = send(&tables, floor, &chosen, plan.fresh, &mut known)?;
+        let mut encoded = encode(&tables, floor, &list)?;
         nanos += begun.elapsed().as_nanos();
-        count += chosen.len();
+        count += list.len();
+        estimates.push(estimate);
+        if !understood(&tables, &encoded, &known) {
+            list.iter_mut().for_each(|outgoing| outgoing.base = None);
+            encoded = encode(&tables, floor, &list)?;
+            resent.push(number);
+        }
+        known.extend(encoded.decoded);
         sizes.push(encoded.bytes.len());
         written.extend_from_slice(&(encoded.bytes.len() as u32).to_le_bytes());
         written.extend_from_slice(&encoded.bytes);
@@ -60,7 +70,13 @@ fn encode_all(
     std::fs::write(out, written)?;
     let id = format!("{:08x}", tables.id());
     let us = nanos as f64 / 1_000.0 / count.max(1) as f64;
-    Ok(json!({ "sizes": sizes, "estimates": estimates, "tables": id, "encode_us": us }))
+    Ok(json!({
+        "sizes": sizes,
+        "estimates": estimates,
+        "resent": resent,
+        "tables": id,
+        "encode_us": us,
+    }))
 }
 
 /// Writes all decoded embeddings, f32, in the order of the messages.
@@ -78,13 +94,12 @@ fn decode_all(
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let (message, after) = after.split_at(u32::from_le_bytes(*length) as usize);
         rest = after;
-        let bases: Vec<Pattern> = known.values().cloned().collect();
         let begun = Instant::now();
-        let patterns = decode(&tables, message, &bases)?;
+        let patterns = decode(&tables, message, known.all())?;
         nanos += begun.elapsed().as_nanos();
         count += patterns.len();
         let mut list = Vec::new();
-        for pattern in patterns {
+        for pattern in &patterns {
             written.extend(pattern.embedding.to_f32().iter().flat_map(|c| c.to_le_bytes()));
             list.push(json!({
                 "id": format!("{:032x}", pattern.id.0),
@@ -92,8 +107,8 @@ fn decode_all(
                 "sample_count": pattern.sample_count(),
                 "success_count": pattern.success_count(),
             }));
-            known.insert(pattern.id, pattern);
         }
+        known.extend(patterns);
         said.push(list);
     }
     std::fs::write(out, written)?;
