@@ -244,7 +244,12 @@ impl Search<'_> {
         let (size, of) = self.classes(aim, costs, at, scale);
         let (mut low, mut high) = (0.0, LAMBDA_MAX);
         let mut best = None;
-        let rounds = if self.effort == Effort::Full { 7 } else { 3 };
+        // What a later version takes depends more on how near to the floor it ends.
+        let rounds = match (self.effort, self.kind) {
+            (Effort::Full, _) => 7,
+            (Effort::Quick, Kind::Again) => 5,
+            (Effort::Quick, _) => 3,
+        };
         let mut lambda = LAMBDA_USUAL;
         for _ in 0..rounds {
             let trial = trial(aim, costs, &of, size, lambda);
