@@ -18,6 +18,7 @@ mod household;
 mod input;
 mod living;
 mod mutation;
+mod patterns;
 mod run;
 mod seeds;
 mod sessions;
@@ -47,7 +48,7 @@ macro_rules! run {
 
 run! {
     client_frame server_frame client_deltas server_updates state difference history records room
-    titles range_coder merge client_session room_session
+    titles range_coder merge client_session room_session patterns pattern_tables
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::household::{bytes, difference_bytes};
 use crate::input::{Script, joined};
 use crate::living::{Living, START, take};
+use crate::patterns;
 use crate::sessions::{HOSTILE, Home, household, intent};
 use crate::storage::{opened, stored_parts};
 use omega_sync_core::codec::Writer;
@@ -66,6 +67,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             (0..LIVES).map(|seed| joined(&two_devices(seed, EVENTS).heard)).collect()
         }
         "room_session" => (0..LIVES).map(|seed| joined(&two_devices(seed, EVENTS).sent)).collect(),
+        "patterns" => patterns::seeds(false),
+        "pattern_tables" => patterns::seeds(true),
         _ => (0..LIVES).map(|seed| script(seed, 400)).collect(),
     }
 }

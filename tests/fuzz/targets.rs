@@ -1,6 +1,6 @@
 //! Every target by name.
 
-use crate::{deltas, frames, household, sessions, storage, texts};
+use crate::{deltas, frames, household, patterns, sessions, storage, texts};
 use omega_sync_core::household::ENTRIES_MAX;
 use omega_sync_core::id::CONTENT_ID_BYTES_MAX;
 use omega_sync_core::message::FRAME_BYTES_MAX;
@@ -34,7 +34,7 @@ const fn of_parts(name: &'static str, run: fn(&[u8]), executions: u64) -> Target
     Target { parts: true, bytes_max: SESSION, ..target(name, run, executions) }
 }
 
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     target("client_frame", frames::client_frame, 3_000),
     target("server_frame", frames::server_frame, 3_000),
     of_parts("client_deltas", deltas::client_deltas, 1_500),
@@ -49,6 +49,8 @@ pub const TARGETS: [Target; 14] = [
     target("merge", household::merge, 60),
     of_parts("client_session", sessions::client_session, 500),
     of_parts("room_session", sessions::room_session, 200),
+    of_parts("patterns", patterns::patterns, 150),
+    of_parts("pattern_tables", patterns::pattern_tables, 150),
 ];
 
 /// The target of that name.
