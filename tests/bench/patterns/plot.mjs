@@ -179,6 +179,7 @@ function picture(measured, bound) {
   });
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    "<title>Bytes of a message with ten first versions, against the cosine</title>",
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
     text(16, 22, "Bytes of a message with ten first versions"),
     ...grid,
