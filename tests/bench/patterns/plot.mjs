@@ -20,7 +20,7 @@ const BYTES_STEP = 200;
 
 /** @typedef {Array<[number, number]>} Line cosine and bytes */
 
-main(() => {
+main(async () => {
   const [array, lines, file] = process.argv.slice(2);
   if (!array || !lines || !file) throw new Complaint("name P.npy, P.jsonl and FILE.svg");
   const rows = readRows(array, lines);
