@@ -72,7 +72,7 @@ impl World {
         let stored = outputs.iter().any(|output| matches!(output, Output::Replace(_)));
         let believed = answered && stored && client.replica().id() == id;
         let by_frame = heard
-            && before == Status::Connecting
+            && matches!(before, Status::Connecting | Status::Polling)
             && matches!(after, Status::Syncing | Status::Live);
         let welcomed = by_frame || believed;
         if welcomed {

@@ -123,6 +123,8 @@ impl Oracle {
         let told = told.find(|told| told.operation.timestamp.0 == stamp);
         let reason = told.map(|told| told.reason.code());
         if !renewed && !may_write && reason == Some("forbidden") {
+            let wall = &mut self.clocks.walls[self.actions[action as usize].device];
+            wall.forbidden_ms = wall.forbidden_ms.max(stamp >> 16);
             if op.is_some() {
                 // An earlier life judged otherwise, and may be remembered.
                 self.blur_one(action);

@@ -15,6 +15,9 @@ pub struct WallClock {
     pub set_ms: u64,
     /// The longest that the answer to a hello took.
     pub waited_ms: u64,
+    /// The highest stamp that was refused for want of a right to write, in milliseconds. It names what
+    /// may be remembered somewhere, so what the same device does next is stamped behind it.
+    pub forbidden_ms: u64,
 }
 
 /// The wall clocks of all devices, and the highest stamp that the server took.
@@ -53,7 +56,7 @@ impl Oracle {
         let mut latest = (action.at_ms + off_ms).max(top_ms + 1);
         if wall.set_ms > 0 {
             // It stays behind what the same viewer did while the clock was wrong.
-            latest = latest.max(now_ms);
+            latest = latest.max(now_ms).max(wall.forbidden_ms + 1);
         }
         assert!(stamp_ms <= latest, "{action:?} is stamped {stamp_ms}, too late");
     }
