@@ -182,7 +182,7 @@ impl Rates {
         let mut rates = Self::of(seed);
         rates.0[Fault::Request as usize] = REQUESTS;
         rates.0[Fault::Hide as usize] = HIDES;
-        rates.without(Fault::Restore)
+        rates.possible()
     }
 
     /// When the database and a device are both put back, nobody may be left who knows what was.

@@ -126,6 +126,31 @@ fn more_than_one_request_holds_goes_in_several_at_once() {
 }
 
 #[test]
+fn a_refusal_of_a_hiding_page_is_not_final_while_an_earlier_request_may_arrive() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    home.operate(&mut tv, add("film"));
+    tv.losses.push_back(Lost::Request);
+    home.input(&mut tv, Input::Hiding(String::new()));
+    let late = tv.requests.last().expect("it hid").clone();
+    tv.may_write = false;
+    home.operate(&mut tv, add("forbidden"));
+    home.input(&mut tv, Input::Hiding(String::new()));
+    assert!(tv.client.replica().rejected().is_empty(), "nobody knows yet");
+    assert_eq!(tv.client.replica().outbox().iter().count(), 2);
+    tv.may_write = true;
+    let answer = home.exchange(&mut tv, &late);
+    assert!(answer.is_some() && home.listed("film"), "it was only late");
+    tv.may_write = false;
+    let id = tv.client.replica().id();
+    home.retry(&mut tv);
+    assert_eq!(tv.client.replica().id(), id);
+    let refused = tv.client.replica().rejected();
+    assert_eq!(refused.len(), 1, "in a session of its own the refusal is final");
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+#[test]
 fn after_a_restore_it_offers_what_was_confirmed() {
     let mut home = Home::new();
     let mut tv = polling(&mut home);

@@ -21,7 +21,7 @@ use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::household::{Changed, Intent, Operation};
+use crate::household::{Changed, Intent, Operation, VoidReason};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
     Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
@@ -387,6 +387,7 @@ impl Client {
         self.requests.measured = true;
         if let Some(request) = &mut self.requests.open {
             connection.by_request = true;
+            connection.shares_session = request.shares_session;
             connection.in_flight = std::mem::take(&mut request.in_flight);
         } else if let Some(owed) = self.replica.owed() {
             let number = connection.next_delta.advance();
@@ -457,6 +458,12 @@ impl Client {
             return Err(Fault::Malformed);
         };
         let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
+        let forbidden = |(_, reason): &(_, VoidReason)| *reason == VoidReason::Forbidden;
+        if connection.shares_session && ack.voids.iter().any(forbidden) {
+            // An earlier frame of the session, with a token that allowed it, may still be taken. In
+            // a session of its own the refusal is final.
+            return Err(Fault::Resync);
+        }
         let before = self.replica.rejected().len();
         let versions = u64::from(ack.advances);
         self.tally.refuse(ack.voids.iter());

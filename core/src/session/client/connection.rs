@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) caught_up: bool,
     /// It is the answer to a request: nothing more can be sent.
     pub(super) by_request: bool,
+    /// What left in the same session before may arrive after it.
+    pub(super) shares_session: bool,
     /// The server holds what was owed; the state that comes next has it.
     pub(super) offered: bool,
     /// When the hello left and when the welcome came, in steady milliseconds: commands count from there.
@@ -45,6 +47,7 @@ impl Connection {
             retry_through: Timestamp::ZERO,
             caught_up: false,
             by_request: false,
+            shares_session: false,
             offered: false,
             greeted_ms: now.steady_ms.saturating_sub(waited_ms),
             welcomed_ms: now.steady_ms,

@@ -50,6 +50,8 @@ pub(super) struct Request {
     pub(super) in_flight: VecDeque<Timestamp>,
     /// Whether anything but the hello was in it.
     asked_more: bool,
+    /// Its session is not its own: what left in it before may arrive after it.
+    pub(super) shares_session: bool,
 }
 
 impl Default for Requests {
@@ -78,7 +80,7 @@ impl Client {
         if matches!(self.link, Link::Opening(_)) {
             self.requests.polls = true;
             let hello = self.hello(token, outputs);
-            self.request(now, hello, REQUEST_BYTES_AIM, outputs);
+            self.request(now, hello, false, outputs);
         }
     }
 
@@ -99,10 +101,11 @@ impl Client {
             Some(session) => self.hello_of(session, token),
             None => self.hello(token, outputs),
         };
-        self.request(now, hello, HIDING_BYTES_AIM, outputs);
+        self.request(now, hello, true, outputs);
     }
 
-    fn request(&mut self, now: Now, hello: Hello, bytes_aim: usize, outputs: &mut Vec<Output>) {
+    fn request(&mut self, now: Now, hello: Hello, hides: bool, outputs: &mut Vec<Output>) {
+        let bytes_aim = if hides { HIDING_BYTES_AIM } else { REQUEST_BYTES_AIM };
         let mut in_flight = VecDeque::new();
         let mut frames = Vec::new();
         // The server's clock must be known, and that it is this life of its database.
@@ -115,7 +118,7 @@ impl Client {
         self.requests.made = self.requests.made.wrapping_add(1);
         let request = Exchange { hello, acked, frames }.encode();
         outputs.push(Output::Exchange(self.requests.made, request));
-        self.requests.open = Some(Request { in_flight, asked_more });
+        self.requests.open = Some(Request { in_flight, asked_more, shares_session: hides });
         let until = now.steady_ms.saturating_add(ANSWER_TIMEOUT_MS);
         self.link = Link::Greeting(until, now.unix);
     }
