@@ -41,11 +41,6 @@ const WASM_OPT = [
 /** The translation to plain JavaScript, for TVs without WebAssembly. */
 const WASM2JS = ["-Oz"];
 
-/**
- * For the one step that sees the whole program: functions up to twice the usual size for "s" may be put
- * into their callers. An operation takes 0.93 of the time, and brotli 1.8 KB more.
- */
-const INLINING = "-Cllvm-args=-inline-threshold=100";
 /** What is in no test: the module calls a function that only the package's glue has. */
 const SHIPPED = ["--cfg", "shipped"];
 
@@ -96,7 +91,7 @@ async function buildModule({ name, features }) {
   const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm", ...features];
   // Not beside the library that the tests link: what that one exports could not be left out here.
   const crate = ["--lib", "--crate-type", "cdylib"];
-  const args = ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE, "--", INLINING, ...SHIPPED];
+  const args = ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE, "--", ...SHIPPED];
   await run(cargo, args, { env, log: `wasm-${name}` });
   // Cargo gives all of them one name.
   mkdirSync(dirname(kept(name)), { recursive: true });
