@@ -130,6 +130,13 @@ await Promise.all([
   }),
   build({
     ...SHARED,
+    entryPoints: ["src/react.ts"],
+    outfile: "dist/react.js",
+    format: "esm",
+    external: ["react"],
+  }),
+  build({
+    ...SHARED,
     entryPoints: ["src/inline.ts"],
     outfile: "dist/inline.js",
     format: "esm",

@@ -58,8 +58,15 @@ const PAGE_WAIT_MS = 60_000;
  * @param {import("playwright-core").Browser} browser
  * @param {import("../js/edge.mjs").Edge} edge that serves the page @param {string} path of the page
  * @param {(response: import("playwright-core").Response) => void} [onResponse] what the first one fetches
+ * @param {(page: Page) => Promise<unknown>} [look] at each page in the end
  */
-export async function syncTwoPages(browser, edge, path, onResponse = () => {}) {
+export async function syncTwoPages(
+  browser,
+  edge,
+  path,
+  onResponse = () => {},
+  look = async () => {},
+) {
   const household = newHousehold();
   const contexts = [await browser.newContext(), await browser.newContext()];
   /** @type {Page[]} */
@@ -83,6 +90,7 @@ export async function syncTwoPages(browser, edge, path, onResponse = () => {}) {
   for (const page of pages) {
     await page.waitForFunction(() => Reflect.get(window, "client").watchlist.items().length === 2);
     await page.evaluate(() => Reflect.get(window, "client").flushed());
+    await look(page);
   }
   for (const context of contexts) await context.close();
   if (errors.length > 0) throw new AggregateError(errors, `${path}: uncaught`);

@@ -2,7 +2,16 @@
 // Vite, webpack and esbuild or put into a script tag, and then two devices sync in Chromium.
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,6 +129,36 @@ test("webpack, as it comes", async () => {
   await syncTwoPages(browser, edge, "webpack.html");
 });
 
+test("React is the app's own, and nobody else's: Vite, the hooks beside the default entry", async () => {
+  assert.ok(!existsSync(join(folder, "node_modules", "react")), "installed unasked");
+  for (const name of ["react", "react-dom", "scheduler", "@types"]) {
+    symlinkSync(join(ROOT, "node_modules", name), join(folder, "node_modules", name));
+  }
+  const code = `
+    import { createElement } from "react";
+    import { createRoot } from "react-dom/client";
+    import { open } from "omega-sync";
+    import { OmegaSyncProvider, useWatchlist } from "omega-sync/react";
+    const List = () => createElement("p", null, useWatchlist().length);
+    async function openShown(options) {
+      const client = await open(options);
+      const root = createRoot(document.body.appendChild(document.createElement("div")));
+      root.render(createElement(OmegaSyncProvider, { client }, createElement(List)));
+      return client;
+    }
+    window.entry = { open: openShown };`;
+  const root = program("react", code);
+  const html = `<!doctype html><meta charset="utf-8"><body><script type="module" src="/main.js"></script>`;
+  writeFileSync(join(root, "index.html"), html);
+  await vite({
+    ...{ root, base: "/react/", logLevel: "error" },
+    build: { outDir: join(site, "react") },
+  });
+  await syncTwoPages(browser, edge, "react/index.html", undefined, (page) =>
+    page.getByText("2", { exact: true }).waitFor(),
+  );
+});
+
 for (const build of ["iife", "nowasm"]) {
   test(`a script tag, ${build}`, async () => {
     const file = `omega-sync.${build}.js`;
@@ -141,6 +180,10 @@ test("a program in TypeScript, strict, with the types checked too", () => {
         open${at}({ url: "https://sync.example", device: "tv", token: async () => "" });
       export const code${at} = new Error${at}("closed", "").code;`,
   );
+  code.push(`
+    import { useStatus, useWatchlist } from "omega-sync/react";
+    export const added = () => useWatchlist()[0]?.addedMs.toFixed();
+    export const state = () => useStatus(({ state }) => state).length;`);
   writeFileSync(source, code.join("\n"));
   const tsc = join(createRequire(import.meta.url).resolve("typescript/package.json"), "../bin/tsc");
   const lib = ["--target", "es2022", "--lib", "es2022,dom", "--types", ""];

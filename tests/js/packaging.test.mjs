@@ -1,7 +1,7 @@
 // What is published: complete, without globals, without syntax that old engines cannot parse.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import vm from "node:vm";
@@ -32,7 +32,7 @@ test("everything the manifest points to is packed", () => {
 });
 
 test("every type that the declarations import is packed", () => {
-  const seen = new Set(["dist/index.d.ts", "dist/engine.d.ts"]);
+  const seen = new Set(["dist/index.d.ts", "dist/engine.d.ts", "dist/react.d.ts"]);
   for (const file of seen) {
     const text = readFileSync(join(PKG, file), "utf8");
     for (const [, target = ""] of text.matchAll(/from "(\.[^"]+)\.js"/g)) {
@@ -44,8 +44,13 @@ test("every type that the declarations import is packed", () => {
   assert.ok(seen.size > 3);
 });
 
-test("there are no run-time dependencies", () => {
+test("there are no run-time dependencies, and React only for who asks for it", () => {
   assert.equal(manifest.dependencies, undefined);
+  assert.deepEqual(manifest.peerDependenciesMeta, { react: { optional: true } });
+  const users = readdirSync(join(PKG, "dist")).filter(
+    (name) => name.endsWith(".js") && /from ?"react"/.test(dist(name)),
+  );
+  assert.deepEqual(users, ["react.js"]);
 });
 
 test("every browser build shows the same names", async () => {
@@ -69,7 +74,7 @@ test("a page of any encoding reads the single file as UTF-8", () => {
 });
 
 test("only the file that is loaded last has what Chromium 63 cannot parse", () => {
-  for (const name of ["index.js", "engine.js", "inline.js", "omega-sync.iife.js"]) {
+  for (const name of ["index.js", "react.js", "engine.js", "inline.js", "omega-sync.iife.js"]) {
     const text = dist(name);
     assert.ok(!text.includes("import.meta"), `${name} has import.meta`);
     assert.ok(!/\bglobalThis\b/.test(text), `${name} uses globalThis`);
