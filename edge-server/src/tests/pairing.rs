@@ -341,9 +341,37 @@ async fn the_picture_says_what_the_code_says() {
     let path = codes["qr_uri"].as_str().unwrap().split("localhost").nth(1).unwrap();
     let picture = home.ask(&format!("GET {path}"), &[AFAR], "").await;
     assert_eq!((picture.status, picture.header("content-type")), (200, Some("image/svg+xml")));
-    assert!(picture.body.starts_with("<svg") && picture.body.contains("viewBox"));
+    assert_eq!(scan(&picture.body), codes["verification_uri_complete"].as_str().unwrap());
     assert_eq!(home.ask("GET /pair/qr.svg", &[], "").await.fields(), ["user_code"]);
     assert_eq!(home.ask("GET /pair/qr.svg?user_code=x", &[], "").await.fields(), ["user_code"]);
+}
+
+/// What a scanner reads off the picture, drawn at four pixels to a square.
+fn scan(svg: &str) -> String {
+    const PIXELS: usize = 4;
+    let sides: Vec<usize> =
+        svg.split("viewBox=\"0 0 ").skip(1).map(|rest| number(rest, ' ')).collect();
+    let dark: std::collections::BTreeSet<(usize, usize)> = svg
+        .split('M')
+        .filter(|square| square.contains("h1v1h-1z"))
+        .map(|square| {
+            let (x, rest) = square.split_once(' ').unwrap();
+            (x.parse().unwrap(), number(rest, 'h'))
+        })
+        .collect();
+    let [side] = sides[..] else { panic!("one picture: {svg}") };
+    let mut image =
+        rqrr::PreparedImage::prepare_from_greyscale(side * PIXELS, side * PIXELS, |x, y| {
+            if dark.contains(&(x / PIXELS, y / PIXELS)) { 0 } else { 255 }
+        });
+    let grids = image.detect_grids();
+    assert_eq!(grids.len(), 1, "a scanner finds one code");
+    grids[0].decode().unwrap().1
+}
+
+/// The number before the first such letter.
+fn number(text: &str, end: char) -> usize {
+    text.split(end).next().unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
