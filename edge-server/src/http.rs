@@ -1,6 +1,6 @@
 //! What all requests share, and the way from the list of routes to a router.
 
-mod admin;
+pub(crate) mod admin;
 pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod export;

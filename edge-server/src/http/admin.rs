@@ -5,7 +5,7 @@ use crate::config::TOKEN_LIFE_MAX;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::JsonBody;
-use crate::http::value::{household_id, optional};
+use crate::http::value::{household_id, optional, whole};
 use crate::pairing::code::PairingKey;
 use crate::store::access::Revocation;
 use axum::Json;
@@ -14,20 +14,25 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 
+/// Latest time that may be given, in Unix seconds (the year 36812).
+pub(crate) const TIME_S_MAX: u64 = 1 << 40;
 /// Bytes of a token's name.
 pub const TOKEN_ID_BYTES_MAX: usize = 256;
 
 /// Which tokens count no more: one by `token_id`, or those of a `household`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = crate::http::schema::each_revocation)]
 pub(crate) struct RevocationRequest {
     /// The token's name (`jti`)
     #[schemars(length(min = 1, max = 256))]
     token_id: Option<String>,
     /// When that token ends anyway, in Unix seconds: a year from now when it is missing
+    #[serde(default, deserialize_with = "time_s")]
+    #[schemars(range(max = TIME_S_MAX))]
     ends: Option<u64>,
     /// Whose tokens
     #[serde(default, deserialize_with = "optional::household")]
@@ -38,7 +43,13 @@ pub(crate) struct RevocationRequest {
     #[schemars(with = "Option<String>", length(min = 1, max = 64))]
     device_id: Option<DeviceId>,
     /// Tokens that were issued up to then, in Unix seconds, not after now: now when it is missing
+    #[serde(default, deserialize_with = "time_s")]
+    #[schemars(range(max = TIME_S_MAX))]
     not_before: Option<u64>,
+}
+
+fn time_s<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    whole(from, TIME_S_MAX)
 }
 
 /// What counts no more
@@ -70,8 +81,7 @@ impl RevocationRequest {
                     return Err(Error::field("token_id", "it has 1 to 256 bytes"));
                 }
                 let ends = self.ends.unwrap_or(now + TOKEN_LIFE_MAX.as_secs());
-                // What the store can hold; the year is far away.
-                Ok(Revocation::Token { id, ends: ends.min(i64::MAX as u64) })
+                Ok(Revocation::Token { id, ends })
             }
             (None, Some(household)) => {
                 if self.ends.is_some() {

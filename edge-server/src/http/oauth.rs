@@ -26,24 +26,30 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Bytes of a program's name, and of a device's for people.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
+/// What names look like: without control characters.
+const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
+/// Words that a device may ask for; an empty parameter counts as left out.
+const SCOPE_PATTERN: &str = "^((read|write|control)( (read|write|control)){0,2})?$";
 /// Answers with tokens and codes are for nobody else.
 const NO_STORE: [(axum::http::HeaderName, &str); 2] =
     [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
 
 /// What a device asks for. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = crate::http::schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct DeviceRequest {
     /// The program's name
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = NAME_PATTERN))]
     client_id: String,
     /// What tokens are to allow: words of `read write control`, all of them when it is missing
+    #[schemars(regex(pattern = SCOPE_PATTERN))]
     scope: Option<String>,
-    /// The device's id: a new one when it is missing
-    #[schemars(length(min = 1, max = 64))]
+    /// The device's id: a new one when it is missing or empty
+    #[schemars(length(max = 64), regex(pattern = NAME_PATTERN))]
     device_id: Option<String>,
     /// What people call the device
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), regex(pattern = NAME_PATTERN))]
     device_name: Option<String>,
 }
 
@@ -70,6 +76,7 @@ pub(crate) struct DeviceCodes {
 
 /// How a device asks for tokens. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = crate::http::schema::each_grant)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct TokenRequest {
     /// `urn:ietf:params:oauth:grant-type:device_code` or `refresh_token`
@@ -81,6 +88,7 @@ pub(crate) struct TokenRequest {
     /// Of a refresh token: the token
     refresh_token: Option<String>,
     /// Of a refresh token: fewer words than before
+    #[schemars(regex(pattern = SCOPE_PATTERN))]
     scope: Option<String>,
 }
 
@@ -101,9 +109,11 @@ pub(crate) struct Tokens {
 
 /// Which token is given back. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = crate::http::schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct RevokeRequest {
     /// A refresh token; any other counts as given back already
+    #[schemars(length(min = 1))]
     token: String,
 }
 

@@ -211,6 +211,9 @@ fn refusals(route: &Route) -> BTreeMap<u16, BTreeSet<Kind>> {
     if !route.parameters.is_empty() {
         kinds.extend(PARAMETERS);
     }
+    if in_path(route).next().is_some() {
+        kinds.push(Kind::Invalid);
+    }
     if !matches!(route.access, Access::Operator) {
         kinds.push(Kind::RateLimited);
     }

@@ -185,6 +185,9 @@ fn draw(code: &QrCode) -> String {
     )
 }
 
+/// A code as a device shows it; what people type may have spaces and small letters.
+const CODE_PATTERN: &str = "^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$";
+
 /// The parameter of the page and the picture.
 pub(crate) const CODE_PARAMETER: &[Parameter] = &[Parameter {
     name: "user_code",
@@ -198,14 +201,16 @@ pub(crate) const PICTURE_PARAMETER: &[Parameter] = &[Parameter {
     name: "user_code",
     about: "The code that the device shows",
     required: true,
-    schema: || json!({"type": "string", "pattern": "^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$"}),
+    schema: || json!({"type": "string", "pattern": CODE_PATTERN}),
 }];
 
 /// What the page sends. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(transform = crate::http::schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct PairingForm {
     /// The code that the device shows
+    #[schemars(regex(pattern = CODE_PATTERN))]
     user_code: String,
     /// First: whose device it is to be
     household: Option<String>,

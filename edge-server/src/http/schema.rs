@@ -1,5 +1,6 @@
 //! What schemas made from the types can't say by themselves.
 
+use crate::http::oauth::DEVICE_CODE;
 use schemars::Schema;
 use serde_json::{Value, json};
 
@@ -7,14 +8,21 @@ use serde_json::{Value, json};
 pub(crate) const ID_FORMAT: &str = "omega-id";
 /// Letters that such a text has at most.
 const ID_LETTERS_MAX: u64 = 64;
+/// The same of 32 bytes: a genre.
+const GENRE_FORMAT: &str = "omega-genre";
+const GENRE_LETTERS_MAX: u64 = 32;
 
-/// Says of every id that it is one.
+/// Says of every id and genre that it is one.
 pub(crate) fn name_formats(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            let is_id = fields.get("maxLength").is_some_and(|max| *max == ID_LETTERS_MAX);
-            if is_id {
-                fields.insert("format".into(), ID_FORMAT.into());
+            let format = match fields.get("maxLength").and_then(Value::as_u64) {
+                Some(ID_LETTERS_MAX) => Some(ID_FORMAT),
+                Some(GENRE_LETTERS_MAX) => Some(GENRE_FORMAT),
+                _ => None,
+            };
+            if let Some(format) = format {
+                fields.insert("format".into(), format.into());
             }
             fields.values_mut().for_each(name_formats);
         }
@@ -32,28 +40,70 @@ pub(crate) fn each_command(schema: &mut Schema) {
         ("load_content", Some("content_id"), Some("start_position")),
         ("cast_to", Some("target_device_id"), None),
     ]);
-    let Some(all) = schema.get("properties").cloned() else { return };
-    let variants: Vec<Value> = kinds
-        .map(|(kind, needed, possible)| {
-            let mut fields = json!({"type": {"type": "string", "const": kind}});
-            for name in [needed, possible].into_iter().flatten() {
-                fields[name] = all[name].clone();
-                if Some(name) == needed {
-                    // It may not be null either.
-                    fields[name]["type"] = without_null(&all[name]["type"]);
-                }
-            }
-            let required: Vec<&str> = ["type"].into_iter().chain(needed).collect();
-            json!({
-                "type": "object", "properties": fields, "required": required,
-                "additionalProperties": false,
-            })
-        })
-        .collect();
-    for name in ["type", "properties", "required", "additionalProperties"] {
+    one_of(schema, |all| {
+        let variant = |(kind, needed, possible): (_, Option<&str>, Option<&str>)| {
+            variant(all, Some(("type", kind)), needed.as_slice(), possible.as_slice())
+        };
+        kinds.map(variant).collect()
+    });
+}
+
+/// What is revoked is one token, or those of a household.
+pub(crate) fn each_revocation(schema: &mut Schema) {
+    one_of(schema, |all| {
+        let token = variant(all, None, &["token_id"], &["ends"]);
+        let household = variant(all, None, &["household"], &["device_id", "not_before"]);
+        vec![token, household]
+    });
+}
+
+/// A device asks for tokens with one of two grants.
+pub(crate) fn each_grant(schema: &mut Schema) {
+    form(schema);
+    one_of(schema, |all| {
+        let kind = |kind| Some(("grant_type", kind));
+        vec![
+            variant(all, kind(DEVICE_CODE), &["device_code", "client_id"], &[]),
+            variant(all, kind("refresh_token"), &["refresh_token"], &["scope"]),
+        ]
+    });
+}
+
+/// A form has no null, and no lists: what is there twice is an error, even if nobody knows it.
+pub(crate) fn form(schema: &mut Schema) {
+    schema.insert("additionalProperties".into(), json!({"type": "string"}));
+    for field in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        field.1["type"] = without_null(&field.1["type"]);
+    }
+}
+
+/// Puts variants, made of all fields, in the place of those. What else may be there stays as it is.
+fn one_of(schema: &mut Schema, variants: impl FnOnce(&Value) -> Vec<Value>) {
+    let Some(all) = schema.remove("properties") else { return };
+    let others = schema.remove("additionalProperties").unwrap_or(true.into());
+    let mut variants = variants(&all);
+    variants.iter_mut().for_each(|variant| variant["additionalProperties"] = others.clone());
+    for name in ["type", "required"] {
         schema.remove(name);
     }
     schema.insert("oneOf".into(), variants.into());
+}
+
+/// An object that says of which kind it is, needs some fields, which may not be null, and may have others.
+fn variant(all: &Value, kind: Option<(&str, &str)>, needed: &[&str], possible: &[&str]) -> Value {
+    let mut fields = json!({});
+    for name in needed.iter().chain(possible) {
+        fields[name] = all[name].clone();
+    }
+    for name in needed {
+        fields[name]["type"] = without_null(&all[name]["type"]);
+    }
+    if let Some((name, kind)) = kind {
+        fields[name] = json!({"type": "string", "const": kind});
+    }
+    let required: Vec<&str> =
+        kind.map(|(name, _)| name).into_iter().chain(needed.iter().copied()).collect();
+    json!({"type": "object", "properties": fields, "required": required})
 }
 
 fn without_null(kind: &Value) -> Value {

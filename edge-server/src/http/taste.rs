@@ -166,7 +166,7 @@ struct FeedItem {
     )]
     content_id: ContentId,
     /// Its genre
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     genre: String,
     /// What it is like: 384 numbers of all-MiniLM-L6-v2, of norm 1
     #[schemars(length(min = 384, max = 384))]

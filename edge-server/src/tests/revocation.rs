@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::revoked::now_s;
+use crate::http::admin::TIME_S_MAX;
 use serde_json::{Value, json};
 
 const LINE: &str = "GET /api/v1/watchlist";
@@ -115,10 +116,12 @@ async fn a_request_that_says_too_little_or_too_much_is_refused() {
         (json!({"household": "x".repeat(65)}), "household"),
         (json!({"device_id": "tv"}), ""),
         (json!({"token_id": "a", "more": 1}), "more"),
+        (json!({"token_id": "a", "ends": TIME_S_MAX + 1}), "ends"),
+        (json!({"token_id": "a", "ends": 1.5}), "ends"),
     ] {
         assert_eq!(home.revoke(body.clone()).await.fields(), [field], "{body}");
     }
-    let far = home.revoke(json!({"token_id": "x".repeat(256), "ends": u64::MAX})).await;
+    let far = home.revoke(json!({"token_id": "x".repeat(256), "ends": TIME_S_MAX as f64})).await;
     assert_eq!(far.status, 200, "{far:?}");
 }
 
