@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
-import { eventually } from "./until.mjs";
+import { eventually, until } from "./until.mjs";
 
 /** @param {import("node:test").TestContext} context */
 async function newEdge(context) {
@@ -72,3 +72,58 @@ test("a server that stops in order says so, and the TVs come back by themselves"
   await living.flushed();
   assert.equal(living.status().state, "live");
 });
+
+test("kill -9 leaves nobody online, and a handoff under way nowhere or whole", async (context) => {
+  const edge = await newEdge(context);
+  const household = newHousehold();
+  const content = "tmdb:603";
+  const capabilities = { remoteControllable: true, canCast: true };
+  const [source, target] = await Promise.all(
+    ["tv-1", "tv-2"].map(async (device) => {
+      const tv = await openTv(context, edge, household, device);
+      await tv.devices.describe({ name: device, capabilities });
+      await tv.flushed();
+      return tv;
+    }),
+  );
+  assert.ok(source && target);
+  await source.progress.set(content, { positionSeconds: 754, durationSeconds: 8_160 });
+  await source.flushed();
+  /** @type {string[]} */
+  const paused = [];
+  source.devices.onCommand(({ command }) => void paused.push(command.type));
+  // The target has the order, and the server dies before it hears the answer.
+  let loads = 0;
+  const killed = new Promise((resolve) => {
+    target.devices.onCommand(async () => {
+      loads += 1;
+      await edge.kill();
+      resolve(undefined);
+    });
+  });
+  assert.equal((await online(edge, household)).length, 2, "both were here");
+  const outcome = source.devices.handoff("tv-2", { contentId: content });
+  await killed;
+  for (const tv of [source, target]) tv.pause();
+  await edge.start();
+  assert.deepEqual(await online(edge, household), [], "nobody has come back");
+
+  for (const tv of [source, target]) tv.resume();
+  // Nobody told the sender that it was done, so it does not say so; and nothing is done twice.
+  assert.deepEqual(await outcome, { status: "expired" });
+  await eventually(source, "live again", () => source.status().state === "live");
+  await source.flushed();
+  assert.deepEqual([loads, paused], [1, []]);
+  for (const tv of [source, target]) {
+    assert.equal(tv.progress.get(content)?.positionSeconds, 754);
+  }
+  await until("both are here again", async () => (await online(edge, household)).length === 2);
+});
+
+/** The devices that the server takes for present. @param {Edge} edge @param {string} household */
+async function online(edge, household) {
+  const headers = { authorization: `Bearer ${edge.token(household, "rest")}` };
+  const { devices } = await (await fetch(`${edge.address}/api/v1/devices`, { headers })).json();
+  assert.ok(devices.length >= 2, "the household knows them");
+  return devices.filter((/** @type {{is_online: boolean}} */ device) => device.is_online);
+}
