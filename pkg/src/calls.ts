@@ -1,11 +1,13 @@
 /**
- * What an app can ask of its copy: reads at once, and writes by name.
+ * What an app can ask of its copy: reads at once and writes, both by name.
  *
- * A write is the name of one of the engine's calls and plain values, so that one tab can ask another
- * to make it, and it can be made again after the tab that was asked has died.
+ * Either is the name of one of the engine's calls and plain values: so one tab can ask another to make a
+ * write, which can be made again after the tab that was asked has died; and what is read need not come
+ * from an engine, see `view.ts`.
  */
 
-import type { Replica } from "./engine.js";
+import type { Replica, SyncState } from "./engine.js";
+import type { Storage } from "./storage.js";
 
 /** Each write of the engine with its arguments, without the two clocks that end them all. */
 export interface Writes {
@@ -46,12 +48,56 @@ export interface Writes {
 /** The name of a write. */
 export type WriteName = keyof Writes;
 
+/** What can be read, and the cells of a row of it: `t` is a text, `n` a number. */
+export const READS = {
+  profiles: "tt",
+  watchlist: "tn",
+  has: "n",
+  /** Position, duration, state, percent, resume position and time; in the next one after the title. */
+  progress: "nnnnnn",
+  progressAll: "tnnnnnn",
+  devices: "ttnttn",
+  rejected: "tttt",
+  about: "nnttt",
+  metrics: "nnnnnnnnn",
+  newProfileId: "t",
+} as const;
+
+/** The name of a read. */
+export type ReadName = keyof typeof READS;
+/** One row of an answer. */
+export type Cells = (string | number)[];
+
 /** A copy of the household that can be read and written; which tab's engine does it is not said. */
 export interface Copy {
-  /** Runs a read at once; throws what the engine refuses it for. */
-  read<T>(query: (replica: Replica) => T): T;
+  /** Reads at once; throws what the engine refuses it for. */
+  rows(name: ReadName, ...values: string[]): Cells[];
   /** Makes a write; resolves when it is durable on this device. */
   write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void>;
+}
+
+/** Where a copy is kept and who writes to it: the tabs of a storage, here or in a Worker. */
+export interface Keeper extends Copy {
+  /** Whether this page's engine is the one that stores and talks to the server. */
+  readonly leads: boolean;
+  /** Whether everything was erased. */
+  readonly isErased: boolean;
+  /** Whether the engine can still be asked. */
+  readonly isReadable: boolean;
+  readonly storage: Pick<Storage, "kind" | "aside">;
+  /** Begins to connect, or to follow who does. */
+  start(): void;
+  /** Writes that the server has not acknowledged. */
+  pending(): number;
+  state(): SyncState;
+  /** Why it stopped or is kept offline, for a reason on this device. */
+  closeReason(): string | undefined;
+  pause(): void;
+  resume(): void;
+  flushed(): Promise<void>;
+  syncNow(): Promise<void>;
+  close(): Promise<void>;
+  destroy(): Promise<void>;
 }
 
 /** Calls the engine. @returns the address of its answer */

@@ -12,11 +12,11 @@
  * a log that has grown long by one image.
  */
 
-import { type Copy, callWrite, type WriteName, type Writes } from "./calls.js";
+import { callWrite, type WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
 import { engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
-import { watchLifecycle } from "./lifecycle.js";
+import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
 import { Transport, type TransportParts } from "./transport.js";
 
@@ -35,6 +35,8 @@ export interface DriverParts extends TransportParts {
   storage: Storage;
   /** Why the stored records were not all readable, if so. */
   damage: string | undefined;
+  /** Where another page than this thread's is watched. @returns what ends it */
+  watch?: (events: LifecycleEvents) => () => void;
 }
 
 /** What the driver tells its owner. */
@@ -52,6 +54,14 @@ export interface DriverEvents {
   lost(error: OmegaError): boolean;
 }
 
+/** What a tab tells its owner. */
+export interface TabEvents extends Omit<DriverEvents, "stored" | "lost"> {
+  /** Stored records could not be read. */
+  damaged(damage: string): void;
+  /** This tab leads from now on. */
+  led(): void;
+}
+
 /** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
 export type EngineCall = (replica: Replica, unix: number, steady: number) => number;
 
@@ -65,7 +75,7 @@ type Told = { kind: "changed" | "status" | "rejected" | "replayed" | RemoteOutpu
 type Task = Exclude<Output, Told> | { kind: "mark"; mark: WriteMark } | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
-export class Driver implements Copy {
+export class Driver {
   readonly replica: Replica;
   readonly storage: Storage;
   private readonly events: DriverEvents;
@@ -107,7 +117,7 @@ export class Driver implements Copy {
       better: () => this.woke(),
       failed: (error) => this.events.failed(error),
     });
-    this.stopWatching = watchLifecycle({
+    this.stopWatching = (parts.watch ?? watchLifecycle)({
       woke: () => {
         this.transport.woke();
         this.woke();
@@ -122,12 +132,10 @@ export class Driver implements Copy {
     this.feed((replica, ...now) => replica.online(...now));
   }
 
-  /** A write of the app: resolves when it is durable on this device. */
-  write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
-    return this.make(name, values);
-  }
-
-  /** The same, for another tab if there is a mark: it is stored together with the write. */
+  /**
+   * A write: resolves when it is durable on this device. For another tab there is a mark: it is stored
+   * together with the write.
+   */
   make(name: WriteName, values: (string | number)[], mark?: WriteMark): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;

@@ -6,7 +6,7 @@
  */
 
 import type { Copy } from "./calls.js";
-import { type RemoteOutput, type Replica, rows } from "./engine.js";
+import type { RemoteOutput } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
 /** What a device is to do. Positions are whole seconds. */
@@ -134,7 +134,7 @@ export class Remote {
     }
     const seen = this.seen.get(device);
     const here = seen === 0 && this.owner.isConnected();
-    return { isOnline: here, lastSeen: seen === 0 ? this.copy.read(serverNow) : seen };
+    return { isOnline: here, lastSeen: seen === 0 ? serverNow(this.copy) : seen };
   }
 
   /** Another engine is at work now, which does not know what was wished. */
@@ -203,7 +203,7 @@ export class Remote {
 
   private see({ all, devices }: Extract<RemoteOutput, { kind: "presence" }>): void {
     if (all) this.seen.clear();
-    const now = this.copy.read(serverNow);
+    const now = serverNow(this.copy);
     for (const [device, gone] of devices) this.seen.set(device, gone < 0 ? 0 : now - gone * 1_000);
     this.owner.changed();
   }
@@ -216,8 +216,8 @@ interface Waiting {
   timer: ReturnType<typeof setTimeout>;
 }
 
-function serverNow(replica: Replica): number {
-  return Date.now() + Number(rows(replica.about(), "nnttt")[0]?.[1] ?? 0);
+function serverNow(copy: Copy): number {
+  return Date.now() + Number(copy.rows("about")[0]?.[1] ?? 0);
 }
 
 function partsOf(command: Command): [number: number, text: string] {

@@ -13,7 +13,6 @@ import {
   Remote,
   type RemoteOwner,
 } from "./commands.js";
-import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
 /** What kind of device it is; the engine's numbers are the places in this list. */
@@ -168,7 +167,7 @@ export class Devices {
   }
 
   private rows(): (string | number)[][] {
-    return this.copy.read((replica) => rows(replica.devices(), "ttnttn"));
+    return this.copy.rows("devices");
   }
 }
 

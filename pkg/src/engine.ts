@@ -9,6 +9,7 @@
  */
 
 import * as glue from "../wasm/omega_sync_wasm_bg.js";
+import { type Cells, READS, type ReadName } from "./calls.js";
 import { OmegaError, refusal } from "./errors.js";
 
 /** The engine's class. */
@@ -325,12 +326,19 @@ export function syncState(value: number): SyncState {
 }
 
 /** Reads an answer whose rows look alike; `shape` has a letter for each cell: a text or a number. */
-export function rows(answer: number, shape: string): (string | number)[][] {
+export function rows(answer: number, shape: string): Cells[] {
   const end = begin(answer);
   const cells = Array.from(shape);
-  const result: (string | number)[][] = [];
+  const result: Cells[] = [];
   while (at < end) result.push(cells.map((cell) => (cell === "t" ? readText() : readNumber())));
   return result;
+}
+
+/** Reads what has a name. */
+export function readRows(replica: Replica, name: ReadName, values: string[]): Cells[] {
+  // As in `callWrite`: the type of a name chosen at run time can't say what each call takes.
+  const call = replica[name] as (...values: string[]) => number;
+  return rows(call.apply(replica, values), READS[name]);
 }
 
 /** Goes to the start of an answer. @returns where it ends */

@@ -5,7 +5,7 @@
 
 import { loadReplica, type Replica } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
-import type { IndexedDbStorage } from "./indexeddb.js";
+import type { SharedStorage } from "./storage.js";
 
 /** What a follower tells its owner. */
 export interface FollowerEvents {
@@ -24,14 +24,14 @@ export class Follower {
 
   private constructor(
     private replica: Replica,
-    private readonly storage: IndexedDbStorage,
+    private readonly storage: SharedStorage,
     private readonly household: string,
     private readonly events: FollowerEvents,
   ) {}
 
   /** Loads what is stored. */
   static async open(
-    storage: IndexedDbStorage,
+    storage: SharedStorage,
     household: string,
     events: FollowerEvents,
   ): Promise<Follower> {

@@ -3,7 +3,6 @@
  */
 
 import type { Copy } from "./calls.js";
-import { rows } from "./engine.js";
 import { OmegaError } from "./errors.js";
 
 /** What playback is doing. */
@@ -11,9 +10,6 @@ export type PlayState = "playing" | "paused" | "stopped" | "finished";
 
 /** The engine's numbers for the states are their places in this list. */
 const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "finished"];
-
-/** Position, duration, state, percent, resume position and time. */
-const PROGRESS_SHAPE = "nnnnnn";
 
 /** From this share of the duration on, a title counts as watched to the end. */
 export const COMPLETED_PERCENT_MIN = 95;
@@ -73,13 +69,12 @@ export class Watchlist {
 
   /** Whether a title is on the list. */
   has(content: string): boolean {
-    return this.copy.read((replica) => rows(replica.has(this.profile, content), "n"))[0]?.[0] === 1;
+    return this.copy.rows("has", this.profile, content)[0]?.[0] === 1;
   }
 
   /** Every title, the last added first. */
   items(): WatchlistItem[] {
-    const list = this.copy.read((replica) => rows(replica.watchlist(this.profile), "tn"));
-    return list.map(([content, addedMs]) => ({
+    return this.copy.rows("watchlist", this.profile).map(([content, addedMs]) => ({
       content: String(content),
       addedMs: Number(addedMs),
     }));
@@ -108,9 +103,7 @@ export class ProgressMap {
 
   /** How far a title was watched, if it was. */
   get(content: string): Progress | undefined {
-    const [cells] = this.copy.read((replica) =>
-      rows(replica.progress(this.profile, content), PROGRESS_SHAPE),
-    );
+    const [cells] = this.copy.rows("progress", this.profile, content);
     return cells === undefined ? undefined : progressOf([content, ...cells]);
   }
 
@@ -130,10 +123,7 @@ export class ProgressMap {
   }
 
   private all(): Progress[] {
-    const list = this.copy.read((replica) =>
-      rows(replica.progressAll(this.profile), `t${PROGRESS_SHAPE}`),
-    );
-    return list.map(progressOf);
+    return this.copy.rows("progressAll", this.profile).map(progressOf);
   }
 }
 
@@ -143,13 +133,12 @@ export class Profiles {
 
   /** Every profile, the default one first. */
   list(): Profile[] {
-    const list = this.copy.read((replica) => rows(replica.profiles(), "tt"));
-    return list.map(([id, name]) => ({ id: String(id), name: String(name) }));
+    return this.copy.rows("profiles").map(([id, name]) => ({ id: String(id), name: String(name) }));
   }
 
   /** Makes a profile; resolves to its new id. */
   async create(name: string): Promise<string> {
-    const id = this.copy.read((replica) => String(rows(replica.newProfileId(), "t")[0]?.[0]));
+    const id = String(this.copy.rows("newProfileId")[0]?.[0]);
     await this.copy.write("profileName", id, name);
     return id;
   }

@@ -9,14 +9,14 @@
  */
 
 import type { Client, OpenOptions } from "./api.js";
-import { checkDeltaSync } from "./delta-sync.js";
 import { type EngineSource, type Entropy, startEngine } from "./engine.js";
-import { fromEngine, OmegaError } from "./errors.js";
+import type { OmegaError } from "./errors.js";
 import { IndexedDbStorage, openStorage } from "./indexeddb.js";
-import { platformWebSocket, socketUrl } from "./socket.js";
-import { MemoryStorage, type Storage } from "./storage.js";
-import { checkPoll, SyncClient } from "./sync-client.js";
-import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS } from "./transport.js";
+import { joinTab } from "./join.js";
+import { settingsOf } from "./settings.js";
+import { platformWebSocket } from "./socket.js";
+import type { Storage } from "./storage.js";
+import { SyncClient } from "./sync-client.js";
 import { wipeStorage } from "./wipe.js";
 
 export type {
@@ -83,35 +83,14 @@ export async function openWith(
   defaultEngine: () => EngineSource,
   entropy?: Entropy,
 ): Promise<Client> {
-  const urls = options.urls ?? [options.url ?? ""];
-  if (urls.length === 0) throw new OmegaError("invalid_url", "`urls` has no address");
-  for (const url of urls) socketUrl(url);
-  const poll = checkPoll(options.poll);
-  const { enabled } = checkDeltaSync(options.deltaSync);
+  const settings = settingsOf(options);
   const WebSocket = options.WebSocket ?? platformWebSocket();
   const engine = () => startEngine(() => options.wasm ?? defaultEngine(), entropy);
   const { storage, warning } = await storageBeside(engine, options);
   const client = new SyncClient(options);
   if (warning !== undefined) client.report(warning);
-  const household = options.household ?? "";
-  const ways = {
-    requestsOnly: poll !== undefined,
-    socketRetryMs: SOCKET_RETRY_MS,
-    firstUrlRetryMs: FIRST_URL_RETRY_MS,
-    ...options.testing,
-  };
-  const known = { household, differences: enabled, poll };
-  const parts = { ...ways, ...known, urls, WebSocket, token: options.token };
-  try {
-    await client.join({ ...parts, storage });
-  } catch (thrown) {
-    storage.close();
-    const error = fromEngine(thrown);
-    if (error.code !== "storage_failed" || storage.kind !== "indexeddb") throw error;
-    const message = "the stored copy cannot be read: changes last until this page closes";
-    client.report(new OmegaError("storage_memory", message, error));
-    await client.join({ ...parts, storage: new MemoryStorage() });
-  }
+  const platform = { WebSocket, token: options.token };
+  await client.join((events) => joinTab(settings, storage, platform, events));
   client.start();
   return client;
 }

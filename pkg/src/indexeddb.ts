@@ -13,6 +13,8 @@ import {
   ASIDE_ENTRIES_MAX,
   type AsideEntry,
   MemoryStorage,
+  type Seen,
+  type SharedStorage,
   type Storage,
   type StorageChange,
   type WriteMark,
@@ -29,29 +31,19 @@ const MARK = "mark:";
 /** Marks of tabs that wrote nothing for so long go, in milliseconds. */
 const MARK_AGE_MS_MAX = 86_400_000;
 
-/** What a tab that does not lead finds. */
-export interface Seen {
-  /** Every record, oldest first. */
-  records: Uint8Array[];
-  /** Whether this instance was the last to load. */
-  leads: boolean;
-}
-
 interface StoredMark extends WriteMark {
   atMs: number;
 }
 
 /** Storage in the browser's IndexedDB. */
-export class IndexedDbStorage implements Storage {
+export class IndexedDbStorage implements SharedStorage {
   readonly kind = "indexeddb";
-  /** The last write of each other tab that was stored before {@link load}. */
   readonly marks = new Map<string, number>();
   private database: IDBDatabase | undefined;
   private generation = 0;
   private lifeId: string | undefined;
 
   private constructor(
-    /** The database's. */
     readonly name: string,
     database: IDBDatabase,
   ) {
@@ -63,7 +55,6 @@ export class IndexedDbStorage implements Storage {
     return new IndexedDbStorage(name, await openDatabase(name));
   }
 
-  /** Name of this life; nothing before the storage was first loaded by anybody. */
   get life(): string | undefined {
     return this.lifeId;
   }
@@ -94,7 +85,6 @@ export class IndexedDbStorage implements Storage {
     return records;
   }
 
-  /** Reads without taking the storage over. */
   async peek(): Promise<Seen> {
     const transaction = await this.begin([LOG, META], "readonly");
     const meta = transaction.objectStore(META);

@@ -3,7 +3,7 @@
  */
 
 import type { Copy } from "./calls.js";
-import { type ReplayReport, rows } from "./engine.js";
+import type { ReplayReport } from "./engine.js";
 
 /** Counts since {@link open} returned; `operations` are writes that changed something. */
 export interface Metrics {
@@ -40,7 +40,7 @@ export interface Metrics {
 
 /** The engine's counts, beside the report of the last reconnect. */
 export function metricsOf(copy: Copy, replay: ReplayReport | undefined): Metrics {
-  const [cells = []] = copy.read((replica) => rows(replica.metrics(), "nnnnnnnnn"));
+  const [cells = []] = copy.rows("metrics");
   const [operations = 0, coalesced = 0, sent = 0, retried = 0, ...rest] = cells.map(Number);
   const [acknowledged = 0, rejected = 0, bytesBefore = 0, bytes = 0, savedPercent = 0] = rest;
   return {

@@ -46,6 +46,31 @@ export interface Storage {
   destroy?(): Promise<void>;
 }
 
+/** What a tab that does not lead finds. */
+export interface Seen {
+  /** Every record, oldest first. */
+  records: Uint8Array[];
+  /** Whether this instance was the last to load. */
+  leads: boolean;
+}
+
+/** A storage that several tabs have open. */
+export interface SharedStorage extends Storage {
+  /** The database's. */
+  readonly name: string;
+  /** Name of this life; nothing before the storage was first loaded by anybody. */
+  readonly life: string | undefined;
+  /** The last write of each other tab that was stored before {@link load}. */
+  readonly marks: ReadonlyMap<string, number>;
+  /** Reads without taking the storage over. */
+  peek(): Promise<Seen>;
+}
+
+/** Whether a storage is one of these. */
+export function isShared(storage: Storage): storage is SharedStorage {
+  return "peek" in storage;
+}
+
 /** Sets of unreadable records that are kept; the oldest goes when one more comes. */
 export const ASIDE_ENTRIES_MAX = 4;
 

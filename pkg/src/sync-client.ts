@@ -6,40 +6,20 @@ import type {
   ClientEvents,
   ExportedData,
   OpenOptions,
-  PollOptions,
   Rejected,
   Status,
 } from "./api.js";
-import type { Copy, WriteName, Writes } from "./calls.js";
+import type { Cells, Copy, Keeper, ReadName, WriteName, Writes } from "./calls.js";
+import type { TabEvents } from "./client.js";
 import { Devices } from "./devices.js";
-import { engineFailure, type ReplayReport, type Replica, rows } from "./engine.js";
+import type { ReplayReport } from "./engine.js";
 import { OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
 import { type Metrics, metricsOf } from "./metrics.js";
 import type { AsideEntry } from "./storage.js";
-import { Tab, type TabEvents, type TabParts } from "./tabs.js";
 
-const SECOND_MS = 1_000;
 /** Errors kept for an `error` listener that is added after `open` has returned. */
 const EARLY_ERRORS_MAX = 8;
-
-/** What {@link SyncClient.join} needs. */
-export interface ClientParts extends Omit<TabParts, "loaded"> {
-  /** Whether to catch up by differences. */
-  differences: boolean;
-  /** How often to ask, for apps without a socket. */
-  poll: Required<PollOptions> | undefined;
-}
-
-/** The same with the default. Throws `invalid_option` for what is no time. */
-export function checkPoll(options: PollOptions | undefined): Required<PollOptions> | undefined {
-  if (options === undefined) return undefined;
-  const { everySeconds, afterWriteSeconds = everySeconds } = options;
-  if (!(everySeconds >= 1) || !(afterWriteSeconds >= 0)) {
-    throw new OmegaError("invalid_option", "poll.everySeconds must be 1 or more, seconds");
-  }
-  return { everySeconds, afterWriteSeconds };
-}
 
 /** One device's copy of its household. */
 export class SyncClient implements Client, Copy {
@@ -47,7 +27,7 @@ export class SyncClient implements Client, Copy {
   readonly progress: ProgressMap;
   readonly profiles: Profiles;
   readonly devices: Devices;
-  private joined: Tab | undefined;
+  private joined: Keeper | undefined;
   private readonly listeners: { [E in keyof ClientEvents]: Set<(d: ClientEvents[E]) => void> } = {
     change: new Set(),
     status: new Set(),
@@ -71,27 +51,17 @@ export class SyncClient implements Client, Copy {
     this.progress = progress;
   }
 
-  /** Loads what is stored. Rejects when it can't be used. */
-  async join(parts: ClientParts): Promise<void> {
-    const household = this.options.household ?? "";
-    const loaded = (replica: Replica) => {
-      const stored = factsOf(replica).household;
-      if (household !== "" && stored !== household) throw householdMismatch();
-      replica.catchUpByDifferences(parts.differences);
-      const { poll } = parts;
-      if (poll !== undefined) {
-        replica.setRest(poll.everySeconds * SECOND_MS, poll.afterWriteSeconds * SECOND_MS);
-      }
-    };
-    this.joined = await Tab.open({ ...parts, loaded }, this.tabEvents());
+  /** Takes a keeper into use, which is told whom to tell. Rejects when what is stored can't be used. */
+  async join(keeper: (events: TabEvents) => Promise<Keeper>): Promise<void> {
+    this.joined = await keeper(this.tabEvents());
   }
 
   get pending(): number {
-    return this.read((replica) => replica.pending());
+    return this.tab.pending();
   }
 
-  read<T>(query: (replica: Replica) => T): T {
-    return this.tab.read(query);
+  rows(name: ReadName, ...values: string[]): Cells[] {
+    return this.tab.rows(name, ...values);
   }
 
   write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
@@ -129,7 +99,7 @@ export class SyncClient implements Client, Copy {
     const { tab } = this;
     if (tab.isErased) this.facts = { ...NO_FACTS };
     // Of an engine that broke, the last that it said.
-    else if (engineFailure() === undefined) this.facts = this.read(factsOf);
+    else if (tab.isReadable) this.facts = factsOf(tab);
     const facts = this.facts;
     const closeReason = tab.closeReason() ?? facts.closeReason;
     const role = tab.leads ? "leader" : "follower";
@@ -153,8 +123,7 @@ export class SyncClient implements Client, Copy {
   }
 
   rejected(): Rejected[] {
-    const list = this.read((replica) => rows(replica.rejected(), "tttt"));
-    return list.map(([kind, profile, subject, reason]) => ({
+    return this.rows("rejected").map(([kind, profile, subject, reason]) => ({
       kind: String(kind),
       profile: String(profile),
       subject: String(subject),
@@ -198,7 +167,7 @@ export class SyncClient implements Client, Copy {
     await this.tab.destroy();
   }
 
-  private get tab(): Tab {
+  private get tab(): Keeper {
     if (this.joined === undefined) throw new OmegaError("closed", "this client is not open yet");
     return this.joined;
   }
@@ -258,9 +227,9 @@ const NO_FACTS: Facts = {
   closeReason: "",
 };
 
-function factsOf(replica: Replica): Facts {
-  const pending = replica.pending();
-  const [cells = []] = rows(replica.about(), "nnttt");
+function factsOf(keeper: Keeper): Facts {
+  const pending = keeper.pending();
+  const [cells = []] = keeper.rows("about");
   const [rejected, offsetMs, id, household, closeReason] = cells;
   return {
     pending,
@@ -281,9 +250,4 @@ function changeOf(key: string): Change {
 function damageError(damage: string): OmegaError {
   const message = `stored records were set aside (${damage}); the server fills the gap`;
   return new OmegaError("storage_corrupt", message);
-}
-
-function householdMismatch(): OmegaError {
-  const message = "this device's copy is of another household: erase it first, with `wipe`";
-  return new OmegaError("household_mismatch", message);
 }

@@ -9,16 +9,16 @@
  * write of which tab it was; who takes over reads that, and what is not stored is asked for anew.
  */
 
-import type { Copy, WriteName, Writes } from "./calls.js";
+import type { Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
 import { type Channel, errorOf, type Message, openChannel } from "./channel.js";
-import { Driver, type DriverEvents, type DriverParts } from "./client.js";
+import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./client.js";
 import { ASK_EVERY_MS, Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
-import { loadReplica, type Replica, rows, type SyncState } from "./engine.js";
+import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { Follower } from "./follower.js";
-import { DESTROYED, IndexedDbStorage, randomName } from "./indexeddb.js";
-import type { Storage } from "./storage.js";
-import { AskedWrites, endWaiter, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
+import { DESTROYED, randomName } from "./indexeddb.js";
+import { isShared, type SharedStorage, type Storage } from "./storage.js";
+import { AskedWrites, endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
 
 /** A leader that heard of no follower for so long says nothing to them. */
 const FOLLOWERS_MS = 4 * ASK_EVERY_MS;
@@ -29,14 +29,8 @@ export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
   household: string;
   /** Prepares each replica after it was loaded; throws if it must not be used. */
   loaded(replica: Replica): void;
-}
-
-/** What a tab tells its owner. */
-export interface TabEvents extends Omit<DriverEvents, "stored" | "lost"> {
-  /** Stored records could not be read. */
-  damaged(damage: string): void;
-  /** This tab leads from now on. */
-  led(): void;
+  /** Opens the way to the other tabs, where this thread can't. */
+  channel?: typeof openChannel;
 }
 
 /** What a follower knows of the leader. */
@@ -47,10 +41,10 @@ interface Leader {
 }
 
 /** One tab's part. */
-export class Tab implements Copy {
+export class Tab implements Keeper {
   /** Drawn where there can be others. */
   private readonly name: string;
-  private readonly shared: IndexedDbStorage | undefined;
+  private readonly shared: SharedStorage | undefined;
   private readonly election: Election;
   private driver: Driver | undefined;
   private follower: Follower | undefined;
@@ -71,7 +65,7 @@ export class Tab implements Copy {
     private readonly events: TabEvents,
   ) {
     const { storage } = parts;
-    this.shared = storage instanceof IndexedDbStorage ? storage : undefined;
+    this.shared = isShared(storage) ? storage : undefined;
     this.name = this.shared === undefined ? "" : randomName();
     this.election = new Election(this.shared?.name ?? "", {
       ask: () => this.ask(),
@@ -114,7 +108,19 @@ export class Tab implements Copy {
     return this.driver !== undefined;
   }
 
-  read<T>(query: (replica: Replica) => T): T {
+  get isReadable(): boolean {
+    return engineFailure() === undefined;
+  }
+
+  rows(name: ReadName, ...values: string[]): Cells[] {
+    return this.read((replica) => readRows(replica, name, values));
+  }
+
+  pending(): number {
+    return this.read((replica) => replica.pending());
+  }
+
+  private read<T>(query: (replica: Replica) => T): T {
     const copy = this.driver ?? this.follower;
     if (copy === undefined || this.isErased) throw this.ended ?? CLOSED();
     return copy.read(query);
@@ -296,7 +302,8 @@ export class Tab implements Copy {
 
   private connectTabs(): void {
     const life = this.shared?.life;
-    if (life !== undefined) this.channel ??= openChannel(life, (message) => this.hear(message));
+    const open = this.parts.channel ?? openChannel;
+    if (life !== undefined) this.channel ??= open(life, (message) => this.hear(message));
   }
 
   /** Another tab leads now, or so the storage says. */
@@ -535,7 +542,7 @@ export class Tab implements Copy {
           else endAll(waiting, error);
         },
       );
-    } else if (this.own.isEmpty && this.read((replica) => replica.pending()) === 0) {
+    } else if (this.own.isEmpty && this.pending() === 0) {
       this.flushing = [];
       endAll(waiting, undefined);
     }
@@ -543,8 +550,7 @@ export class Tab implements Copy {
 
   /** Every part there is. */
   private allKeys(): string[] {
-    const profiles = this.read((replica) => rows(replica.profiles(), "tt"));
-    const lists = profiles.map(([id]) => [`watchlist:${id}`, `progress:${id}`]);
+    const lists = this.rows("profiles").map(([id]) => [`watchlist:${id}`, `progress:${id}`]);
     return ["profiles", "devices"].concat(...lists);
   }
 
@@ -605,8 +611,4 @@ const SUPERSEDED = "another tab or window uses this storage now; open again to t
 
 function CLOSED(): OmegaError {
   return new OmegaError("closed", "this client is closed; call open again");
-}
-
-function endAll(waiting: Waiter[], error: OmegaError | undefined): void {
-  for (const waiter of waiting) endWaiter(waiter, error);
 }

@@ -42,6 +42,8 @@ export interface TransportParts {
   requestsOnly: boolean;
   socketRetryMs: number;
   firstUrlRetryMs: number;
+  /** Sends what outlives the page, where this thread can't: a Worker ends with it. */
+  beacon?: (url: string, body: Uint8Array<ArrayBuffer>) => void;
 }
 
 /** What the driver hears beside the events of a socket. */
@@ -143,9 +145,11 @@ export class Transport {
     this.disconnect();
     const { attempt } = this;
     const url = this.requestUrls[this.place] ?? "";
-    if (hides && !("keepalive" in Request.prototype)) {
+    const { beacon } = this.parts;
+    if (hides && (beacon !== undefined || !("keepalive" in Request.prototype))) {
       // Nobody hears the answer: the engine asks again, when the page comes back.
-      navigator.sendBeacon(url, body);
+      if (beacon === undefined) navigator.sendBeacon(url, body);
+      else beacon(url, body);
       return;
     }
     const headers = {

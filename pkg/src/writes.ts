@@ -97,3 +97,8 @@ export function endWaiter(waiter: Waiter, error: OmegaError | undefined): void {
   if (error === undefined) waiter.resolve();
   else waiter.reject(error);
 }
+
+/** Tells all of them. */
+export function endAll(waiters: Waiter[], error: OmegaError | undefined): void {
+  for (const waiter of waiters) endWaiter(waiter, error);
+}

@@ -1,0 +1,50 @@
+/** Takes part among the tabs of a storage: what `open` does once engine and storage are there. */
+
+import type { TabEvents } from "./client.js";
+import { type Replica, rows } from "./engine.js";
+import { fromEngine, OmegaError } from "./errors.js";
+import { householdMismatch, type Settings } from "./settings.js";
+import { MemoryStorage, type Storage } from "./storage.js";
+import { Tab, type TabParts } from "./tabs.js";
+
+const SECOND_MS = 1_000;
+/** Where the household's id is in what the engine says of itself. */
+const HOUSEHOLD_CELL = 3;
+
+/** What the platform gives. */
+export type Platform = Omit<TabParts, keyof Settings | "storage" | "loaded">;
+
+/**
+ * Opens the tab on its storage; on memory where what is stored can't be read, which is reported.
+ * Rejects when it must not be used.
+ */
+export async function joinTab(
+  settings: Settings,
+  storage: Storage,
+  platform: Platform,
+  events: TabEvents,
+): Promise<Tab> {
+  const parts = {
+    ...settings,
+    ...platform,
+    loaded: (replica: Replica) => prepare(replica, settings),
+  };
+  try {
+    return await Tab.open({ ...parts, storage }, events);
+  } catch (thrown) {
+    storage.close();
+    const error = fromEngine(thrown);
+    if (error.code !== "storage_failed" || storage.kind !== "indexeddb") throw error;
+    const message = "the stored copy cannot be read: changes last until this page closes";
+    events.failed(new OmegaError("storage_memory", message, error));
+    return Tab.open({ ...parts, storage: new MemoryStorage() }, events);
+  }
+}
+
+function prepare(replica: Replica, { household, differences, poll }: Settings): void {
+  const stored = rows(replica.about(), "nnttt")[0]?.[HOUSEHOLD_CELL];
+  if (household !== "" && stored !== household) throw householdMismatch();
+  replica.catchUpByDifferences(differences);
+  if (poll === undefined) return;
+  replica.setRest(poll.everySeconds * SECOND_MS, poll.afterWriteSeconds * SECOND_MS);
+}
