@@ -126,10 +126,10 @@ export class Driver {
     });
   }
 
-  /** First call: stores the image, then starts to connect. */
+  /** First call: stores the image, then starts to connect, unless it was paused before. */
   start(): void {
     this.feed((replica) => replica.firstOutputs());
-    this.feed((replica, ...now) => replica.online(...now));
+    if (!this.paused) this.feed((replica, ...now) => replica.online(...now));
   }
 
   /**
