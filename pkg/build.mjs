@@ -40,7 +40,7 @@ const SHARED = {
 };
 
 /**
- * The wasm file as a text with a character for each byte, `WASM_TEXT_SHIFT` of `inline.ts` further up:
+ * The wasm file as a text with a character for each byte, `WASM_TEXT_SHIFT` of `wasm-bytes.ts` further up:
  * there the common bytes are ASCII and none needs an escape but one. Brotli finds in it what it finds in
  * the file, which base64 hides from it (72.7 KB instead of 56.5), and it is a sixth shorter than that.
  * @type {import("esbuild").Plugin}
@@ -145,13 +145,36 @@ await Promise.all([
   }),
   build({
     ...SHARED,
-    entryPoints: ["src/inline.ts"],
+    entryPoints: ["src/iife.ts"],
     outfile: "dist/omega-sync.iife.js",
     format: "iife",
     globalName: "OmegaSync",
     banner: { js: BYTE_ORDER_MARK },
     plugins: [wasmAsText],
     external: ["./wasm-url.js"],
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/worker.ts"],
+    outfile: "dist/worker.js",
+    format: "esm",
+    external: ["./script-url.js"],
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/script-url.ts"],
+    outfile: "dist/script-url.js",
+    format: "esm",
+    supported: { "import-meta": true },
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/worker-classic.ts"],
+    outfile: "dist/omega-sync.worker.js",
+    format: "iife",
+    globalName: "OmegaSync",
+    banner: { js: BYTE_ORDER_MARK },
+    external: ["./script-url.js"],
   }),
   withoutWasm(),
 ]);

@@ -10,14 +10,11 @@
 
 import type { Client, OpenOptions } from "./api.js";
 import { type EngineSource, type Entropy, startEngine } from "./engine.js";
-import type { OmegaError } from "./errors.js";
-import { IndexedDbStorage, openStorage } from "./indexeddb.js";
+import { storageFor } from "./indexeddb.js";
 import { joinTab } from "./join.js";
 import { settingsOf } from "./settings.js";
 import { platformWebSocket } from "./socket.js";
-import type { Storage } from "./storage.js";
 import { SyncClient } from "./sync-client.js";
-import { wipeStorage } from "./wipe.js";
 
 export type {
   Change,
@@ -66,6 +63,7 @@ export type {
 export type { Metrics } from "./metrics.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export { type AsideEntry, MemoryStorage, type Storage, type StorageChange } from "./storage.js";
+export { wipe } from "./wipe.js";
 
 /**
  * Opens this device's copy. Resolves when it can be read and written, before any network.
@@ -95,23 +93,12 @@ export async function openWith(
   return client;
 }
 
-/**
- * Erases what a device has stored, in every tab, without opening it: for the logout of a user whose
- * client is not open. Resolves when nothing of it can be read any more; also when there was nothing.
- *
- * @param names `device` as given to {@link open}, or the `name` of its database if it was given one
- */
-export async function wipe(names: { device?: string; name?: string }): Promise<void> {
-  const storage = await IndexedDbStorage.open(names.name ?? `omega-sync:${names.device}`);
-  await wipeStorage(storage);
-}
-
 /** Opens the storage while the engine compiles, which takes the oldest engines a third of a second. */
 async function storageBeside(
   startEngine: () => Promise<void>,
   options: OpenOptions,
-): ReturnType<typeof storageOf> {
-  const opening = storageOf(options);
+): ReturnType<typeof storageFor> {
+  const opening = storageFor(options);
   try {
     const [opened] = await Promise.all([opening, startEngine()]);
     return opened;
@@ -119,12 +106,4 @@ async function storageBeside(
     opening.then(({ storage }) => storage.close()).catch(() => undefined);
     throw thrown;
   }
-}
-
-async function storageOf(
-  options: OpenOptions,
-): Promise<{ storage: Storage; warning?: OmegaError }> {
-  const kind = options.storage ?? "indexeddb";
-  if (typeof kind === "object") return { storage: kind };
-  return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
 }

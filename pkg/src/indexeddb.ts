@@ -8,6 +8,7 @@
  * the work of the tab that took its place, nor see what belongs to the next user.
  */
 
+import type { OpenOptions } from "./api.js";
 import { OmegaError } from "./errors.js";
 import {
   ASIDE_ENTRIES_MAX,
@@ -24,12 +25,21 @@ const DATABASE_VERSION = 1;
 const LOG = "log";
 const META = "meta";
 const ASIDE = "aside";
-const GENERATION = "generation";
+/** The key of the generation that may commit. */
+export const GENERATION = "generation";
 const LIFE = "life";
 /** Before a tab's name; its last write that is stored has this key. */
 const MARK = "mark:";
 /** Marks of tabs that wrote nothing for so long go, in milliseconds. */
 const MARK_AGE_MS_MAX = 86_400_000;
+
+/** Keeps something beside the records, in the transactions that write them. */
+export interface Beside {
+  /** This instance takes the storage over; `before` is the generation that could commit till now. */
+  taken(meta: IDBObjectStore, before: unknown, now: number): void;
+  /** A commit of the present generation. */
+  committed(meta: IDBObjectStore, generation: number): void;
+}
 
 interface StoredMark extends WriteMark {
   atMs: number;
@@ -39,6 +49,8 @@ interface StoredMark extends WriteMark {
 export class IndexedDbStorage implements SharedStorage {
   readonly kind = "indexeddb";
   readonly marks = new Map<string, number>();
+  /** What is kept beside the records, if anything. */
+  beside: Beside | undefined;
   private database: IDBDatabase | undefined;
   private generation = 0;
   private lifeId: string | undefined;
@@ -70,6 +82,10 @@ export class IndexedDbStorage implements SharedStorage {
         meta.put(this.lifeId, LIFE);
       }
       this.generation = randomNumber();
+      const { beside, generation } = this;
+      if (beside !== undefined) {
+        onResult(meta.get(GENERATION), (before) => beside.taken(meta, before, generation));
+      }
       meta.put(this.generation, GENERATION);
     });
     onResult(meta.getAll(IDBKeyRange.bound(MARK, `${MARK}\uffff`)), (found: StoredMark[]) => {
@@ -114,6 +130,7 @@ export class IndexedDbStorage implements SharedStorage {
         const stored: StoredMark = { ...mark, atMs: Date.now() };
         meta.put(stored, MARK + mark.tab);
       }
+      this.beside?.committed(meta, this.generation);
     };
     onResult(meta.get(LIFE), (found: unknown) => this.live(found));
     onResult(meta.get(GENERATION), (found: unknown) => {
@@ -121,6 +138,13 @@ export class IndexedDbStorage implements SharedStorage {
       if (change.setAside === undefined) grow();
       else moveAside(transaction, change.setAside, grow);
     });
+    await finished(transaction);
+  }
+
+  /** Reads what is kept beside the records. */
+  async look(read: (meta: IDBObjectStore) => void): Promise<void> {
+    const transaction = await this.begin([META], "readonly");
+    read(transaction.objectStore(META));
     await finished(transaction);
   }
 
@@ -192,6 +216,15 @@ export class IndexedDbStorage implements SharedStorage {
 const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
 /** For whoever still has what was erased. */
 export const DESTROYED = "the data of this device was erased here or in another tab: open again";
+
+/** The storage that an app wants. */
+export async function storageFor(
+  options: OpenOptions,
+): Promise<{ storage: Storage; warning?: OmegaError }> {
+  const kind = options.storage ?? "indexeddb";
+  if (typeof kind === "object") return { storage: kind };
+  return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
+}
 
 /** Opens the platform's storage, or memory with the reason why it is not durable. */
 export async function openStorage(

@@ -97,37 +97,46 @@ async function bundle(name, code, options) {
   await syncTwoPages(browser, edge, `${name}.html`);
 }
 
-test("Vite, as it comes", async () => {
-  const root = program("vite", IMPORT);
-  const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/main.js"></script>`;
-  writeFileSync(join(root, "index.html"), html);
-  const outDir = join(site, "vite");
-  await vite({ root, base: "/vite/", logLevel: "error", build: { outDir } });
-  const files = readdirSync(join(outDir, "assets"));
-  assert.ok(
-    files.some((file) => file.endsWith(".wasm")),
-    files.join(),
-  );
-  await syncTwoPages(browser, edge, "vite/index.html");
-});
+/** Entries with the file that a bundler has to copy beside its own. */
+const WITH_FILES = [
+  { name: "", entry: "omega-sync", file: /\.wasm$/ },
+  { name: "-worker", entry: "omega-sync/worker", file: /iife.*\.js$|^[0-9a-f]{20}\.js$/ },
+];
 
-test("webpack, as it comes", async () => {
-  const context = program("webpack", IMPORT);
-  const output = { path: join(site, "webpack"), publicPath: "/webpack/" };
-  await new Promise((resolve, reject) => {
-    webpack({ mode: "production", context, entry: "./main.js", output }, (error, stats) => {
-      if (error || stats?.hasErrors()) reject(error ?? new Error(stats?.toString()));
-      else resolve(undefined);
-    });
+for (const { name, entry, file } of WITH_FILES) {
+  test(`Vite, as it comes, ${entry}`, async () => {
+    const root = program(`vite${name}`, IMPORT.replace("omega-sync", entry));
+    const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/main.js"></script>`;
+    writeFileSync(join(root, "index.html"), html);
+    const outDir = join(site, `vite${name}`);
+    await vite({ root, base: `/vite${name}/`, logLevel: "error", build: { outDir } });
+    hasFile(join(outDir, "assets"), file);
+    await syncTwoPages(browser, edge, `vite${name}/index.html`);
   });
-  const files = readdirSync(output.path);
+
+  test(`webpack, as it comes, ${entry}`, async () => {
+    const context = program(`webpack${name}`, IMPORT.replace("omega-sync", entry));
+    const output = { path: join(site, `webpack${name}`), publicPath: `/webpack${name}/` };
+    await new Promise((resolve, reject) => {
+      webpack({ mode: "production", context, entry: "./main.js", output }, (error, stats) => {
+        if (error || stats?.hasErrors()) reject(error ?? new Error(stats?.toString()));
+        else resolve(undefined);
+      });
+    });
+    hasFile(output.path, file);
+    page(`webpack${name}`, `webpack${name}/main.js`);
+    await syncTwoPages(browser, edge, `webpack${name}.html`);
+  });
+}
+
+/** @param {string} folder @param {RegExp} file */
+function hasFile(folder, file) {
+  const files = readdirSync(folder);
   assert.ok(
-    files.some((file) => file.endsWith(".wasm")),
+    files.some((name) => file.test(name)),
     files.join(),
   );
-  page("webpack", "webpack/main.js");
-  await syncTwoPages(browser, edge, "webpack.html");
-});
+}
 
 test("React is the app's own, and nobody else's: Vite, the hooks beside the default entry", async () => {
   assert.ok(!existsSync(join(folder, "node_modules", "react")), "installed unasked");
@@ -159,7 +168,8 @@ test("React is the app's own, and nobody else's: Vite, the hooks beside the defa
   );
 });
 
-for (const build of ["iife", "nowasm"]) {
+// The last one loads the first.
+for (const build of ["iife", "nowasm", "worker"]) {
   test(`a script tag, ${build}`, async () => {
     const file = `omega-sync.${build}.js`;
     copyFileSync(join(installed, "dist", file), join(site, file));
@@ -172,7 +182,7 @@ for (const build of ["iife", "nowasm"]) {
 
 test("a program in TypeScript, strict, with the types checked too", () => {
   const source = join(folder, "types.ts");
-  const entries = ["omega-sync", "omega-sync/inline"];
+  const entries = ["omega-sync", "omega-sync/inline", "omega-sync/worker"];
   const code = entries.map(
     (entry, at) => `
       import { open as open${at}, type Client as Client${at}, OmegaError as Error${at} } from "${entry}";
@@ -205,8 +215,8 @@ test("publint finds nothing", async () => {
 
 test("are-the-types-wrong finds nothing", () => {
   const attw = join(ROOT, "node_modules", ".bin", "attw");
-  // No types belong to these: two classic scripts, a wasm file and the manifest.
-  const untyped = ["iife", "nowasm", "wasm", "patterns-wasm", "package.json"];
+  // No types belong to these: three classic scripts, a wasm file and the manifest.
+  const untyped = ["iife", "worker-iife", "nowasm", "wasm", "patterns-wasm", "package.json"];
   const args = ["--profile", "esm-only", "--exclude-entrypoints", ...untyped, "--"];
   const done = spawnSync(attw, [...args, tarball], { encoding: "utf8" });
   assert.equal(done.status, 0, done.stdout);

@@ -42,6 +42,22 @@ describe("engines", { concurrency: SIDE_BY_SIDE }, () => {
   }
 });
 
+/** The engines that Worker mode runs on here: the oldest, one whose Workers have no storage, the newest. */
+const WITH_WORKER = ["m64", "m79", "m119"];
+
+describe("engines in a Worker", { concurrency: SIDE_BY_SIDE }, () => {
+  for (const name of WITH_WORKER) {
+    for (const way of WAYS) {
+      it(`${name}, ${way}`, async (context) => {
+        const given = /** @type {import("node:test").TestContext} */ (context);
+        const result = await visitTwice(given, stage, name, way, "worker");
+        assert.deepEqual(result.works, FEATURES, result.trouble);
+        assert.equal(result.trouble, "");
+      });
+    }
+  }
+});
+
 test("the table in docs/tv.md says what was seen just now", () => {
   const present = table(results);
   const absentNames = ROWS.map(({ name }) => name).filter((name) => absent(name) !== undefined);

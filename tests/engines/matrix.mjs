@@ -42,7 +42,11 @@ const END = "<!-- end of matrix -->";
 /** The rows of the table. @type {Engine[]} */
 export const ROWS = [...OLD_ENGINES, ...ENGINES];
 
-/** The server, and the page beside each of the two builds. */
+/** The builds; the engine of the last one is in a Worker. */
+export const BUILDS = /** @type {const} */ (["iife", "nowasm", "worker"]);
+/** @typedef {typeof BUILDS[number]} Build */
+
+/** The server, and the page beside each of the builds. */
 export class Stage {
   /** @param {string} folder @param {Edge} edge */
   constructor(folder, edge) {
@@ -52,12 +56,14 @@ export class Stage {
 
   static async open() {
     const folder = mkdtempSync(join(tmpdir(), "omega-engines-"));
-    for (const build of ["iife", "nowasm"]) {
+    for (const build of BUILDS) {
       const site = join(folder, "site", build);
       mkdirSync(site, { recursive: true });
       for (const name of readdirSync(PAGES)) copyFileSync(PAGES + name, join(site, name));
       copyFileSync(join(PKG, "dist", `omega-sync.${build}.js`), join(site, "omega-sync.js"));
     }
+    const script = "omega-sync.iife.js";
+    copyFileSync(join(PKG, "dist", script), join(folder, "site", "worker", script));
     return new Stage(folder, await Edge.start("--static", join(folder, "site")));
   }
 
@@ -68,7 +74,7 @@ export class Stage {
 
   /**
    * @param {string} engine @param {Way} way @param {object} settings
-   * @param {string} [file] @param {"iife" | "nowasm"} [build]
+   * @param {string} [file] @param {Build} [build]
    */
   address(engine, way, settings, file = "household.html", build = buildFor(engine)) {
     const page = `${build}/${file}`;
@@ -83,10 +89,10 @@ export class Stage {
 /**
  * One engine, one way: two visits with a power cut between them.
  * @param {import("node:test").TestContext} context
- * @param {Stage} stage @param {string} engine @param {Way} way
+ * @param {Stage} stage @param {string} engine @param {Way} way @param {Build} [build]
  * @returns {Promise<Result>}
  */
-export async function visitTwice(context, stage, engine, way) {
+export async function visitTwice(context, stage, engine, way, build = buildFor(engine)) {
   const household = newHousehold();
   const { edge } = stage;
   const devices = ["tv-old", "tv-second"];
@@ -99,7 +105,10 @@ export async function visitTwice(context, stage, engine, way) {
     ...{ engine, profile, timeoutS: TIMEOUT_S, fileAccess: way === "file with access" },
     log: (/** @type {string} */ line) => void lines.push(line),
   };
-  const shared = { url: edge.address, nowhere, household, tokens, many: MANY };
+  const worker = build === "worker";
+  const shared = { url: edge.address, nowhere, household, tokens, many: MANY, worker };
+  const addressOf = (/** @type {object} */ settings) =>
+    stage.address(engine, way, settings, "household.html", build);
 
   const other = await openTv(context, edge, household, "tv-new");
   const answered = eventually(other, "the old TV's title", () => other.watchlist.has("tmdb:603"))
@@ -109,7 +118,7 @@ export async function visitTwice(context, stage, engine, way) {
   answered.catch(() => {});
   const first = await runPage({
     ...page,
-    target: stage.address(engine, way, { ...shared, visit: 1 }),
+    target: addressOf({ ...shared, visit: 1 }),
     killAt: (line) => resolvedIn(line) >= RESOLVED_BEFORE_CUT,
   });
   const resolved = Math.max(0, ...lines.map(resolvedIn));
@@ -117,7 +126,7 @@ export async function visitTwice(context, stage, engine, way) {
   if (first.outcome === "killed") {
     const replica = lines.map((line) => /replica (\w+)$/.exec(line)?.[1]).find(Boolean);
     const settings = { ...shared, visit: 2, resolved, replica };
-    verdict = await runPage({ ...page, target: stage.address(engine, way, settings) });
+    verdict = await runPage({ ...page, target: addressOf(settings) });
   }
   if (verdict.outcome === "pass") {
     const position = Number(verdict.text.slice("PASS ".length));

@@ -17,6 +17,7 @@ const ENTRIES = {
   patterns: { module: "patterns.js" },
   inline: { module: "inline.js" },
   iife: { script: "omega-sync.iife.js" },
+  worker: { script: "omega-sync.worker.js" },
   nowasm: { script: "omega-sync.nowasm.js" },
 };
 export const ENTRY_NAMES = Object.keys(ENTRIES);

@@ -14,7 +14,8 @@
     )
     .then(
       () => {
-        window.__result = "PASS synced";
+        const inPage = document.querySelector("head script[src$='iife.js']") !== null;
+        window.__result = inPage ? "PASS synced, in the page" : "PASS synced";
       },
       (error) => {
         window.__result = `FAIL ${error.code}`;

@@ -1,0 +1,15 @@
+/**
+ * The package as one classic script, for packaged TV apps: they run from `file://`, where module scripts
+ * and fetching a sibling both fail. The exports get the global name `OmegaSync`, and no other is added.
+ */
+
+import type { PortLike } from "./port.js";
+import { serve as serveFrom } from "./serve.js";
+import { engineBytes } from "./wasm-bytes.js";
+
+export { MemoryStorage, OmegaError, open, wipe } from "./inline.js";
+
+/** Serves a page whose engine this is, in a Worker; see `worker.ts`. Not for apps. */
+export function serve(port: PortLike): void {
+  serveFrom(port, engineBytes);
+}

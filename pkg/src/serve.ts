@@ -1,0 +1,265 @@
+/**
+ * The engine's side of Worker mode: everything of `open` but the storage, the token and the page's life,
+ * which stay with the page (`worker-keeper.ts`). From `file://` a Worker of engines before Chromium 80
+ * may not open IndexedDB, and none of them hears that the page hides.
+ */
+
+import type { WriteName } from "./calls.js";
+import type { Channel, Message } from "./channel.js";
+import type { DriverEvents, TabEvents } from "./client.js";
+import { type EngineSource, type SyncState, startEngine, type WasmSource } from "./engine.js";
+import { OmegaError } from "./errors.js";
+import { joinTab } from "./join.js";
+import type { LifecycleEvents } from "./lifecycle.js";
+import { Port, type PortLike } from "./port.js";
+import type { Settings } from "./settings.js";
+import { platformWebSocket } from "./socket.js";
+import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "./storage.js";
+import type { Tab } from "./tabs.js";
+import type { Lists, ViewUpdate } from "./view.js";
+import { ViewWriter } from "./view-writer.js";
+
+/** A change that no write waits for is told so much later, with what follows at once. */
+const TELL_MS = 4;
+
+/** What the page tells the engine's side once. */
+export interface Opening {
+  settings: Settings;
+  wasm?: WasmSource;
+  /** What the page's storage is called; `shared` when several tabs can have it open. */
+  storage: { kind: string; name: string; shared: boolean };
+  /** What the page shows already. */
+  shown: Lists | undefined;
+}
+
+/** How the engine's side stands. */
+export interface Standing {
+  state: SyncState;
+  closeReason: string | undefined;
+  leads: boolean;
+  isErased: boolean;
+  isReadable: boolean;
+  storage: string;
+  /** Counts, as `metrics.ts` reads them. */
+  metrics: number[];
+}
+
+/** What taking over the page's storage gives. */
+export interface Loaded extends Seen {
+  life: string | undefined;
+  marks: [tab: string, write: number][];
+  /** Whether what the page shows is what is stored. */
+  shown: boolean;
+}
+
+/** What the page can ask of the engine's side. */
+export interface EngineCalls {
+  open(opening: Opening): Promise<void>;
+  start(): void;
+  write(name: WriteName, values: (string | number)[]): Promise<void>;
+  pause(): void;
+  resume(): void;
+  flushed(): Promise<void>;
+  syncNow(): Promise<void>;
+  close(): Promise<void>;
+  destroy(): Promise<void>;
+  woke(): void;
+  hides(): void;
+  /** Something from another tab. */
+  heard(message: Message): void;
+}
+
+/** What the engine's side can ask of the page. */
+export interface PageCalls {
+  /** The script has run. */
+  served(): void;
+  token(): Promise<string>;
+  load(): Promise<Loaded>;
+  peek(): Promise<Loaded>;
+  commit(change: StorageChange): Promise<void>;
+  aside(): Promise<AsideEntry[]>;
+  erase(): Promise<void>;
+  closeStorage(): void;
+  view(update: ViewUpdate): void;
+  stands(standing: Standing): void;
+  event(name: PassedEvent, values: unknown[]): void;
+  channel(life: string): void;
+  post(message: Message): void;
+  closeChannel(): void;
+  beacon(url: string, body: Uint8Array<ArrayBuffer>): void;
+}
+
+/** Events that pass as they are. */
+export type PassedEvent = "rejected" | "replayed" | "remote" | "failed" | "led" | "damaged";
+
+/** Serves the page at the other end. */
+export function serve(inner: PortLike, defaultEngine: () => EngineSource): void {
+  new Served(inner, defaultEngine).begin();
+}
+
+class Served {
+  private readonly port: Port<PageCalls>;
+  private tab: Tab | undefined;
+  private life: LifecycleEvents | undefined;
+  private hear: (message: Message) => void = () => undefined;
+  private writer: ViewWriter | undefined;
+  private shown: Lists | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private lastStanding = "";
+
+  constructor(
+    inner: PortLike,
+    private readonly defaultEngine: () => EngineSource,
+  ) {
+    const calls: EngineCalls = {
+      open: (opening) => this.open(opening),
+      start: () => this.opened.start(),
+      write: (name, values) => this.told(this.opened.write(name, ...(values as never))),
+      pause: () => this.opened.pause(),
+      resume: () => this.opened.resume(),
+      flushed: () => this.told(this.opened.flushed()),
+      syncNow: () => this.told(this.opened.syncNow()),
+      close: () => this.opened.close(),
+      destroy: () => this.told(this.opened.destroy()),
+      woke: () => this.life?.woke(),
+      hides: () => this.life?.hides(),
+      heard: (message) => this.hear(message),
+    };
+    this.port = new Port(inner, { ...calls });
+  }
+
+  begin(): void {
+    this.port.tell("served");
+  }
+
+  private get opened(): Tab {
+    if (this.tab === undefined) throw new OmegaError("closed", "this client is not open yet");
+    return this.tab;
+  }
+
+  private async open({ settings, wasm, storage, shown }: Opening): Promise<void> {
+    this.shown = shown;
+    await startEngine(() => wasm ?? this.defaultEngine());
+    const platform = {
+      WebSocket: platformWebSocket(),
+      token: () => this.port.call("token"),
+      beacon: (url: string, body: Uint8Array<ArrayBuffer>) => this.port.tell("beacon", url, body),
+      channel: (life: string, hear: (message: Message) => void) => this.channel(life, hear),
+      watch: (events: LifecycleEvents) => {
+        this.life = events;
+        return () => {
+          this.life = undefined;
+        };
+      },
+    };
+    this.tab = await joinTab(settings, this.storage(storage), platform, this.events());
+    this.writer = new ViewWriter(this.tab);
+    this.writer.begin(this.shown);
+    this.writer.touchAll();
+    this.tell();
+  }
+
+  /** Passes an answer on after the view that goes with it. */
+  private async told(answer: Promise<void>): Promise<void> {
+    try {
+      await answer;
+    } finally {
+      this.tell();
+    }
+  }
+
+  /** Tells the page how the view and everything else stand now. */
+  private tell(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const { tab, writer } = this;
+    if (tab === undefined || writer === undefined) return;
+    const { leads, isErased, isReadable } = tab;
+    const canRead = isReadable && tab.closeReason() !== "closed" && !isErased;
+    const update = canRead ? writer.update() : undefined;
+    if (update !== undefined) this.port.tell("view", update);
+    const metrics = canRead ? (tab.rows("metrics")[0] ?? []).map(Number) : [];
+    const [state, closeReason, storage] = [tab.state(), tab.closeReason(), tab.storage.kind];
+    const standing = { state, closeReason, leads, isErased, isReadable, storage, metrics };
+    const text = JSON.stringify(standing);
+    if (text === this.lastStanding) return;
+    this.lastStanding = text;
+    this.port.tell("stands", standing);
+  }
+
+  private tellSoon(keys: readonly string[]): void {
+    this.writer?.touch(keys);
+    this.timer ??= setTimeout(() => this.tell(), TELL_MS);
+  }
+
+  private events(): TabEvents {
+    const pass =
+      (name: PassedEvent) =>
+      (...values: unknown[]) => {
+        this.tell();
+        this.port.tell("event", name, values);
+      };
+    const failed: DriverEvents["failed"] = ({ code, message }) => pass("failed")(code, message);
+    return {
+      changed: (keys) => this.tellSoon(keys),
+      status: () => this.tellSoon(["about", "pending", "rejected"]),
+      rejected: pass("rejected"),
+      replayed: pass("replayed"),
+      remote: pass("remote"),
+      failed,
+      led: pass("led"),
+      damaged: pass("damaged"),
+    };
+  }
+
+  private channel(life: string, hear: (message: Message) => void): Channel {
+    this.hear = hear;
+    this.port.tell("channel", life);
+    return {
+      post: (message) => this.port.tell("post", message),
+      close: () => this.port.tell("closeChannel"),
+    };
+  }
+
+  /** The page's storage, seen from here. */
+  private storage({ kind, name, shared }: Opening["storage"]): Storage {
+    const { port } = this;
+    let life: string | undefined;
+    const marks = new Map<string, number>();
+    const storage: Storage = {
+      kind,
+      load: async () => {
+        const loaded = await port.call("load");
+        life = loaded.life;
+        for (const [tab, write] of loaded.marks) marks.set(tab, write);
+        if (!loaded.shown) {
+          // The page has something else on the screen than the storage in its hands.
+          this.shown = undefined;
+          this.writer?.begin(undefined);
+        }
+        return loaded.records;
+      },
+      commit: (change) => {
+        // Before the commit, so that the page stores it with the records that it comes from.
+        this.tell();
+        return port.call("commit", change);
+      },
+      aside: () => port.call("aside"),
+      close: () => port.tell("closeStorage"),
+      destroy: () => port.call("erase"),
+    };
+    if (!shared) return storage;
+    const peek = async (): Promise<Seen> => {
+      const seen = await port.call("peek");
+      life = seen.life;
+      return seen;
+    };
+    const open: SharedStorage = {
+      ...{ ...storage, name, marks, peek },
+      get life() {
+        return life;
+      },
+    };
+    return open;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The view in the storage, so that a page can show it before any engine runs.
+ *
+ * Invariant: what is read is exactly what the stored records show. It is written in the transactions that
+ * write records, and says of which generation it is: where somebody else has led since, it does not
+ * count.
+ */
+
+import { type Beside, GENERATION, type IndexedDbStorage } from "./indexeddb.js";
+import type { Lists, ViewUpdate } from "./view.js";
+
+/** All lists as of some commit. */
+const LISTS = "view";
+/** The generation that lists and patches belong to. */
+const STAMP = "view-of";
+/** Before the number of a patch, from 0 on. */
+const PATCH = "view-patch:";
+const NUMBER_DIGITS = 8;
+/** Updates that wait for a commit; with more the view is given up until all lists come again. */
+export const UPDATES_WAITING_MAX = 64;
+
+/** The view beside the records of one storage. */
+export class StoredView implements Beside {
+  /** What the lists that were read, or stored last, belong to; nothing while they do not count. */
+  private stamp: unknown;
+  private patches = 0;
+  private waiting: ViewUpdate[] = [];
+
+  /** What a page can show now: all lists, then patches in their order; nothing if it would be wrong. */
+  async read(storage: IndexedDbStorage): Promise<ViewUpdate[]> {
+    const found: { stamp?: unknown; generation?: unknown; lists?: Lists; patches: string[] } = {
+      patches: [],
+    };
+    await storage.look((meta) => {
+      const read = (key: string, use: (value: never) => void) => {
+        const request = meta.get(key);
+        request.onsuccess = () => use(request.result as never);
+      };
+      read(GENERATION, (generation) => Object.assign(found, { generation }));
+      read(STAMP, (stamp) => Object.assign(found, { stamp }));
+      read(LISTS, (lists) => Object.assign(found, { lists }));
+      const all = meta.getAll(patchKeys());
+      all.onsuccess = () => {
+        found.patches = all.result;
+      };
+    });
+    const { stamp, generation, lists, patches } = found;
+    if (stamp === undefined || stamp !== generation || lists === undefined) return [];
+    this.stamp = stamp;
+    this.patches = patches.length;
+    return [{ lists }, ...patches.map((text) => ({ patches: text }))];
+  }
+
+  /** Whether what was read and said since is what the one who leads now begins with. */
+  get counts(): boolean {
+    return this.stamp !== undefined;
+  }
+
+  /** Notes what the view has become; the next commit stores it. */
+  add(update: ViewUpdate): void {
+    if ("lists" in update) this.waiting = [update];
+    else if (this.counts || this.waiting.length > 0) this.waiting.push(update);
+    if (this.waiting.length > UPDATES_WAITING_MAX) this.giveUp();
+  }
+
+  taken(meta: IDBObjectStore, before: unknown, now: number): void {
+    if (before !== this.stamp) this.giveUp();
+    if (!this.counts) return;
+    this.stamp = now;
+    meta.put(now, STAMP);
+  }
+
+  committed(meta: IDBObjectStore, generation: number): void {
+    // What comes while the transaction runs waits for the next one.
+    const waiting = this.waiting.slice();
+    let { patches } = this;
+    const isNew = waiting.some((update) => "lists" in update);
+    if (!isNew && !this.counts) {
+      meta.delete(STAMP);
+      return;
+    }
+    for (const update of waiting) {
+      if ("lists" in update) {
+        meta.delete(patchKeys());
+        meta.put(update.lists, LISTS);
+        meta.put(generation, STAMP);
+        patches = 0;
+      } else {
+        meta.put(update.patches, PATCH + String(patches).padStart(NUMBER_DIGITS, "0"));
+        patches += 1;
+      }
+    }
+    meta.transaction.addEventListener("complete", () => {
+      this.waiting = this.waiting.filter((update) => !waiting.includes(update));
+      this.patches = patches;
+      if (isNew) this.stamp = generation;
+    });
+  }
+
+  private giveUp(): void {
+    this.stamp = undefined;
+    this.waiting = [];
+  }
+}
+
+function patchKeys(): IDBKeyRange {
+  return IDBKeyRange.bound(PATCH, `${PATCH}\uffff`);
+}

@@ -1,0 +1,290 @@
+/**
+ * The page's side of Worker mode: what the engine's side (`serve.ts`) says is kept as a view to read from
+ * at once, and what only a page has is done for it: storage, token, the page's life.
+ *
+ * Invariant: what is asked before the engine is there waits for it, in its order; nothing is lost when
+ * the Worker does not start and the engine runs in the page instead.
+ */
+
+import type { Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
+import { type Channel, openChannel } from "./channel.js";
+import type { TabEvents } from "./client.js";
+import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
+import { DESTROYED, type IndexedDbStorage } from "./indexeddb.js";
+import { watchLifecycle } from "./lifecycle.js";
+import type { Port } from "./port.js";
+import type { EngineCalls, Loaded, Opening, PageCalls, PassedEvent, Standing } from "./serve.js";
+import type { Storage } from "./storage.js";
+import type { StoredView } from "./stored-view.js";
+import { View, type ViewUpdate } from "./view.js";
+
+/** An engine's side that was started. */
+export interface Started {
+  port: Port<EngineCalls>;
+  /** Ends it at once. */
+  end(): void;
+}
+
+/** What a keeper needs. */
+export interface KeeperParts {
+  opening: Omit<Opening, "shown">;
+  token: () => Promise<string>;
+  storage: Storage;
+  /** The same, if it is one that can have a view beside. */
+  shared: IndexedDbStorage | undefined;
+  view: StoredView;
+  /** The ways to start an engine's side that is served by these calls; the next where one fails. */
+  starts: ((calls: PageCalls) => Promise<Started>)[];
+}
+
+/** Parts of what is seen that are lists of the app's. */
+const LISTS = /^(watchlist:|progress:|profiles$|devices$)/;
+const METRICS_CELLS = 9;
+
+/** A copy whose engine is elsewhere. */
+export class WorkerKeeper implements Keeper {
+  readonly storage: Pick<Storage, "kind" | "aside">;
+  private readonly view = new View();
+  private standing: Standing;
+  private readonly ready: Promise<Started>;
+  private channel: Channel | undefined;
+  private stopWatching: () => void = () => undefined;
+  /** Before that nobody can look at what an event is about. */
+  private isOpen = false;
+  private ended: OmegaError | undefined;
+  /** Why there is no engine. */
+  private failed: OmegaError | undefined;
+
+  private constructor(
+    private readonly parts: KeeperParts,
+    private readonly events: TabEvents,
+    shown: ViewUpdate[],
+  ) {
+    for (const update of shown) this.view.take(update);
+    this.standing = {
+      ...{ state: "connecting", closeReason: undefined, leads: true, metrics: [] },
+      ...{ isErased: false, isReadable: true, storage: parts.storage.kind },
+    };
+    const { storage } = parts;
+    const keeper = this;
+    this.storage = {
+      get kind() {
+        return keeper.standing.storage;
+      },
+      aside: () => storage.aside(),
+    };
+    this.ready = this.open(shown.length > 0);
+  }
+
+  /** Resolves when there is something to read: what was shown last, or else what the engine says. */
+  static async open(parts: KeeperParts, events: TabEvents): Promise<WorkerKeeper> {
+    const { shared, view, opening } = parts;
+    const shown = shared === undefined ? [] : await view.read(shared);
+    const keeper = new WorkerKeeper(parts, events, shown);
+    const household = opening.settings.household;
+    const isKnown = household === "" || String(keeper.rows("about")[0]?.[3]) === household;
+    if (shown.length > 0 && isKnown) {
+      keeper.isOpen = true;
+      keeper.ready.catch((thrown: unknown) => keeper.fail(fromEngine(thrown)));
+      return keeper;
+    }
+    await keeper.ready;
+    keeper.isOpen = true;
+    return keeper;
+  }
+
+  get leads(): boolean {
+    return this.standing.leads;
+  }
+
+  get isErased(): boolean {
+    return this.standing.isErased;
+  }
+
+  get isReadable(): boolean {
+    return this.standing.isReadable;
+  }
+
+  rows(name: ReadName, ...values: string[]): Cells[] {
+    if (this.isErased) throw erased();
+    if (this.ended?.code === "closed") throw this.ended;
+    if (name !== "metrics") return this.view.rows(name, ...values);
+    const { metrics } = this.standing;
+    return [metrics.length === 0 ? new Array(METRICS_CELLS).fill(0) : metrics];
+  }
+
+  write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+    return this.ask((port) => port.call("write", name, values));
+  }
+
+  start(): void {
+    this.tell((port) => port.tell("start"));
+  }
+
+  pending(): number {
+    if (this.isErased) throw erased();
+    return Number(this.view.list("pending")[0]?.[0] ?? 0);
+  }
+
+  state(): Standing["state"] {
+    return this.ended === undefined ? this.standing.state : "stopped";
+  }
+
+  closeReason(): string | undefined {
+    return this.ended?.code ?? this.standing.closeReason;
+  }
+
+  pause(): void {
+    this.tell((port) => port.tell("pause"));
+  }
+
+  resume(): void {
+    this.tell((port) => port.tell("resume"));
+  }
+
+  flushed(): Promise<void> {
+    return this.ask((port) => port.call("flushed"));
+  }
+
+  syncNow(): Promise<void> {
+    return this.ask((port) => port.call("syncNow"));
+  }
+
+  async close(): Promise<void> {
+    if (this.ended === undefined) await this.ask((port) => port.call("close"));
+    await this.finish(closed());
+  }
+
+  async destroy(): Promise<void> {
+    await this.ask((port) => port.call("destroy")).catch(async (error: OmegaError) => {
+      // Without an engine the page erases it.
+      if (error !== this.failed) throw error;
+      await this.parts.storage.destroy?.();
+    });
+    this.standing = { ...this.standing, isErased: true };
+    await this.finish(erased());
+  }
+
+  private async open(isShown: boolean): Promise<Started> {
+    const { starts, opening } = this.parts;
+    const shown = isShown ? this.view.all() : undefined;
+    let failure = closed();
+    for (const start of starts) {
+      let started: Started | undefined;
+      try {
+        started = await start(this.calls());
+        await started.port.call("open", { ...opening, shown });
+        this.watch(started.port);
+        return started;
+      } catch (thrown) {
+        started?.end();
+        failure = fromEngine(thrown);
+        // Anything else is no fault of the place.
+        if (failure.code !== "wasm_failed") break;
+      }
+    }
+    throw failure;
+  }
+
+  private watch(port: Port<EngineCalls>): void {
+    this.stopWatching = watchLifecycle({
+      woke: () => port.tell("woke"),
+      hides: () => port.tell("hides"),
+    });
+  }
+
+  private async ask<T>(call: (port: Port<EngineCalls>) => Promise<T>): Promise<T> {
+    if (this.ended !== undefined) throw this.ended;
+    return call((await this.ready).port);
+  }
+
+  private tell(call: (port: Port<EngineCalls>) => void): void {
+    // What became of an engine that did not start is told by `fail`.
+    this.ready.then(({ port }) => call(port)).catch(() => undefined);
+  }
+
+  /** What the engine's side may ask. */
+  private calls(): PageCalls {
+    const { parts } = this;
+    const { storage, shared } = parts;
+    return {
+      served: () => undefined,
+      token: () => parts.token(),
+      load: async () => this.seen(await storage.load(), true),
+      peek: async () => {
+        const { records = [], leads = false } = (await shared?.peek()) ?? {};
+        return this.seen(records, leads);
+      },
+      commit: (change) => storage.commit(change),
+      aside: () => storage.aside(),
+      erase: async () => storage.destroy?.(),
+      closeStorage: () => storage.close(),
+      view: (update) => this.take(update),
+      stands: (standing) => {
+        this.standing = standing;
+        if (this.isOpen) this.events.status();
+      },
+      event: (name, values) => this.pass(name, values),
+      channel: (life) => {
+        this.channel = openChannel(life, (message) =>
+          this.tell((port) => port.tell("heard", message)),
+        );
+      },
+      post: (message) => this.channel?.post(message),
+      closeChannel: () => this.channel?.close(),
+      beacon: (url, body) => void navigator.sendBeacon(url, body),
+    };
+  }
+
+  private seen(records: Uint8Array[], leads: boolean): Loaded {
+    const { shared, view } = this.parts;
+    const marks = Array.from(shared?.marks ?? []);
+    return { records, leads, life: shared?.life, marks, shown: view.counts };
+  }
+
+  private take(update: ViewUpdate): void {
+    this.parts.view.add(update);
+    const keys = this.view.take(update);
+    if (!this.isOpen) return;
+    const changed = keys.filter((key) => LISTS.test(key));
+    if (changed.length > 0) this.events.changed(changed);
+    this.events.status();
+  }
+
+  private pass(name: PassedEvent, values: unknown[]): void {
+    if (name === "failed") {
+      const [code, message] = values as [ErrorCode, string];
+      this.events.failed(new OmegaError(code, message));
+      return;
+    }
+    const tell = this.events[name] as (...values: unknown[]) => void;
+    tell.apply(this.events, values);
+  }
+
+  /** The engine did not come. */
+  private fail(error: OmegaError): void {
+    if (this.ended !== undefined) return;
+    this.ended = error;
+    this.failed = error;
+    this.events.failed(error);
+    this.events.status();
+  }
+
+  private async finish(error: OmegaError): Promise<void> {
+    this.ended = error;
+    this.stopWatching();
+    this.channel?.close();
+    this.parts.storage.close();
+    const started = await this.ready.catch(() => undefined);
+    started?.port.end(error);
+    started?.end();
+  }
+}
+
+function erased(): OmegaError {
+  return new OmegaError("destroyed", DESTROYED);
+}
+
+function closed(): OmegaError {
+  return new OmegaError("closed", "this client is closed; call open again");
+}

@@ -1,0 +1,92 @@
+// Worker mode where something is missing or in the way; the whole of it is in engines.test.mjs.
+import assert from "node:assert/strict";
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { freePort } from "../js/edge.mjs";
+import { newHousehold, openTv } from "../js/tv.mjs";
+import { eventually } from "../js/until.mjs";
+import { Stage } from "./matrix.mjs";
+import { runPage } from "./run.mjs";
+
+/** Loaded machines are slow. */
+const TIMEOUT_S = 60;
+const SIDE_BY_SIDE = 2;
+const DEVICE = "tv-worker";
+
+/** @typedef {NonNullable<import("./run.mjs").Page["prepare"]>} Prepare */
+
+/** @type {Stage} */
+let stage;
+
+before(async () => {
+  stage = await Stage.open();
+});
+after(() => stage.close());
+
+/**
+ * @param {string} engine @param {object} settings
+ * @param {{profile?: string, build?: import("./matrix.mjs").Build, prepare?: Prepare}} [more]
+ */
+async function visit(engine, settings, { profile, build = "worker", prepare } = {}) {
+  /** @type {string[]} */
+  const lines = [];
+  const { outcome, text } = await runPage({
+    ...{ engine, timeoutS: TIMEOUT_S, log: (line) => void lines.push(line) },
+    target: stage.address(engine, "file", { device: DEVICE, ...settings }, "worker.html", build),
+    ...(profile === undefined ? {} : { profile }),
+    ...(prepare === undefined ? {} : { prepare }),
+  });
+  assert.equal(outcome, "pass", [text, ...lines].join("\n"));
+}
+
+/** @param {string} household */
+function online(household) {
+  return { url: stage.edge.address, token: stage.edge.token(household, DEVICE) };
+}
+
+/** What a page with that task does. @param {import("node:test").TestContext} context @param {string} engine */
+async function sends(context, engine, /** @type {string} */ task, /** @type {string} */ title) {
+  const household = newHousehold();
+  const other = await openTv(context, stage.edge, household, "tv-other");
+  const build = task === "paused" ? "iife" : "worker";
+  await visit(engine, { ...online(household), task }, { build });
+  await eventually(other, title, () => other.watchlist.has(title));
+}
+
+describe("Worker mode", { concurrency: SIDE_BY_SIDE }, () => {
+  for (const engine of ["m64", "m119"]) {
+    it(`${engine}: where no Worker starts the engine runs in the page`, async (context) => {
+      await sends(asTest(context), engine, "fallback", "tmdb:603");
+    });
+
+    it(`${engine}: a page that hides sends what waits`, async (context) => {
+      const household = newHousehold();
+      const other = await openTv(asTest(context), stage.edge, household, "tv-other");
+      const prepare = async (/** @type {import("./devtools.mjs").Connection} */ devtools) => {
+        eventually(other, "the title", () => other.watchlist.has("tmdb:hidden")).then(
+          () => devtools.call("Runtime.evaluate", { expression: "window.__result = 'PASS'" }),
+          (error) =>
+            devtools.call("Runtime.evaluate", { expression: `__result = 'FAIL ${error}'` }),
+        );
+      };
+      await visit(engine, { ...online(household), task: "hide" }, { prepare });
+    });
+
+    it(`${engine}: what is paused at once does not connect`, async (context) => {
+      await sends(asTest(context), engine, "paused", "tmdb:2");
+    });
+
+    it(`${engine}: what was stored shows before there is an engine, and only then`, async () => {
+      const url = `http://127.0.0.1:${await freePort()}`;
+      const profile = mkdtempSync(join(stage.folder, "profile-"));
+      for (const task of ["store", "other", "shown"])
+        await visit(engine, { url, token: "", task }, { profile });
+    });
+  }
+});
+
+/** @param {unknown} context */
+function asTest(context) {
+  return /** @type {import("node:test").TestContext} */ (context);
+}
