@@ -30,6 +30,8 @@ const EVENING = { titles: 8, reports: 360, adds: 6, removes: 4 };
 /** What this TV has played meanwhile without a network. */
 const OWN = 8;
 
+/** Evenings so far. */
+let evenings = 0;
 /** What ends with the measurement. @type {Array<() => unknown>} */
 const ends = [];
 const context = /** @type {import("node:test").TestContext} */ (
@@ -40,48 +42,72 @@ try {
   const household = newHousehold();
   const living = await openTv(context, stage.edge, household, "tv-living");
   await fillYear(living);
-  const profile = mkdtempSync(join(stage.folder, "profile-"));
-  const shared = { url: stage.edge.address, token: stage.edge.token(household, "tv-slow") };
-  const entries = YEAR.progress + YEAR.watchlist;
-  await visit(profile, { ...shared, task: "fill", last: "year:last", entries });
-  const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
-  const starts = [];
-  const syncs = [];
-  for (let run = 0; run < RUNS; run += 1) {
-    starts.push(await visit(profile, { ...nowhere, task: "start" }, RATE));
-    await evening(living, run);
-    const own = Array.from({ length: OWN }, (_, at) => `own:${run}-${at}`);
-    const task = { task: "sync", own, last: `evening:${run}-last` };
-    syncs.push(await visit(profile, { ...shared, ...task }, RATE));
+  /** @type {Record<string, object>} */
+  const modes = {};
+  for (const [mode, build] of /** @type {const} */ ([
+    ["main", "iife"],
+    ["worker", "worker"],
+  ])) {
+    modes[mode] = await measure(build, household, living);
   }
   for (const end of ends) await end();
-  const firsts = starts.map((start) => start.first_state_ms);
-  const starting = starts.map(({ thread }) => thread.between("script-start", "first-state"));
-  const syncing = syncs.map(({ thread }) => thread.between("sync-begin", "sync-end"));
-  const blocks = syncing.map(({ longest }) => longest);
-  const busy = starting.map((start) => start.busy);
-  for (const at of starts.keys())
-    console.log(JSON.stringify({ start: starts[at], starting: starting[at], sync: syncing[at] }));
-  const result = {
-    ...{ bench: "tv", engine: values.engine, rate: RATE, runs: RUNS },
-    entries: starts.at(-1).entries,
-    first_state_ms: rounded(median(firsts)),
-    first_state_ms_least: rounded(Math.min(...firsts)),
-    first_state_main_thread_ms: rounded(median(busy)),
-    worst_block_ms: rounded(median(blocks)),
-    worst_block_ms_least: rounded(Math.min(...blocks)),
-    sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
-    load_average: loadavg()[0],
-  };
-  console.log(JSON.stringify(result));
+  const conditions = { bench: "tv", engine: values.engine, rate: RATE, runs: RUNS };
+  console.log(JSON.stringify({ ...conditions, ...modes, load_average: loadavg()[0] }));
 } finally {
   await stage.close();
 }
 
-/** @param {string} profile @param {object} settings @param {number} [rate] of slowing down */
-async function visit(profile, settings, rate = 1) {
+/**
+ * One build on a profile of its own.
+ * @param {"iife" | "worker"} build @param {string} household @param {import("omega-sync").Client} living
+ */
+async function measure(build, household, living) {
+  const profile = mkdtempSync(join(stage.folder, "profile-"));
+  const device = `tv-slow-${build}`;
+  const shared = { url: stage.edge.address, device, token: stage.edge.token(household, device) };
+  const entries = YEAR.progress + YEAR.watchlist;
+  await visit(build, profile, { ...shared, task: "fill", last: "year:last", entries });
+  const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
+  const starts = [];
+  const syncs = [];
+  for (let run = 0; run < RUNS; run += 1) {
+    starts.push(await visit(build, profile, { ...nowhere, task: "start" }, RATE));
+    const name = `${build}-${run}`;
+    await evening(living, name, evenings);
+    evenings += 1;
+    const own = Array.from({ length: OWN }, (_, at) => `own:${name}-${at}`);
+    const task = { task: "sync", own, last: `evening:${name}-last` };
+    syncs.push(await visit(build, profile, { ...shared, ...task }, RATE));
+  }
+  const firsts = starts.map((start) => start.first_state_ms);
+  const starting = starts.map(({ thread }) => thread.between("script-start", "first-state"));
+  const syncing = syncs.map(({ thread }) => thread.between("sync-begin", "sync-end"));
+  const blocks = syncing.map(({ longest }) => longest);
+  for (const at of starts.keys()) {
+    const [start, sync] = [starts[at], syncs[at]];
+    const parts = { build, start, starting: starting[at], sync, syncing: syncing[at] };
+    console.log(JSON.stringify(parts));
+  }
+  return {
+    entries: starts.at(-1).entries,
+    first_state_ms: rounded(median(firsts)),
+    first_state_ms_least: rounded(Math.min(...firsts)),
+    first_state_main_thread_ms: rounded(median(starting.map(({ busy }) => busy))),
+    engine_ms: rounded(median(starts.map((start) => start.engine_ms))),
+    worst_block_ms: rounded(median(blocks)),
+    worst_block_ms_least: rounded(Math.min(...blocks)),
+    sync_main_thread_ms: rounded(median(syncing.map(({ busy }) => busy))),
+    sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
+  };
+}
+
+/**
+ * @param {"iife" | "worker"} build @param {string} profile @param {object} settings
+ * @param {number} [rate] of slowing down
+ */
+async function visit(build, profile, settings, rate = 1) {
   const engine = values.engine;
-  const target = stage.address(engine, "file", settings, "speed.html");
+  const target = stage.address(engine, "file", settings, "speed.html", build);
   /** @type {string[]} */
   const lines = [];
   const thread = new MainThread();
@@ -118,8 +144,8 @@ async function fillYear(client) {
   await client.flushed();
 }
 
-/** @param {import("omega-sync").Client} client @param {number} run */
-async function evening(client, run) {
+/** @param {import("omega-sync").Client} client @param {string} run its name @param {number} nth */
+async function evening(client, run, nth) {
   for (let title = 0; title < EVENING.titles; title += 1) {
     for (let report = 1; report <= EVENING.reports; report += 1) {
       const position = { positionSeconds: report * 10, durationSeconds: 3600 };
@@ -129,7 +155,7 @@ async function evening(client, run) {
   for (let at = 0; at < EVENING.adds; at += 1)
     await client.watchlist.add(`evening:${run}-add-${at}`);
   for (let at = 0; at < EVENING.removes; at += 1) {
-    await client.watchlist.remove(`tmdb:${(run * EVENING.removes + at) * 11}`);
+    await client.watchlist.remove(`tmdb:${(nth * EVENING.removes + at) * 11}`);
   }
   await client.watchlist.add(`evening:${run}-last`);
   await client.flushed();
