@@ -4,7 +4,7 @@
 // Syntax is lowered to Chromium 63 (Tizen 5.0). `import.meta`, which that engine cannot parse, is
 // left in one small file that is only loaded when no `wasm` option was given.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -178,10 +178,23 @@ await Promise.all([
   }),
   withoutWasm(),
 ]);
+for (const build of ["iife", "worker", "nowasm"]) readOnce(`omega-sync.${build}.js`);
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
 copyFileSync(join(PATTERNS, "omega_sync_wasm_bg.wasm"), join(DIST, "omega_sync_patterns_bg.wasm"));
 copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
 declareTypes();
+
+/**
+ * A function in parentheses is compiled at once. Old engines do so for `function` only and read an
+ * arrow's body twice, which is the whole script. @param {string} name
+ */
+function readOnce(name) {
+  const path = join(DIST, name);
+  const [before, after, ...more] = readFileSync(path, "utf8").split("var OmegaSync=(()=>{");
+  if (after === undefined || more.length > 0)
+    throw new Error(`${name} does not begin as it should`);
+  writeFileSync(path, `${before}var OmegaSync=(function(){${after}`);
+}
 
 async function withoutWasm() {
   // webOS 4 has Chromium 53: async functions become generators, classes stay.

@@ -11,6 +11,9 @@ export type PlayState = "playing" | "paused" | "stopped" | "finished";
 /** The engine's numbers for the states are their places in this list. */
 const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "finished"];
 
+/** Where the percent are in a row of all progress. */
+const PERCENT_CELL = 4;
+
 /** From this share of the duration on, a title counts as watched to the end. */
 export const COMPLETED_PERCENT_MIN = 95;
 
@@ -114,16 +117,17 @@ export class ProgressMap {
 
   /** Started and not completed, the last watched first. */
   inProgress(): Progress[] {
-    return this.all().filter((progress) => !isCompleted(progress));
+    return this.all((percent) => percent < COMPLETED_PERCENT_MIN);
   }
 
   /** Watched to the end, the last watched first. */
   completed(): Progress[] {
-    return this.all().filter(isCompleted);
+    return this.all((percent) => percent >= COMPLETED_PERCENT_MIN);
   }
 
-  private all(): Progress[] {
-    return this.copy.rows("progressAll", this.profile).map(progressOf);
+  private all(isWanted: (percent: number) => boolean): Progress[] {
+    const rows = this.copy.rows("progressAll", this.profile);
+    return rows.filter((cells) => isWanted(Number(cells[PERCENT_CELL]))).map(progressOf);
   }
 }
 
@@ -165,10 +169,6 @@ function progressOf(cells: unknown[]): Progress {
     resumeSeconds: Number(resume),
     updatedMs: Number(updated),
   };
-}
-
-function isCompleted(progress: Progress): boolean {
-  return progress.percent >= COMPLETED_PERCENT_MIN;
 }
 
 /** Players report fractions; the border would silently wrap what is negative or no number. */

@@ -167,6 +167,8 @@ export class WorkerKeeper implements Keeper {
 
   private async open(isShown: boolean): Promise<Started> {
     const { starts, opening } = this.parts;
+    // The app draws first what there is.
+    if (isShown) await new Promise((resolve) => setTimeout(resolve, 0));
     const shown = isShown ? this.view.all() : undefined;
     let failure = closed();
     for (const start of starts) {

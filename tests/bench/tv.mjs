@@ -98,6 +98,7 @@ async function measure(build, household, living) {
     worst_block_ms_least: rounded(Math.min(...blocks)),
     sync_main_thread_ms: rounded(median(syncing.map(({ busy }) => busy))),
     sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
+    read_ms: rounded(median(syncs.map((sync) => sync.read_ms))),
   };
 }
 

@@ -99,7 +99,13 @@
             .then(() => {
               const syncMs = performance.now() - began;
               performance.mark("sync-end");
-              return { sync_ms: syncMs, blocks_ms: stop(), entries: read(client) };
+              return { sync_ms: syncMs, blocks_ms: stop() };
+            })
+            .then((result) => new Promise((resolve) => setTimeout(resolve, 0, result)))
+            .then((result) => {
+              const before = performance.now();
+              const entries = read(client);
+              return Object.assign(result, { entries, read_ms: performance.now() - before });
             });
         });
     });
