@@ -11,10 +11,11 @@ import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */
 const LISTS = "view";
-/** The generation that lists and patches belong to. */
+/** The generation that lists and patches belong to; without one they do not count. */
 const STAMP = "view-of";
 /** Before the number of a patch, from 0 on. */
 const PATCH = "view-patch:";
+const PATCHES_END = `${PATCH}\uffff`;
 const NUMBER_DIGITS = 8;
 /** Updates that wait for a commit; with more the view is given up until all lists come again. */
 export const UPDATES_WAITING_MAX = 64;
@@ -28,24 +29,21 @@ export class StoredView implements Beside {
 
   /** What a page can show now: all lists, then patches in their order; nothing if it would be wrong. */
   async read(storage: IndexedDbStorage): Promise<ViewUpdate[]> {
-    const found: { stamp?: unknown; generation?: unknown; lists?: Lists; patches: string[] } = {
-      patches: [],
-    };
+    let generation: unknown;
+    let view: unknown[] = [];
+    // Each answer is a task of its own: two are enough, because the keys are in this order.
     await storage.look((meta) => {
-      const read = (key: string, use: (value: never) => void) => {
-        const request = meta.get(key);
-        request.onsuccess = () => use(request.result as never);
+      const current = meta.get(GENERATION);
+      current.onsuccess = () => {
+        generation = current.result;
       };
-      read(GENERATION, (generation) => Object.assign(found, { generation }));
-      read(STAMP, (stamp) => Object.assign(found, { stamp }));
-      read(LISTS, (lists) => Object.assign(found, { lists }));
-      const all = meta.getAll(patchKeys());
+      const all = meta.getAll(IDBKeyRange.bound(LISTS, PATCHES_END));
       all.onsuccess = () => {
-        found.patches = all.result;
+        view = all.result;
       };
     });
-    const { stamp, generation, lists, patches } = found;
-    if (stamp === undefined || stamp !== generation || lists === undefined) return [];
+    const [lists, stamp, ...patches] = view as [Lists | undefined, unknown, ...string[]];
+    if (stamp !== generation || lists === undefined || typeof stamp !== "number") return [];
     this.stamp = stamp;
     this.patches = patches.length;
     return [{ lists }, ...patches.map((text) => ({ patches: text }))];
@@ -104,5 +102,5 @@ export class StoredView implements Beside {
 }
 
 function patchKeys(): IDBKeyRange {
-  return IDBKeyRange.bound(PATCH, `${PATCH}\uffff`);
+  return IDBKeyRange.bound(PATCH, PATCHES_END);
 }
