@@ -1,0 +1,131 @@
+// What a page shows whose engine is in a Worker is what the engine would say, after any patches; and a
+// patch is as long as what changed.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { build } from "esbuild";
+import { PKG } from "../../scripts/paths.mjs";
+
+const code = `
+  export * from "./view.js";
+  export * from "./view-writer.js";`;
+const { outputFiles } = await build({
+  stdin: { contents: code, resolveDir: join(PKG, "src"), loader: "ts" },
+  ...{ bundle: true, format: "esm", write: false },
+});
+const text = Buffer.from(outputFiles[0]?.contents ?? []).toString("base64");
+const { View, ViewWriter, PATCHES_LENGTH_MIN } = await import(
+  `data:text/javascript;base64,${text}`
+);
+
+/** Numbers from a seed (Numerical Recipes' generator). @param {number} seed */
+function dice(seed) {
+  let state = seed;
+  return (/** @type {number} */ sides) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * sides);
+  };
+}
+
+/** An engine that says what is in these lists. @param {Record<string, any[][]>} lists */
+function keeperOf(lists) {
+  return {
+    pending: () => lists.pending?.[0]?.[0] ?? 0,
+    rows: (/** @type {string} */ name, /** @type {string} */ profile) => {
+      const key = { watchlist: `watchlist:${profile}`, progressAll: `progress:${profile}` }[name];
+      return (lists[key ?? name] ?? []).map((row) => row.slice());
+    },
+  };
+}
+
+const KEYS = ["profiles", "devices", "rejected", "about", "watchlist:", "progress:"];
+
+/** @param {Record<string, any[][]>} lists */
+function start(lists) {
+  const writer = new ViewWriter(keeperOf(lists));
+  const view = new View();
+  view.take(writer.update());
+  return { writer, view };
+}
+
+for (let seed = 1; seed <= 50; seed += 1) {
+  test(`seed ${seed}: rows that come, go, move and change`, () => {
+    const roll = dice(seed);
+    /** @type {Record<string, any[][]>} */
+    const lists = { profiles: [["", ""]], about: [[0, 0, "id", "", ""]], pending: [[0]] };
+    const { writer, view } = start(lists);
+    let next = 0;
+    for (let step = 0; step < 60; step += 1) {
+      const key = KEYS.slice(1)[roll(KEYS.length - 1)] ?? "about";
+      const list = lists[key] ?? [];
+      lists[key] = list;
+      for (let change = roll(4); change >= 0; change -= 1) {
+        const [moved] = roll(2) === 0 ? list.splice(roll(list.length + 1), 1) : [];
+        if (moved === undefined || roll(3) > 0) {
+          next += 1;
+          list.splice(roll(list.length + 1), 0, moved ?? [`title ${next}`, next, roll(3)]);
+        }
+      }
+      lists.pending = [[roll(5)]];
+      writer.touch([key, "pending"]);
+      const update = writer.update();
+      if (update !== undefined) view.take(update);
+      for (const one of KEYS) assert.deepEqual(view.list(one), lists[one] ?? [], `${one}, ${step}`);
+      assert.deepEqual(view.list("pending"), lists.pending);
+    }
+    // Whoever begins with all of it goes on from there.
+    const again = new ViewWriter(keeperOf(lists));
+    again.begin(view.all());
+    again.touchAll();
+    assert.equal(again.update(), undefined);
+  });
+}
+
+test("a title that moves to the front of a year is one row and two runs", () => {
+  const rows = Array.from({ length: 700 }, (_, at) => [`tmdb:${at}`, at, 0, 0, 0, 0, 0]);
+  /** @type {Record<string, any[][]>} */
+  const lists = { profiles: [["", ""]], "progress:": rows };
+  const { writer, view } = start(lists);
+  rows.splice(500, 1);
+  rows.unshift(["tmdb:500", 1_000, 0, 0, 0, 0, 0]);
+  writer.touch(["progress:"]);
+  const update = writer.update();
+  const row = ["tmdb:500", 1_000, 0, 0, 0, 0, 0];
+  assert.deepEqual(JSON.parse(update.patches), { "progress:": [row, 0, 500, 501, 199] });
+  view.take(update);
+  assert.deepEqual(view.list("progress:"), rows);
+});
+
+test("a profile that goes takes its lists along, one that comes brings them", () => {
+  /** @type {Record<string, any[][]>} */
+  const lists = { profiles: [["", ""]], "watchlist:kids": [["tmdb:1", 1]] };
+  const { writer, view } = start(lists);
+  assert.deepEqual(view.rows("watchlist", "kids"), []);
+  lists.profiles = [
+    ["", ""],
+    ["kids", "Kids"],
+  ];
+  writer.touch(["profiles"]);
+  view.take(writer.update());
+  assert.deepEqual(view.rows("watchlist", "kids"), [["tmdb:1", 1]]);
+  lists.profiles = [["", ""]];
+  writer.touch(["profiles", "watchlist:kids"]);
+  view.take(writer.update());
+  assert.deepEqual(view.rows("watchlist", "kids"), []);
+});
+
+test("patches of a certain length are followed by all lists", () => {
+  /** @type {Record<string, any[][]>} */
+  const lists = { profiles: [["", ""]], "watchlist:": [] };
+  const { writer } = start(lists);
+  let length = 0;
+  for (let at = 0; ; at += 1) {
+    lists["watchlist:"]?.push([`tmdb:${at}`, at]);
+    writer.touch(["watchlist:"]);
+    const update = writer.update();
+    if ("lists" in update) break;
+    length += update.patches.length;
+    assert.ok(length <= PATCHES_LENGTH_MIN);
+  }
+  assert.ok(length > PATCHES_LENGTH_MIN - 100, `${length}`);
+});
