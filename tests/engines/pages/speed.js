@@ -89,6 +89,7 @@
         .then(() => {
           if (client.status().state !== "offline") throw new Error("it has synced already");
         })
+        .then(() => new Promise((resolve) => setTimeout(resolve, 0)))
         .then(() => {
           const stop = settings.gaps ? watchGaps() : () => [0];
           const began = performance.now();
