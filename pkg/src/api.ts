@@ -34,7 +34,11 @@ export interface OpenOptions {
   poll?: PollOptions;
   /** This device's id, the one in its token. It also names the local database. */
   device: string;
-  /** Asked for a token before each connection, so a fresh one can be fetched. */
+  /**
+   * Asked for a token before each connection, so a fresh one can be fetched. One that fails, or gives
+   * none within 10 seconds, is reported as `token_failed` and asked again later, further and further
+   * apart.
+   */
   token: () => Promise<string>;
   /** The household, if the app knows it: the server then refuses a token of another one. */
   household?: string;
@@ -51,10 +55,11 @@ export interface OpenOptions {
   /** How to catch up; see {@link DeltaSyncOptions}. */
   deltaSync?: DeltaSyncOptions;
   /**
-   * Times that tests shorten, in milliseconds: how long requests do before a socket is tried again, and
-   * another address before the first one is asked for; 300,000 each when left out.
+   * Times that tests of this package shorten, in milliseconds: see the constants of `transport.ts`.
+   *
+   * @internal
    */
-  testing?: { socketRetryMs?: number; firstUrlRetryMs?: number };
+  testing?: { socketRetryMs?: number; firstUrlRetryMs?: number; tokenTimeoutMs?: number };
 }
 
 /** See {@link OpenOptions.poll}. */

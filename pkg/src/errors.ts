@@ -51,7 +51,7 @@ export type ErrorCode =
   | "household_mismatch"
   /** `syncNow` did not reach the server; what waits is sent as soon as that works. */
   | "sync_failed"
-  /** The app's `token` function failed or took too long; it will be asked again. */
+  /** The app's `token` function failed or took longer than 10 seconds; it will be asked again. */
   | "token_failed"
   /** A title's genre is not 1 to 32 bytes, or its embedding is not 384 finite numbers but all zero. */
   | "invalid_title"

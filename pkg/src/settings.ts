@@ -4,7 +4,7 @@ import type { OpenOptions, PollOptions } from "./api.js";
 import { checkDeltaSync } from "./delta-sync.js";
 import { OmegaError } from "./errors.js";
 import { socketUrl } from "./socket.js";
-import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS } from "./transport.js";
+import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS, TOKEN_TIMEOUT_MS } from "./transport.js";
 
 /** Checked settings. */
 export interface Settings {
@@ -19,6 +19,7 @@ export interface Settings {
   requestsOnly: boolean;
   socketRetryMs: number;
   firstUrlRetryMs: number;
+  tokenTimeoutMs: number;
 }
 
 /** Throws `invalid_url` or `invalid_option`. */
@@ -35,6 +36,7 @@ export function settingsOf(options: OpenOptions): Settings {
     requestsOnly: poll !== undefined,
     socketRetryMs: SOCKET_RETRY_MS,
     firstUrlRetryMs: FIRST_URL_RETRY_MS,
+    tokenTimeoutMs: TOKEN_TIMEOUT_MS,
     ...options.testing,
   };
 }

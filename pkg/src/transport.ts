@@ -14,6 +14,8 @@ import { Socket, type SocketEvents, socketUrl, type WebSocketConstructor } from 
 export const SOCKET_RETRY_MS = 300_000;
 /** How long another address does before the first one is asked whether it is there; the same. */
 export const FIRST_URL_RETRY_MS = 300_000;
+/** How long the app's `token` function may take; the engine gives an attempt 15 seconds in all. */
+export const TOKEN_TIMEOUT_MS = 10_000;
 /** What the server means by a refused request, as the close code of a socket. */
 const CODES: Record<string, number> = {
   unauthorized: 4010,
@@ -42,6 +44,7 @@ export interface TransportParts {
   requestsOnly: boolean;
   socketRetryMs: number;
   firstUrlRetryMs: number;
+  tokenTimeoutMs: number;
   /** Sends what outlives the page, where this thread can't: a Worker ends with it. */
   beacon?: (url: string, body: Uint8Array<ArrayBuffer>) => void;
 }
@@ -196,13 +199,21 @@ export class Transport {
   }
 
   private askToken(): Promise<string> {
-    // The extra `then` turns a `token` that throws at once into a rejection.
-    return Promise.resolve()
-      .then(() => this.parts.token())
-      .then((token) => {
-        this.lastToken = token;
-        return token;
-      });
+    const { token, tokenTimeoutMs } = this.parts;
+    return new Promise<string>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`no token within ${tokenTimeoutMs} ms`)),
+        tokenTimeoutMs,
+      );
+      // The extra `then` turns a `token` that throws at once into a rejection.
+      Promise.resolve()
+        .then(token)
+        .then(resolve, reject)
+        .then(() => clearTimeout(timer));
+    }).then((got) => {
+      this.lastToken = got;
+      return got;
+    });
   }
 
   private async read(answer: Response): Promise<Uint8Array | number> {

@@ -44,6 +44,12 @@ test("every type that the declarations import is packed", () => {
   assert.ok(seen.size > 3);
 });
 
+test("what is for this package's own tests is no setting of an app", () => {
+  const declared = readFileSync(join(PKG, "dist", "api.d.ts"), "utf8");
+  assert.match(declared, /\bpoll\?:/);
+  assert.doesNotMatch(declared, /testing/);
+});
+
 test("there are no run-time dependencies, and React only for who asks for it", () => {
   assert.equal(manifest.dependencies, undefined);
   assert.deepEqual(manifest.peerDependenciesMeta, { react: { optional: true } });

@@ -115,6 +115,37 @@ test("a token function that fails is reported and asked again", async (context) 
   assert.deepEqual(codes, ["token_failed"]);
 });
 
+for (const poll of [undefined, { everySeconds: 1 }]) {
+  const way = poll === undefined ? "a socket" : "requests";
+  test(`a token function that never answers is reported and asked again, by ${way}`, async (context) => {
+    const household = newHousehold();
+    /** @type {Array<(token: string) => void>} */
+    const asked = [];
+    const tv = await openTv(context, edge, household, "tv-living", {
+      ...(poll === undefined ? {} : { poll }),
+      testing: { tokenTimeoutMs: 50 },
+      token: () =>
+        asked.length < 2
+          ? new Promise((resolve) => asked.push(resolve))
+          : Promise.resolve(edge.token(household, "tv-living")),
+    });
+    /** @type {Array<[string, string]>} */
+    const errors = [];
+    tv.on("error", (error) => errors.push([error.code, String(error.cause)]));
+    await tv.watchlist.add("tmdb:1");
+    await tv.flushed();
+    // Answers that come after their time are of no use to anybody.
+    for (const answer of asked) answer("late");
+    const late = ["token_failed", "Error: no token within 50 ms"];
+    assert.deepEqual(errors, [late, late]);
+    assert.equal(tv.status().rejected, 0);
+    await tv.watchlist.add("tmdb:2");
+    await tv.flushed();
+    const other = await openTv(context, edge, household, "tv-bedroom");
+    await eventually(other, "both", () => titles(other).join() === "tmdb:1,tmdb:2");
+  });
+}
+
 test("a clock a day ahead is corrected by the handshake", async (context) => {
   const household = newHousehold();
   const day = 86_400_000;

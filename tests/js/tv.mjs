@@ -5,6 +5,11 @@ import WebSocket from "ws";
 
 /** @typedef {import("omega-sync").Client} Client */
 
+/**
+ * Settings, and what only these tests may set: times in milliseconds.
+ * @typedef {Partial<import("omega-sync").OpenOptions> & {testing?: Record<string, number>}} Options
+ */
+
 /** @param {unknown} error @returns {string} the stable code of an OmegaError */
 export function codeOf(error) {
   return error instanceof Error && "code" in error ? String(error.code) : String(error);
@@ -20,7 +25,7 @@ export function newHousehold() {
  * @param {import("node:test").TestContext} context
  * @param {import("./edge.mjs").Edge} edge
  * @param {string} household @param {string} device
- * @param {Partial<import("omega-sync").OpenOptions>} [options]
+ * @param {Options} [options]
  * @returns {Promise<Client>}
  */
 export async function openTv(context, edge, household, device, options) {
