@@ -1,0 +1,200 @@
+// What happens to a page, in Chromium and on the real server: it is frozen, its clock jumps, the network
+// or the app comes back, it goes away. On wake the socket is replaced at once; what waits leaves on hide.
+import assert from "node:assert/strict";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PKG } from "../../scripts/paths.mjs";
+import { Edge } from "../js/edge.mjs";
+import { newHousehold, openTv } from "../js/tv.mjs";
+import { eventually, WAIT_MS } from "../js/until.mjs";
+import { launchBrowser, uncaught } from "./browser.mjs";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+const SCRIPT = "omega-sync.iife.js";
+/** A timer that is later than this means that the page slept; see `pkg/src/lifecycle.ts`. */
+const WAKE_GAP_MS = 6_000;
+/** How often that timer looks. */
+const WAKE_CHECK_MS = 2_000;
+const OPTIONS = { timeout: 4 * WAIT_MS };
+const PAGE = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<script>
+  if (new URLSearchParams(location.search).has("old")) delete Request.prototype.keepalive;
+  const sockets = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...words) {
+      super(...words);
+      sockets.push(this);
+    }
+  };
+  /** What leaves when the page hides, and how. */
+  const left = [];
+  const send = navigator.sendBeacon;
+  navigator.sendBeacon = function (...words) {
+    left.push("beacon");
+    return send.apply(this, words);
+  };
+  const get = window.fetch;
+  window.fetch = (url, options) => {
+    if (options && options.keepalive) left.push("keepalive");
+    return get(url, options);
+  };
+</script>
+<script src="${SCRIPT}"></script>
+<script>
+  let client;
+  async function begin(url, token, poll) {
+    client = await OmegaSync.open({ url, device: "tv", token: async () => token, poll });
+  }
+  function until(condition) {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        for (const stop of stops) stop();
+        resolve();
+      };
+      const stops = ["change", "status"].map((event) => client.on(event, look));
+      look();
+    });
+  }
+  const settled = () => ["live", "polling"].includes(client.status().state);
+</script>`;
+
+const site = mkdtempSync(join(tmpdir(), "omega-lifecycle-"));
+/** @type {Edge} */
+let edge;
+/** @type {import("playwright-core").Browser} */
+let browser;
+
+before(async () => {
+  copyFileSync(join(PKG, "dist", SCRIPT), join(site, SCRIPT));
+  writeFileSync(join(site, "index.html"), PAGE);
+  edge = await Edge.start("--static", site);
+  browser = await launchBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await edge?.dispose();
+  rmSync(site, { recursive: true, force: true });
+});
+
+/**
+ * A page with a TV that has synced, and a phone.
+ * @param {import("node:test").TestContext} context
+ * @param {{everySeconds: number}} [poll] @param {string} [query] of the page
+ */
+async function oneTv(context, poll, query = "") {
+  const pages = await browser.newContext();
+  context.after(() => pages.close());
+  const page = await pages.newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  const errors = uncaught(page);
+  const household = newHousehold();
+  const phone = await openTv(context, edge, household, "phone");
+  const token = edge.token(household, "tv");
+  const begin = async () => {
+    await page.goto(`${edge.address}/${query}`);
+    const words = [edge.address, token, poll];
+    await page.evaluate((words) => Reflect.get(window, "begin")(...words), words);
+  };
+  await begin();
+  await page.evaluate("until(settled)");
+  return { page, phone, begin, errors };
+}
+
+/** Ways back to life. @type {Array<{name: string, wake: (page: Page) => Promise<unknown>}>} */
+const WAKES = [
+  {
+    name: "it was frozen, without a word",
+    wake: async (page) => {
+      // A page that can be seen is frozen by nothing but a debugger.
+      const debug = await page.context().newCDPSession(page);
+      await debug.send("Debugger.enable");
+      const frozen = new Promise((resolve) => debug.once("Debugger.paused", resolve));
+      const said = page.evaluate("{ debugger; }");
+      await frozen;
+      await sleep(WAKE_GAP_MS + WAKE_CHECK_MS);
+      await debug.send("Debugger.disable");
+      await said;
+    },
+  },
+  {
+    name: "Chromium says that it was frozen",
+    wake: (page) => page.evaluate("document.dispatchEvent(new Event('resume'))"),
+  },
+  {
+    name: "the network is back",
+    wake: async (page) => {
+      await page.context().setOffline(true);
+      await page.context().setOffline(false);
+    },
+  },
+  {
+    name: "webOS starts the app that runs already",
+    wake: (page) => page.evaluate("document.dispatchEvent(new CustomEvent('webOSRelaunch'))"),
+  },
+  {
+    name: "the clock jumps ahead, as after standby",
+    wake: (page) => page.evaluate("{ const now = Date.now; Date.now = () => now() + 3600_000; }"),
+  },
+  {
+    name: "the clock jumps back",
+    wake: (page) => page.evaluate("{ const now = Date.now; Date.now = () => now() - 3600_000; }"),
+  },
+];
+
+for (const { name, wake } of WAKES) {
+  test(`when ${name} the socket is replaced, though it seems open`, OPTIONS, async (context) => {
+    const { page, phone, errors } = await oneTv(context);
+    assert.equal(await page.evaluate("sockets.length"), 1);
+    assert.equal(await page.evaluate("sockets[0].readyState"), 1);
+    await wake(page);
+    await page.waitForFunction("sockets.length > 1 && sockets[0].readyState > 1");
+    await page.evaluate("until(settled)");
+    await phone.watchlist.add("theirs");
+    await page.evaluate("until(() => client.watchlist.has('theirs'))");
+    await page.evaluate("client.watchlist.add('mine')");
+    await eventually(phone, "a write on the new one", () => phone.watchlist.has("mine"));
+    assert.equal(await page.evaluate("sockets.length"), 2, "replaced once");
+    assert.deepEqual(errors, []);
+  });
+}
+
+/** What an engine has for a page that goes away. */
+const WAYS = [
+  { query: "", way: "keepalive" },
+  { query: "?old", way: "beacon" },
+];
+
+for (const { query, way } of WAYS) {
+  test(`what waits leaves when the page is hidden, once: ${way}`, OPTIONS, async (context) => {
+    const { page, phone, errors } = await oneTv(context, { everySeconds: 86_400 }, query);
+    await page.evaluate("client.watchlist.add('last words')");
+    // A browser without a screen hides no page by itself.
+    await page.evaluate(`{
+      Object.defineProperty(document, "hidden", { value: true, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }`);
+    await eventually(phone, "it arrives", () => phone.watchlist.has("last words"));
+    assert.deepEqual(await page.evaluate("left"), [way]);
+    assert.deepEqual(errors, []);
+  });
+}
+
+test(
+  "what a page that is gone at once could not send leaves at its next start",
+  OPTIONS,
+  async (context) => {
+    // A day until its next request.
+    const { page, phone, begin } = await oneTv(context, { everySeconds: 86_400 });
+    await page.evaluate("client.watchlist.add('last words')");
+    assert.equal(await page.evaluate("client.pending"), 1);
+    await page.goto("about:blank");
+    await begin();
+    assert.equal(await page.evaluate("client.watchlist.has('last words')"), true);
+    await eventually(phone, "it arrives", () => phone.watchlist.has("last words"));
+  },
+);
