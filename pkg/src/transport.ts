@@ -25,6 +25,7 @@ const CODES: Record<string, number> = {
   version_unsupported: 4501,
   household_mismatch: 4502,
   too_large: 4503,
+  erased: 4504,
   rate_limited: 4007,
   overloaded: 4007,
   restart: 4000,

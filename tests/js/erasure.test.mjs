@@ -22,6 +22,9 @@ test("TVs forget an erased household and begin anew", async (context) => {
   await eventually(bedroom, "the title", () => titles(bedroom).includes("tmdb:603"));
   bedroom.pause();
   await bedroom.watchlist.add("tmdb:604");
+  const poll = { everySeconds: 1 };
+  const kitchen = await openTv(context, edge, household, "tv-kitchen", { poll });
+  await eventually(kitchen, "the title", () => titles(kitchen).includes("tmdb:603"));
 
   const headers = { authorization: `Bearer ${edge.token(household, "phone")}` };
   const address = `${edge.address}/api/v1/household`;
@@ -29,7 +32,7 @@ test("TVs forget an erased household and begin anew", async (context) => {
   assert.equal(answer.status, 200);
   assert.deepEqual(await answer.json(), { success: true, existed: true });
 
-  for (const tv of [living, bedroom]) {
+  for (const tv of [living, bedroom, kitchen]) {
     if (tv === bedroom) tv.resume();
     await eventually(tv, "stopped", () => tv.status().state === "stopped");
     assert.equal(tv.status().closeReason, "erased");
