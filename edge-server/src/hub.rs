@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tracing::Span;
 
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
 const FRAME_BYTES_MIN: usize = 128;
@@ -113,10 +114,22 @@ pub(crate) enum RoomMessage {
     Stop,
 }
 
+/// A message, and on whose behalf: what the room does for it is logged in that span.
+pub(crate) struct Told {
+    pub(crate) message: RoomMessage,
+    pub(crate) span: Span,
+}
+
+impl From<RoomMessage> for Told {
+    fn from(message: RoomMessage) -> Self {
+        Self { message, span: Span::current() }
+    }
+}
+
 #[derive(Clone)]
 struct Entry {
     number: u64,
-    inbox: mpsc::UnboundedSender<RoomMessage>,
+    inbox: mpsc::UnboundedSender<Told>,
     shares: Arc<Semaphore>,
 }
 
@@ -247,7 +260,7 @@ impl Hub {
         };
         // A room that fails in this moment drops the message, and with it the outbox, which closes
         // the socket, or the answer.
-        let _ = entry.inbox.send(message);
+        let _ = entry.inbox.send(message.into());
         Ok(entry)
     }
 
@@ -256,7 +269,8 @@ impl Hub {
         let (inbox, messages) = mpsc::unbounded_channel();
         let own = inbox.downgrade();
         let seat = Seat { hub: self.clone(), household: household.clone(), number, inbox: own };
-        tokio::spawn(room::run(seat, messages));
+        // A room outlives the request that needs it, but its loading is part of that.
+        tokio::spawn(room::run(seat, messages, Span::current()));
         Entry { number, inbox, shares: Arc::new(Semaphore::new(INBOX_BYTES_MAX)) }
     }
 
@@ -266,7 +280,7 @@ impl Hub {
             let mut rooms = self.rooms();
             rooms.stopping = true;
             for entry in rooms.entries.values() {
-                let _ = entry.inbox.send(RoomMessage::Stop);
+                let _ = entry.inbox.send(RoomMessage::Stop.into());
             }
         }
         let _ = self.live().wait_for(|live| *live == 0).await;
@@ -291,12 +305,12 @@ pub(crate) struct Seat {
     hub: Arc<Hub>,
     household: HouseholdId,
     number: u64,
-    inbox: mpsc::WeakUnboundedSender<RoomMessage>,
+    inbox: mpsc::WeakUnboundedSender<Told>,
 }
 
 impl Seat {
     /// The way to tell this room something later on.
-    pub(crate) fn inbox(&self) -> mpsc::WeakUnboundedSender<RoomMessage> {
+    pub(crate) fn inbox(&self) -> mpsc::WeakUnboundedSender<Told> {
         self.inbox.clone()
     }
 
@@ -325,7 +339,7 @@ impl Seat {
     }
 
     /// Leaves if nobody has joined meanwhile; true when it has left.
-    pub(crate) fn retire(&self, inbox: &mpsc::UnboundedReceiver<RoomMessage>) -> bool {
+    pub(crate) fn retire(&self, inbox: &mpsc::UnboundedReceiver<Told>) -> bool {
         let rooms = self.hub.rooms();
         if !inbox.is_empty() {
             return false;
@@ -361,7 +375,7 @@ pub(crate) struct RoomGone;
 /// A connection's place in a room; leaving is what dropping it does.
 pub(crate) struct Membership {
     connection: ConnectionId,
-    inbox: mpsc::UnboundedSender<RoomMessage>,
+    inbox: mpsc::UnboundedSender<Told>,
     shares: Arc<Semaphore>,
 }
 
@@ -374,13 +388,13 @@ impl Membership {
         let share = shares.acquire_many_owned(size).await.map_err(|_| RoomGone)?;
         let (connection, at) = (self.connection, Instant::now());
         let frame = RoomMessage::Frame { connection, bytes, at, share };
-        self.inbox.send(frame).map_err(|_| RoomGone)
+        self.inbox.send(frame.into()).map_err(|_| RoomGone)
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         // A room that has ended knows no connections any more.
-        let _ = self.inbox.send(RoomMessage::Leave(self.connection));
+        let _ = self.inbox.send(RoomMessage::Leave(self.connection).into());
     }
 }

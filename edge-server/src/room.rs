@@ -7,7 +7,7 @@
 //! busier a household is, the more updates share one fsync.
 
 use crate::dispatch::{Dispatch, Watch, message};
-use crate::hub::{Call, Done, Inside, RoomMessage, Seat};
+use crate::hub::{Call, Done, Inside, RoomMessage, Seat, Told};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Span};
 use crate::news::news;
@@ -26,12 +26,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout_at;
+use tracing::Instrument;
 
-type Inbox = mpsc::UnboundedReceiver<RoomMessage>;
+type Inbox = mpsc::UnboundedReceiver<Told>;
 
-/// Runs a room until it is idle, the server stops, or it fails.
-pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
-    let (outboxes, code) = match load(&seat).await {
+/// Runs a room until it is idle, the server stops, or it fails. It is loaded on behalf of `first`.
+pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
+    let (outboxes, code) = match load(&seat).instrument(first).await {
         Ok((mut room, presence)) => {
             room.set_differences(seat.limits().delta_sync.enabled);
             room.set_entries_max(seat.limits().entries_max);
@@ -58,8 +59,8 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox) {
     inbox.close();
     // Who came since the erasure is of the next life.
     let late = if code == CloseCode::Erased { CloseCode::Restart } else { code };
-    while let Ok(message) = inbox.try_recv() {
-        match message {
+    while let Ok(told) = inbox.try_recv() {
+        match told.message {
             RoomMessage::Join { outbox, .. } | RoomMessage::Listen { outbox, .. } => {
                 outbox.close(late);
             }
@@ -115,7 +116,7 @@ struct RoomTask<'a> {
 
 /// What wakes a room.
 enum Next {
-    Message(RoomMessage),
+    Message(Told),
     /// A command's life is over.
     Due,
     /// Nobody was connected for a while.
@@ -143,9 +144,16 @@ struct Batch {
     stop: bool,
     /// Who wants the household erased; it stops then too.
     erase: Option<oneshot::Sender<Result<bool, CloseCode>>>,
+    /// On whose behalf it is worked on: of the first input. It follows from the others.
+    span: Option<tracing::Span>,
 }
 
 impl Batch {
+    /// The span of what is done for all its inputs together.
+    fn span(&self) -> tracing::Span {
+        self.span.clone().unwrap_or_else(tracing::Span::none)
+    }
+
     fn add(&mut self, outputs: Vec<RoomOutput>) {
         for output in outputs {
             match output {
@@ -178,7 +186,7 @@ impl RoomTask<'_> {
         loop {
             let mut batch = Batch::default();
             match self.next(inbox).await {
-                Next::Message(first) => self.take(first, &mut batch),
+                Next::Message(first) => self.accept(first, &mut batch),
                 Next::Due => {}
                 Next::Idle => {
                     self.store_seen(true).await;
@@ -193,18 +201,19 @@ impl RoomTask<'_> {
                 if batch.stop || batch.output_bytes > BATCH_OUTPUT_BYTES_MAX {
                     break;
                 }
-                let Ok(message) = inbox.try_recv() else {
+                let Ok(told) = inbox.try_recv() else {
                     break;
                 };
-                self.take(message, &mut batch);
+                self.accept(told, &mut batch);
             }
             let commit = batch.commit.take();
             let played = commit.as_ref().map(|commit| self.plays.of(commit, now()));
             let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
             let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
             if let Some(commit) = commit
-                && let Err(error) = self.persist(commit).await
+                && let Err(error) = self.persist(commit).instrument(batch.span()).await
             {
+                let _in = batch.span().entered();
                 tracing::warn!(household = %self.seat.household(), %error, "a room ends");
                 let code = error.close_code();
                 for effect in batch.effects {
@@ -229,7 +238,8 @@ impl RoomTask<'_> {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
             }
             if let Some(answer) = batch.erase {
-                return Some(self.erase(answer).await);
+                let span = batch.span.unwrap_or_else(tracing::Span::none);
+                return Some(self.erase(answer).instrument(span).await);
             }
             if batch.stop {
                 return Some(CloseCode::Restart);
@@ -279,6 +289,16 @@ impl RoomTask<'_> {
             Ok(Some(message)) => Next::Message(message),
             Err(_) if due.is_some() => Next::Due,
             Ok(None) | Err(_) => Next::Idle,
+        }
+    }
+
+    /// Takes a message on behalf of who sent it.
+    fn accept(&mut self, told: Told, batch: &mut Batch) {
+        let Told { message, span } = told;
+        span.in_scope(|| self.take(message, batch));
+        match &batch.span {
+            Some(first) => drop(first.follows_from(&span)),
+            None => batch.span = Some(span),
         }
     }
 
@@ -415,7 +435,7 @@ impl RoomTask<'_> {
             let written = Box::new(move || {
                 if let Some(inbox) = inbox.upgrade() {
                     // A room that has ended waits for nothing.
-                    let _ = inbox.send(RoomMessage::Written(from, id));
+                    let _ = inbox.send(RoomMessage::Written(from, id).into());
                 }
             });
             let _ = outbox.deliver(Delivery { bytes, deadline, written: Some(written) });

@@ -12,6 +12,7 @@ use crate::aggregate::Caller;
 use crate::auth::{Principal, bearer};
 use crate::error::Error;
 use crate::http::Edge;
+use crate::http::request::RequestId;
 use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
@@ -36,6 +37,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
+use tracing::Instrument;
 
 /// Read at once from a socket; small, for there are many sockets and few large frames.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
@@ -69,6 +71,7 @@ impl From<Error> for End {
 pub(crate) async fn upgrade(
     State(edge): State<Arc<Edge>>,
     Extension(peer): Extension<Peer>,
+    Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
@@ -95,8 +98,10 @@ pub(crate) async fn upgrade(
     }
     let claim = Claim { principal, asked, named, from };
     let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
+    // The request is over when the socket is open, and the socket goes by its id.
+    let span = tracing::info_span!(parent: None, "session", id = id.as_str());
     Ok(sized(upgrade, bytes_max).on_upgrade(async move |socket| {
-        run(&edge, socket, claim, json).await;
+        run(&edge, socket, claim, json).instrument(span).await;
         // Until here the socket counts as a connection.
         drop(peer);
     }))

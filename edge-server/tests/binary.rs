@@ -86,7 +86,7 @@ impl Edge {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let request = format!(
             "{line} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: \
-             close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+             close\r\nx-request-id: a-program\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len(),
         );
         stream.write_all(request.as_bytes()).unwrap();
@@ -145,6 +145,7 @@ impl Tv {
         let mut request = format!("ws://{}/ws", edge.address).into_client_request().unwrap();
         let protocols = format!("{SUBPROTOCOL}, omega.token.{token}");
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        request.headers_mut().insert("x-request-id", "a-tv".parse().unwrap());
         let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
         tokio_tungstenite::client_async(request, stream).await.unwrap().0
     }
@@ -252,6 +253,36 @@ async fn the_log_has_no_token_and_no_title() {
     for secret in parts {
         assert!(!log.contains(secret), "the log has {secret}:\n{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_wrong_is_logged_with_the_request_that_it_is_for() {
+    let place = Place::new();
+    let token = place.token("backend");
+    let edge = place.start();
+    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    assert_eq!(edge.ask(&token, ADD, &adding("before")).0, 200);
+    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("before"))).await;
+    let file = place.folder.path().join("data").join("omega.sqlite3");
+    let intruder = rusqlite::Connection::open(file).unwrap();
+    // Another program has the database and does not let go.
+    intruder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (status, body) = edge.ask(&token, ADD, &adding("never"));
+    assert_eq!(status, 503, "{body}");
+    intruder.execute_batch("ROLLBACK").unwrap();
+    let log = edge.kill();
+    let line = |text: &str| {
+        let found = log.lines().find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("no {text} in:\n{log}")).to_owned()
+    };
+    // The room has it from the request, the store from the room.
+    let request = "request{id=\"a-program\" method=POST route=\"/api/v1/sync/watchlist\"}";
+    for place in ["omega_edge::store::sqlite: commit", "omega_edge::room: a room ends"] {
+        let said = line(place);
+        assert!(said.contains(request), "{said}");
+    }
+    let said = line("omega_edge::ws: joined");
+    assert!(said.contains("session{id=\"a-tv\"}"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! What every request passes: an id, a time limit, a line in the access log.
 //!
-//! Invariant: the log has no token, no content id and no query: of a path it names the route only.
+//! Whatever is logged on a request's way, in its handler, a room or the store, stands in the span
+//! `request`, which has its id. Invariant: the log has no token, no content id and no query: of a path
+//! it names the route only.
 
 use crate::error::Error;
 use crate::http::{Edge, problem};
@@ -12,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 /// Names a request, in the answer and in the log; a client may choose it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,14 +49,22 @@ impl RequestId {
 }
 
 /// Carries a request to its route and the answer back.
-pub(crate) async fn carry(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+pub(crate) async fn carry(
+    State(edge): State<Arc<Edge>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     // There are as many as connections; it is never closed.
     let place = edge.requests.clone().try_acquire_owned();
     let started = Instant::now();
     let id = RequestId::of(&request);
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let response = match timeout(edge.limits.request_timeout, next.run(request)).await {
+    let route = path.as_ref().map_or(STATIC, MatchedPath::as_str);
+    request.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("request", id = id.as_str(), %method, route);
+    let work = timeout(edge.limits.request_timeout, next.run(request));
+    let response = match work.instrument(span).await {
         Ok(response) => response,
         Err(_) => Error::Timeout.into_response(),
     };
@@ -63,8 +74,7 @@ pub(crate) async fn carry(State(edge): State<Arc<Edge>>, request: Request, next:
         edge.metrics.refused(kind);
     }
     response.headers_mut().insert(REQUEST_ID, id.0.clone());
-    let (route, status) = (path.as_ref().map_or(STATIC, MatchedPath::as_str), response.status());
-    let took = started.elapsed();
+    let (status, took) = (response.status(), started.elapsed());
     let (id, status, micros) = (id.as_str(), status.as_u16(), took.as_micros());
     edge.metrics.requested(&method, route, status, took);
     if QUIET.contains(&route) && status < 500 {

@@ -28,6 +28,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 /// Commits that share one transaction.
 pub const BATCH_COMMITS_MAX: usize = 512;
@@ -36,7 +37,12 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Commits or loads that wait for their thread; above it the asking room waits.
 pub const QUEUE_MAX: usize = 4_096;
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Where an answer goes, and on whose behalf: what goes wrong is logged in that span.
+struct Reply<T> {
+    to: oneshot::Sender<Result<T, StoreError>>,
+    span: Span,
+}
+
 /// A change of the database; its error says whether the database works.
 type Change = Box<dyn FnOnce(&mut Database) -> Result<(), StoreError> + Send>;
 
@@ -143,10 +149,11 @@ impl SqliteStore {
     ) -> Answer<T> {
         let (queues, condition) = (self.queues(), self.condition.clone());
         Box::pin(async move {
-            let job = |reply| {
+            let job = |reply: Reply<T>| {
                 Read::Job(Box::new(move |database: &mut Database| {
                     let read = database.read_with(work);
                     if let Err(error) = &read {
+                        let _in = reply.span.enter();
                         tracing::error!(code = error.code(), %error, "read");
                         note_damage(&condition, error);
                     }
@@ -261,7 +268,8 @@ async fn ask<Q, T>(
     queue: &mpsc::Sender<Q>,
     question: impl FnOnce(Reply<T>) -> Q,
 ) -> Result<T, StoreError> {
-    let (reply, answer) = oneshot::channel();
+    let (to, answer) = oneshot::channel();
+    let reply = Reply { to, span: Span::current() };
     queue.send(question(reply)).await.map_err(|_| StoreError::Closed)?;
     answer.await.map_err(|_| StoreError::Closed)?
 }
@@ -311,8 +319,11 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                 }
             }
             Err(error) => {
-                tracing::error!(code = error.code(), %error, commits = count, "commit");
-                replies.into_iter().for_each(|reply| answer(reply, Err(error.clone())));
+                for reply in replies {
+                    let _in = reply.span.clone().entered();
+                    tracing::error!(code = error.code(), %error, commits = count, "commit");
+                    answer(reply, Err(error.clone()));
+                }
             }
         }
     }
@@ -324,6 +335,7 @@ fn run_reader(mut database: Database, mut queue: mpsc::Receiver<Read>, state: &S
             Read::Load(household, reply) => {
                 let loaded = database.load(&household);
                 if let Err(error) = &loaded {
+                    let _in = reply.span.enter();
                     tracing::error!(code = error.code(), %error, %household, "load");
                     note_damage(state, error);
                 }
@@ -358,7 +370,7 @@ fn note_damage(state: &SharedCondition, error: &StoreError) {
 
 fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
     // Who asked may have gone; the work is done all the same.
-    let _ = reply.send(result);
+    let _ = reply.to.send(result);
 }
 
 fn size(commit: &Commit) -> usize {

@@ -91,7 +91,7 @@ impl SqliteStore {
                     let result = work(database);
                     let failed = result.as_ref().err().cloned();
                     // Who asked may have gone.
-                    let _ = reply.send(result);
+                    let _ = reply.to.send(result);
                     failed.map_or(Ok(()), Err)
                 }))
             })
@@ -108,7 +108,7 @@ impl SqliteStore {
         Box::pin(async move {
             ask(&queues?.read, |reply| {
                 Read::Look(Box::new(move |database| {
-                    let _ = reply.send(work(&database.connection).map_err(classify));
+                    let _ = reply.to.send(work(&database.connection).map_err(classify));
                 }))
             })
             .await

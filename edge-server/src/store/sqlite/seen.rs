@@ -41,7 +41,7 @@ impl SqliteStore {
                 Write::Change(Box::new(move |database| {
                     let result = write(database, &household, &seen, &forgotten);
                     // Who asked may have gone.
-                    let _ = reply.send(result.clone());
+                    let _ = reply.to.send(result.clone());
                     result
                 }))
             })
