@@ -31,6 +31,8 @@ const HEXADECIMAL = 16;
 /** The lists of a household. */
 export class View {
   private readonly lists = new Map<string, string | Cells[]>();
+  /** Patches of lists that are still a text, in their order. */
+  private readonly late = new Map<string, Patch[]>();
 
   /** Takes an update. @returns the keys of the lists that may look different */
   take(update: ViewUpdate): string[] {
@@ -40,12 +42,15 @@ export class View {
         const text = update.lists[key] ?? "[]";
         const isNew = this.lists.get(key) !== text;
         this.lists.set(key, text);
-        return isNew;
+        return this.late.delete(key) || isNew;
       });
     }
     const patches: Record<string, Patch> = JSON.parse(update.patches);
     for (const key of Object.keys(patches)) {
-      this.lists.set(key, patched(this.list(key), patches[key] ?? []));
+      const list = this.lists.get(key) ?? [];
+      const patch = patches[key] ?? [];
+      if (typeof list !== "string") this.lists.set(key, patched(list, patch));
+      else this.late.set(key, (this.late.get(key) ?? []).concat([patch]));
     }
     return Object.keys(patches);
   }
@@ -53,9 +58,10 @@ export class View {
   /** All of it, for the one who goes on from there. */
   all(): Lists {
     const all: Lists = {};
-    this.lists.forEach((list, key) => {
+    for (const key of Array.from(this.lists.keys())) {
+      const list = this.late.has(key) ? this.list(key) : (this.lists.get(key) ?? []);
       all[key] = typeof list === "string" ? list : JSON.stringify(list);
-    });
+    }
     return all;
   }
 
@@ -82,7 +88,9 @@ export class View {
   list(key: string): Cells[] {
     const list = this.lists.get(key) ?? [];
     if (typeof list !== "string") return list;
-    const rows: Cells[] = JSON.parse(list);
+    let rows: Cells[] = JSON.parse(list);
+    for (const patch of this.late.get(key) ?? []) rows = patched(rows, patch);
+    this.late.delete(key);
     this.lists.set(key, rows);
     return rows;
   }

@@ -54,6 +54,8 @@ for (let seed = 1; seed <= 50; seed += 1) {
     /** @type {Record<string, any[][]>} */
     const lists = { profiles: [["", ""]], about: [[0, 0, "id", "", ""]], pending: [[0]] };
     const { writer, view } = start(lists);
+    const unread = new View();
+    unread.take({ lists: view.all() });
     let next = 0;
     for (let step = 0; step < 60; step += 1) {
       const key = KEYS.slice(1)[roll(KEYS.length - 1)] ?? "about";
@@ -69,10 +71,11 @@ for (let seed = 1; seed <= 50; seed += 1) {
       lists.pending = [[roll(5)]];
       writer.touch([key, "pending"]);
       const update = writer.update();
-      if (update !== undefined) view.take(update);
+      if (update !== undefined) for (const one of [view, unread]) one.take(update);
       for (const one of KEYS) assert.deepEqual(view.list(one), lists[one] ?? [], `${one}, ${step}`);
       assert.deepEqual(view.list("pending"), lists.pending);
     }
+    assert.deepEqual(unread.all(), view.all());
     // Whoever begins with all of it goes on from there.
     const again = new ViewWriter(keeperOf(lists));
     again.begin(view.all());
