@@ -127,7 +127,7 @@ function buildGlue({ name, folder, plain }) {
     const module = join(made, `${MODULE}_bg.wasm`);
     rmSync(made, { recursive: true, force: true });
     mkdirSync(made, { recursive: true });
-    await run(paths.WASM_BUILD, ["bind", compiled, made]);
+    await run(paths.WASM_BUILD, ["bind", "--small", compiled, made]);
     await run(paths.WASM_BUILD, ["check", module]);
     // wasm-opt exits 0 on a module that it could not keep MVP: hence the second check.
     await binaryen("wasm-opt", [...WASM_OPT, module, "-o", module]);

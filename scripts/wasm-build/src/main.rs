@@ -1,7 +1,8 @@
 //! Makes the compiled core loadable on the oldest TV engine that has WebAssembly.
 //!
 //! `wasm-build bind IN DIR` writes the JavaScript glue, its TypeScript types and the module that
-//! belongs to them into DIR. `wasm-build check FILE` refuses a module with an instruction beyond
+//! belongs to them into DIR; with `--small` a small glue, for modules whose functions take
+//! numbers, texts and arrays and give back numbers. `wasm-build check FILE` refuses a module with an instruction beyond
 //! the first WebAssembly release (MVP), with an import that its glue does not provide, or with a stack
 //! that could grow into other memory.
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 use wasmparser::{ConstExpr, DataKind, Operator, Parser, Payload, Validator, WasmFeatures};
 
-const USAGE: &str = "usage: wasm-build bind IN.wasm DIR | wasm-build check FILE.wasm";
+const USAGE: &str = "usage: wasm-build bind [--small] IN.wasm DIR | wasm-build check FILE.wasm";
 
 /// The types of the functions that the glue's caller hands the module's exports to, and itself.
 const HAND_OVER: &str = "
@@ -26,6 +27,18 @@ export function __wbg_set_wasm(exports: WebAssembly.Exports): void;
 export function __wbg_on_memory_grown(listener: () => void): void;
 ";
 
+const SMALL_GLUE: &str = include_str!("glue.js");
+/// What generated glue has that the small one does in its own way.
+const SMALL_GLUE_DOES: [&str; 7] = [
+    "decodeText",
+    "getFloat32ArrayMemory0",
+    "getStringFromWasm0",
+    "getUint8ArrayMemory0",
+    "passArray8ToWasm0",
+    "passArrayF32ToWasm0",
+    "passStringToWasm0",
+];
+
 /// A view of memory that the glue keeps, as it declares it.
 const KEPT_VIEW: &str = "Memory0 = null;";
 
@@ -33,7 +46,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["bind", input, folder] => bind(Path::new(input), Path::new(folder)),
+        ["bind", input, folder] => bind(Path::new(input), Path::new(folder), growth),
+        ["bind", "--small", input, folder] => bind(Path::new(input), Path::new(folder), small_glue),
         ["check", file] => check_file(Path::new(file)),
         _ => {
             eprintln!("{USAGE}");
@@ -51,7 +65,7 @@ fn main() -> ExitCode {
 
 /// Written for bundlers, the glue leaves it to its caller to compile the module and to hand its exports
 /// over: nothing in it is a syntax error in a classic script, as `import.meta` would be.
-fn bind(input: &Path, folder: &Path) -> Result<()> {
+fn bind(input: &Path, folder: &Path, finish: impl Fn(&str) -> Result<String>) -> Result<()> {
     Bindgen::new()
         .input_path(input)
         .bundler(true)?
@@ -60,12 +74,16 @@ fn bind(input: &Path, folder: &Path) -> Result<()> {
         .remove_producers_section(true)
         .generate(folder)
         .with_context(|| format!("no glue for {}", input.display()))?;
-    declare_glue(input, folder)
+    declare_glue(input, folder, finish)
 }
 
 /// What a bundler would load first imports the module as if it were a script: it goes. The types move
 /// to the glue itself, with the function that hands over the exports.
-fn declare_glue(input: &Path, folder: &Path) -> Result<()> {
+fn declare_glue(
+    input: &Path,
+    folder: &Path,
+    finish: impl Fn(&str) -> Result<String>,
+) -> Result<()> {
     let stem = input.file_stem().context("the input has no file name")?.to_string_lossy();
     let file = |name: &str| folder.join(format!("{stem}{name}"));
     std::fs::remove_file(file(".js"))?;
@@ -73,8 +91,7 @@ fn declare_glue(input: &Path, folder: &Path) -> Result<()> {
     std::fs::remove_file(file(".d.ts"))?;
     std::fs::write(file("_bg.d.ts"), without_disposal(&types) + HAND_OVER)?;
     let code = std::fs::read_to_string(file("_bg.js"))?;
-    let told = growth(&code)?;
-    std::fs::write(file("_bg.js"), code + &told)?;
+    std::fs::write(file("_bg.js"), finish(&code)?)?;
     Ok(())
 }
 
@@ -89,7 +106,7 @@ fn growth(code: &str) -> Result<String> {
     }
     let forget: String = views.iter().map(|view| format!("    {view}{KEPT_VIEW}\n")).collect();
     Ok(format!(
-        "
+        "{code}
 let memoryGrown = () => {{}};
 export function __wbg_on_memory_grown(listener) {{
     memoryGrown = listener;
@@ -99,6 +116,32 @@ export function memory_grew() {{
 }}
 "
     ))
+}
+
+/// Writes `glue.js` for the classes of the generated glue; refuses what that one can't do.
+fn small_glue(code: &str) -> Result<String> {
+    let mut glue = String::from(SMALL_GLUE);
+    for line in code.lines() {
+        if let Some(class) = line.strip_prefix("export class ").and_then(|l| l.strip_suffix(" {")) {
+            let owner = class.to_lowercase();
+            glue += &format!("export const {class} = classOf(\"{owner}\");\n");
+        } else if let Some(import) = line.strip_prefix("export function __wbg_") {
+            let name = import.split('(').next().unwrap_or_default();
+            match name {
+                "set_wasm" => {}
+                _ if name.starts_with("__wbindgen_throw_") => {
+                    glue += &format!("export {{ refuse as __wbg_{name} }};\n");
+                }
+                _ => bail!("the small glue has no import `{name}`"),
+            }
+        } else if let Some(function) = line.strip_prefix("function ") {
+            let name = function.split('(').next().unwrap_or_default();
+            if !SMALL_GLUE_DOES.contains(&name) {
+                bail!("the small glue can't do what `{name}` is for: let the function take less");
+            }
+        }
+    }
+    Ok(glue)
 }
 
 /// Without the one line that a program with types of 2022 or before can't read.
@@ -208,11 +251,23 @@ mod tests {
     fn the_glue_forgets_every_view() {
         let code = "let cachedAMemory0 = null;\nlet other = null;\nlet cachedBMemory0 = null;\n";
         let told = growth(code).expect("it keeps two");
+        assert!(told.starts_with(code), "{told}");
         assert!(
             told.contains("    cachedAMemory0 = null;\n    cachedBMemory0 = null;\n"),
             "{told}"
         );
         growth("let wasm;\n").expect_err("it keeps none");
+    }
+
+    #[test]
+    fn the_small_glue_knows_its_classes_and_its_limits() {
+        let code = "export class Replica {\nexport function __wbg___wbindgen_throw_1a(a, b) {\n\
+                    export function __wbg_set_wasm(val) {\nfunction passStringToWasm0(arg) {\n";
+        let glue = small_glue(code).expect("nothing else");
+        assert!(glue.contains("export const Replica = classOf(\"replica\");"), "{glue}");
+        assert!(glue.contains("export { refuse as __wbg___wbindgen_throw_1a };"), "{glue}");
+        small_glue("function takeObject(idx) {\n").expect_err("objects");
+        small_glue("export function __wbg_now_1a() {\n").expect_err("an import");
     }
 
     #[test]
