@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { privateNames, squeeze } from "./minify.mjs";
 import { plainEngine, substitutes } from "./plain-engine.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -33,6 +34,7 @@ const SHARED = {
   absWorkingDir: HERE,
   bundle: true,
   minify: true,
+  mangleProps: privateNames(join(HERE, "src")),
   target: "chrome63",
   legalComments: "none",
   logLevel: "warning",
@@ -179,6 +181,8 @@ await Promise.all([
   withoutWasm(),
 ]);
 for (const build of ["iife", "worker", "nowasm"]) readOnce(`omega-sync.${build}.js`);
+// Of those that are nothing but code, and that a TV fetches.
+await Promise.all(["index.js", "patterns.js"].map((name) => squeeze(join(DIST, name))));
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
 copyFileSync(join(PATTERNS, "omega_sync_wasm_bg.wasm"), join(DIST, "omega_sync_patterns_bg.wasm"));
 copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
