@@ -17,6 +17,7 @@ mod http;
 mod hub;
 pub mod limits;
 mod listen;
+pub mod log;
 mod metrics;
 mod news;
 mod outbox;

@@ -2,6 +2,7 @@
 
 use omega_edge::config::{Cli, Command};
 use omega_edge::error::StartError;
+use omega_edge::log::Log;
 use omega_edge::upkeep;
 use std::io::stdout;
 use std::process::ExitCode;
@@ -26,10 +27,13 @@ fn run() -> Result<(), StartError> {
     };
     match cli.command {
         Command::Serve(args) => {
-            tracing_subscriber::fmt().with_max_level(args.log).with_writer(std::io::stderr).init();
-            let runtime = tokio::runtime::Runtime::new();
-            let runtime = runtime.map_err(|error| StartError::System(error.to_string()))?;
+            let system = |error: std::io::Error| StartError::System(error.to_string());
+            let log = Log::to(std::io::stderr()).map_err(system)?;
+            let lines = tracing_subscriber::fmt().with_max_level(args.log);
+            lines.with_writer(log.clone()).init();
+            let runtime = tokio::runtime::Runtime::new().map_err(system)?;
             let served = runtime.block_on(omega_edge::serve(&args));
+            log.flush();
             // A thread that waits for a disk must not hold the process.
             runtime.shutdown_background();
             served

@@ -6,6 +6,7 @@
 use crate::aggregate::privacy::Rho;
 use crate::error::Kind;
 use crate::http::Edge;
+use crate::log;
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
@@ -192,6 +193,8 @@ impl Metrics {
         for (span, histogram) in Span::ALL.iter().zip(&self.spans) {
             write_histogram(&mut text, *span, histogram);
         }
+        head(&mut text, DROPPED.0, DROPPED.1, "counter");
+        line(&mut text, format_args!("{} {}", DROPPED.0, log::dropped()));
         let name = "omega_closes_total";
         head(&mut text, name, "Sockets that the server closed, by their close code", "counter");
         for (code, value) in CloseCode::ALL.iter().zip(&self.closes) {
@@ -261,6 +264,10 @@ fn word(method: &Method) -> &'static str {
     ];
     known.iter().find(|(other, _)| other == method).map_or("other", |(_, word)| word)
 }
+
+/// Counted by the log itself.
+const DROPPED: (&str, &str) =
+    ("omega_log_lines_dropped_total", "Lines of the log that were dropped: nobody read them");
 
 /// What is as it is at the moment.
 const GAUGES: [(&str, &str); 5] = [
@@ -334,7 +341,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 4);
+        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 5);
         let document = include_str!("../../docs/operations.md");
         for name in names {
             assert!(document.contains(&format!("`{name}")), "{name} is not in docs/operations.md");

@@ -54,6 +54,22 @@ impl Place {
     }
 
     fn start_with(&self, flags: &[&str]) -> Edge {
+        let mut edge = self.spawn(flags);
+        let mut stderr = edge.child.stderr.take().unwrap();
+        edge.log = Some(std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        }));
+        edge
+    }
+
+    /// A server whose log nobody reads.
+    fn start_unread(&self) -> Edge {
+        self.spawn(&[])
+    }
+
+    fn spawn(&self, flags: &[&str]) -> Edge {
         let data: &Path = &self.folder.path().join("data");
         let mut serve = Command::new(EDGE);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
@@ -62,13 +78,7 @@ impl Place {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().unwrap().parse().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = std::thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            text
-        });
-        Edge { child, address, log: Some(log) }
+        Edge { child, address, log: None }
     }
 }
 
@@ -94,6 +104,18 @@ impl Edge {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
+    }
+
+    /// Asks it to end, and returns its log.
+    fn stop(mut self) -> String {
+        self.terminate();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        self.log.take().unwrap().join().unwrap()
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
     /// Ends it as a power cut would, and returns its log.
@@ -246,13 +268,45 @@ async fn the_log_has_no_token_and_no_title() {
     let mut tv = Tv::connect(&edge, &token, 1).await;
     tv.operate(Intent::Add(ProfileId::DEFAULT, title("a-secret-title-too"))).await;
     tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
-    let log = edge.kill();
+    let log = edge.stop();
     assert!(log.contains("POST") && log.contains("/api/v1/sync/watchlist"), "{log}");
     assert!(log.contains("status=401") && log.contains("status=422"), "{log}");
     let parts = token.split('.').chain(["a-secret-title"]);
     for secret in parts {
         assert!(!log.contains(secret), "the log has {secret}:\n{log}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    const REQUESTS: usize = 8_000;
+    let place = Place::new();
+    let token = place.token("backend");
+    let mut edge = place.start_unread();
+    // Each request leaves more than 100 bytes in the log, all of them more than pipe and server keep.
+    let mut stream = TcpStream::connect(edge.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut requests = stream.try_clone().unwrap();
+    let asked = std::thread::spawn(move || {
+        for _ in 0..REQUESTS {
+            requests.write_all(b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        }
+    });
+    let (mut answers, mut ends) = (BufReader::new(&mut stream), 0);
+    while ends < REQUESTS {
+        let mut line = String::new();
+        answers.read_line(&mut line).expect("an answer in time");
+        ends += usize::from(line.contains("HTTP/1.1 404"));
+    }
+    asked.join().unwrap();
+    assert_eq!(edge.ask(&token, ADD, &adding("one")).0, 200);
+    let (_, figures) = edge.ask(&token, "GET /metrics", "");
+    let mut lines = figures.lines();
+    let dropped = lines.find_map(|line| line.strip_prefix("omega_log_lines_dropped_total "));
+    assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{figures}");
+    // Nor does it hold up the end.
+    edge.terminate();
+    assert_eq!(edge.child.wait().unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,8 +358,7 @@ async fn a_server_that_is_asked_to_end_drains_first() {
     );
     late.write_all(head.as_bytes()).unwrap();
     late.write_all(&body.as_bytes()[..body.len() - 1]).unwrap();
-    let pid = edge.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    edge.terminate();
 
     let ready = || edge.ask(&token, "GET /health", "").0;
     let wait = Instant::now();
