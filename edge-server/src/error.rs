@@ -171,6 +171,9 @@ pub enum Error {
     /// The body is of another type.
     #[error("the body must be {0}: say so in Content-Type")]
     MediaType(&'static str),
+    /// The body is compressed.
+    #[error("a body is not compressed here: leave Content-Encoding out")]
+    Compressed,
     /// The body is too large.
     #[error("the body may have {0} bytes")]
     TooLarge(usize),
@@ -254,7 +257,7 @@ impl Error {
             Self::Stopping => Kind::Restart,
             Self::UpgradeRequired => Kind::UpgradeRequired,
             Self::Invalid(_) => Kind::Invalid,
-            Self::MediaType(_) => Kind::MediaTypeUnsupported,
+            Self::MediaType(_) | Self::Compressed => Kind::MediaTypeUnsupported,
             Self::TooLarge(_) => Kind::TooLarge,
             Self::Origin(_) => Kind::OriginRefused,
             Self::NotFound => Kind::NotFound,
@@ -305,6 +308,7 @@ impl Error {
             | Self::UpgradeRequired
             | Self::Invalid(_)
             | Self::MediaType(_)
+            | Self::Compressed
             | Self::NotFound
             | Self::NotOnWatchlist
             | Self::Superseded

@@ -32,6 +32,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listen::Peer;
 use crate::metrics::Metrics;
+use crate::outbox::Outboxes;
 use crate::pairing::Pairings;
 use crate::quota::Quota;
 use crate::store::Store;
@@ -81,6 +82,8 @@ pub(crate) struct Edge {
     pub(crate) limits: Limits,
     /// Places for WebSocket sessions.
     pub(crate) sockets: Arc<Semaphore>,
+    /// What waits to be written to all of them.
+    pub(crate) outboxes: Outboxes,
     /// Places for the bytes of one-shot sessions.
     pub(crate) exchanges: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,

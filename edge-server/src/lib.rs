@@ -31,6 +31,7 @@ pub mod store;
 mod tls;
 pub mod train;
 pub mod upkeep;
+mod wire;
 mod ws;
 
 use crate::address::{Addresses, Gate};
@@ -43,6 +44,7 @@ use crate::http::Edge;
 use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, CONNECTIONS_MAX, FINISH_TIMEOUT, Limits, STOP_TIMEOUT};
 use crate::metrics::Metrics;
+use crate::outbox::Outboxes;
 use crate::pairing::Pairings;
 use crate::quota::{Pace, Quota, Rate};
 use crate::store::access::AccessStore;
@@ -51,7 +53,6 @@ use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -81,7 +82,7 @@ impl Server {
         let settings = args.aggregate.settings()?;
         let (authority, keys) = args.authority(&limits).await?;
         let tls = args.access.tls()?;
-        let listener = TcpListener::bind(wanted).await.map_err(|error| match error.kind() {
+        let listener = listen::bind(wanted).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
             _ => StartError::Listen { address: wanted.to_string(), reason: error.to_string() },
         })?;
@@ -125,6 +126,7 @@ impl Server {
             pair_url: args.access.pair_url.clone(),
             dev: args.dev,
             sockets: Arc::new(Semaphore::new(limits.sockets_max)),
+            outboxes: Outboxes::new(&limits),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits: limits.clone(),
             requests: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
@@ -142,7 +144,8 @@ impl Server {
         tokio::spawn(aggregate.run(stopping.clone()));
         let most = limits.address_connections_max;
         let gate = Gate::new(most, proxies, limits.loopback_counts);
-        let listening = tokio::spawn(listen::run(listener, gate, router, tls, stopping));
+        let patience = limits.write_timeout;
+        let listening = tokio::spawn(listen::run(listener, gate, router, tls, patience, stopping));
         Ok(Self { address, edge, drain, stop, listening })
     }
 

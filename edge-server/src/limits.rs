@@ -20,6 +20,13 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PING_EVERY: Duration = Duration::from_secs(30);
 /// A socket from which nothing came for this long, not even a pong, is closed with `idle`.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection whose other end takes nothing for this long, while something waits to be written, is
+/// closed; a WebSocket with `slow`.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the system may keep of one connection that is not written yet (it doubles the number).
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// What the system may keep of one connection that is not read yet (it doubles the number).
+pub const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a closed socket may take to read its close frame and answer it.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest message read into memory. It is above `FRAME_BYTES_MAX` so that a frame a little too
@@ -30,6 +37,11 @@ pub const READ_BYTES_MAX: usize = 2 * omega_sync_core::message::FRAME_BYTES_MAX;
 pub const OUTBOX_FRAMES_MAX: usize = 1_024;
 /// Bytes waiting to be written to one socket; more closes it with `slow`.
 pub const OUTBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes waiting to be written to all sockets together; above it those that have something waiting
+/// already are closed with `slow` when there is more for them.
+pub const OUTBOXES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes that a WebSocket may send before it has shown a good token; more closes it with `too_large`.
+pub const STRANGER_BYTES_MAX: usize = 20 * 1024;
 /// Received bytes that one room has not handled yet; above it its sockets are not read.
 pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections that speak JSON in one household; above it one is closed with `overloaded`.
@@ -122,7 +134,7 @@ pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
 /// Requests and JSON messages of one household: in a second in the long run, and at once.
 pub const HOUSEHOLD_RATE: Rate = Rate { per_second: 100, burst: 500 };
 
-/// Frames and operations of one device: in a second in the long run, and at once, which is more than an
+/// Messages on sockets, pings too, and operations of one device: in a second in the long run, and at once, which is more than an
 /// outbox holds.
 pub const DEVICE_OPERATIONS: Rate = Rate { per_second: 50, burst: 50 * OPERATIONS_BURST_S };
 /// The same of one household.
@@ -157,6 +169,10 @@ pub struct Limits {
     pub outbox_frames_max: usize,
     /// [`OUTBOX_BYTES_MAX`].
     pub outbox_bytes_max: usize,
+    /// [`OUTBOXES_BYTES_MAX`].
+    pub outboxes_bytes_max: usize,
+    /// [`WRITE_TIMEOUT`].
+    pub write_timeout: Duration,
     /// [`ROOM_IDLE`].
     pub room_idle: Duration,
     /// How devices catch up.
@@ -205,6 +221,8 @@ impl Default for Limits {
             idle_timeout: IDLE_TIMEOUT,
             outbox_frames_max: OUTBOX_FRAMES_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
+            outboxes_bytes_max: OUTBOXES_BYTES_MAX,
+            write_timeout: WRITE_TIMEOUT,
             room_idle: ROOM_IDLE,
             delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,

@@ -4,7 +4,10 @@
 //! time for a request's headers to arrive.
 
 use crate::address::{Entrance, Gate};
-use crate::limits::{CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT};
+use crate::limits::{
+    CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES,
+};
+use crate::wire::{Credit, Wire};
 use axum::Router;
 use axum::extract::Request;
 use hyper::server::conn::http1;
@@ -14,7 +17,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 #[cfg(feature = "crypto")]
@@ -23,10 +26,15 @@ use {crate::limits::TLS_HANDSHAKE_TIMEOUT, tokio::time::timeout};
 /// Wait after a failed accept; most often there are no file descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
 /// The other end of a connection, with its place among [`CONNECTIONS_MAX`].
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// What it may send.
+    pub(crate) credit: Arc<Credit>,
     _place: Arc<OwnedSemaphorePermit>,
     _entrance: Option<Arc<Entrance>>,
 }
@@ -38,12 +46,25 @@ pub(crate) type Tls = Option<Arc<crate::tls::ServerTls>>;
 #[cfg(not(feature = "crypto"))]
 pub(crate) type Tls = Option<Arc<std::convert::Infallible>>;
 
+/// Listens. What the system keeps for a connection is bounded here, because a connection gets it from
+/// its listener.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    socket.set_send_buffer_size(size(SEND_BUFFER_BYTES))?;
+    socket.set_recv_buffer_size(size(RECEIVE_BUFFER_BYTES))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves until told to stop, then gives the HTTP connections that are open up.
 pub(crate) async fn run(
     listener: TcpListener,
     gate: Arc<Gate>,
     router: Router,
     tls: Tls,
+    patience: Duration,
     stopping: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -61,6 +82,7 @@ pub(crate) async fn run(
                 };
                 peer._entrance = entrance.map(Arc::new);
                 let (router, stopping) = (router.clone(), stopping.clone());
+                let stream = Wire::new(stream, patience, peer.credit.clone());
                 tokio::spawn(secured(stream, peer, router, tls.clone(), stopping));
             }
             Err(error) => {
@@ -85,12 +107,13 @@ async fn accept(
     let (stream, address) = listener.accept().await?;
     // Frames are small and each is a whole message: waiting for more only delays them.
     stream.set_nodelay(true)?;
-    Ok((stream, Peer { address, _place: Arc::new(place), _entrance: None }))
+    let credit = Credit::any();
+    Ok((stream, Peer { address, credit, _place: Arc::new(place), _entrance: None }))
 }
 
 /// Lets a connection begin with TLS, if there is a certificate.
 async fn secured(
-    stream: TcpStream,
+    stream: Wire<TcpStream>,
     peer: Peer,
     router: Router,
     tls: Tls,

@@ -270,12 +270,13 @@ const DROPPED: (&str, &str) =
     ("omega_log_lines_dropped_total", "Lines of the log that were dropped: nobody read them");
 
 /// What is as it is at the moment.
-const GAUGES: [(&str, &str); 5] = [
+const GAUGES: [(&str, &str); 6] = [
     ("omega_sockets", "Sockets that are open"),
     ("omega_sockets_max", "Sockets that may be open"),
     ("omega_rooms", "Households in memory"),
     ("omega_rooms_max", "Households that may be in memory"),
     ("omega_exchange_bytes", "Bytes of one-shot sessions in memory"),
+    ("omega_outbox_bytes", "Bytes that wait to be written to sockets"),
 ];
 /// The same of what all households teach.
 const AGGREGATE_GAUGES: [(&str, &str); 3] = [
@@ -306,7 +307,8 @@ pub(crate) async fn text(State(edge): State<Arc<Edge>>) -> Response {
     let exchanges = edge.limits.exchanges_bytes_max;
     let exchanges = exchanges.saturating_sub(edge.exchanges.available_permits());
     let rooms = *edge.hub.live().borrow();
-    let values = [sockets, edge.limits.sockets_max, rooms, edge.limits.rooms_max, exchanges];
+    let (sockets_max, rooms_max) = (edge.limits.sockets_max, edge.limits.rooms_max);
+    let values = [sockets, sockets_max, rooms, rooms_max, exchanges, edge.outboxes.bytes()];
     let mut gauges: Vec<_> =
         GAUGES.iter().zip(values).map(|(&(name, help), value)| (name, help, value)).collect();
     gauges.extend(aggregated(&edge).await);

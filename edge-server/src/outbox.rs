@@ -48,26 +48,84 @@ pub(crate) struct Full;
 /// The room's end.
 pub(crate) struct Outbox {
     queue: mpsc::Sender<Outgoing>,
-    bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
+    waiting: Arc<Waiting>,
     urgent: watch::Sender<Option<CloseCode>>,
 }
 
 /// The socket's end.
 pub(crate) struct OutboxReader {
     queue: mpsc::Receiver<Outgoing>,
-    bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     urgent: watch::Receiver<Option<CloseCode>>,
 }
 
-/// Makes both ends.
-pub(crate) fn outbox(limits: &Limits) -> (Outbox, OutboxReader) {
-    let (sender, receiver) = mpsc::channel(limits.outbox_frames_max);
-    let (urgent, fired) = watch::channel(None);
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let bytes_max = limits.outbox_bytes_max;
-    let outbox = Outbox { queue: sender, bytes: bytes.clone(), bytes_max, urgent };
-    (outbox, OutboxReader { queue: receiver, bytes, urgent: fired })
+/// All outboxes of a server, whose bytes are bounded together.
+pub(crate) struct Outboxes {
+    frames_max: usize,
+    bytes_max: usize,
+    all_bytes_max: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Outboxes {
+    /// None yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            frames_max: limits.outbox_frames_max,
+            bytes_max: limits.outbox_bytes_max,
+            all_bytes_max: limits.outboxes_bytes_max,
+            all: Arc::default(),
+        }
+    }
+
+    /// Both ends of one more.
+    pub(crate) fn open(&self) -> (Outbox, OutboxReader) {
+        let (sender, receiver) = mpsc::channel(self.frames_max);
+        let (urgent, fired) = watch::channel(None);
+        let (max, all_max) = (self.bytes_max, self.all_bytes_max);
+        let waiting = Waiting { own: AtomicUsize::new(0), max, all: self.all.clone(), all_max };
+        let waiting = Arc::new(waiting);
+        let outbox = Outbox { queue: sender, waiting: waiting.clone(), urgent };
+        (outbox, OutboxReader { queue: receiver, waiting, urgent: fired })
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that wait in one outbox, and in all. They are given back at the latest with both its ends.
+struct Waiting {
+    own: AtomicUsize,
+    max: usize,
+    all: Arc<AtomicUsize>,
+    all_max: usize,
+}
+
+impl Waiting {
+    /// Only the room adds, so nothing of this outbox grows between the check and the addition. When
+    /// all have too much, who keeps up, so that nothing waits for it, still gets its frame.
+    fn add(&self, size: usize) -> Result<(), Full> {
+        let (own, all) = (self.own.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed));
+        if own + size > self.max || (own > 0 && all + size > self.all_max) {
+            return Err(Full);
+        }
+        self.own.fetch_add(size, Ordering::Relaxed);
+        self.all.fetch_add(size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take(&self, size: usize) {
+        self.own.fetch_sub(size, Ordering::Relaxed);
+        self.all.fetch_sub(size, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+    }
 }
 
 impl Outbox {
@@ -88,11 +146,7 @@ impl Outbox {
     }
 
     fn add(&self, size: usize, outgoing: Outgoing) -> Result<(), Full> {
-        // Only the room adds, so nothing grows between the check and the addition.
-        if self.bytes.load(Ordering::Relaxed) + size > self.bytes_max {
-            return Err(Full);
-        }
-        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.waiting.add(size)?;
         match self.queue.try_send(outgoing) {
             // A socket that is gone says so to the room itself.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
@@ -103,13 +157,10 @@ impl Outbox {
     /// Adds a command.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<(), Full> {
         let size = delivery.bytes.len();
-        if self.bytes.load(Ordering::Relaxed) + size > self.bytes_max {
-            return Err(Full);
-        }
-        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.waiting.add(size)?;
         self.queue.try_send(Outgoing::Command(delivery)).map_err(|_| {
             // The socket lives on without it.
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.waiting.take(size);
             Full
         })
     }
@@ -145,7 +196,7 @@ impl OutboxReader {
 
     /// A frame of this size was written.
     pub(crate) fn written(&self, size: usize) {
-        self.bytes.fetch_sub(size, Ordering::Relaxed);
+        self.waiting.take(size);
     }
 
     /// A future that ends when the socket must be closed at once.
@@ -176,9 +227,36 @@ mod tests {
         Limits { outbox_frames_max: frames, outbox_bytes_max: bytes, ..Limits::default() }
     }
 
+    fn outbox(limits: Limits) -> (Outbox, OutboxReader) {
+        Outboxes::new(&limits).open()
+    }
+
+    #[tokio::test]
+    async fn all_are_bounded_together_and_who_keeps_up_gets_its_frame() {
+        let limits = Limits { outboxes_bytes_max: 10, ..limits(8, 8) };
+        let all = Outboxes::new(&limits);
+        let ((slow, mut slow_end), (other, other_end)) = (all.open(), all.open());
+        assert_eq!(slow.push(vec![1; 6]), Ok(()));
+        assert_eq!(other.push(vec![1; 3]), Ok(()));
+        assert_eq!(slow.push(vec![1]), Ok(()), "to the last byte");
+        assert_eq!(slow.push(vec![1]), Err(Full));
+        assert_eq!(other.push(vec![1]), Err(Full));
+        let (prompt, mut prompt_end) = all.open();
+        assert_eq!(prompt.push(vec![1; 8]), Ok(()), "nothing waits for it");
+        prompt_end.next().await;
+        prompt_end.written(8);
+        assert_eq!(all.bytes(), 10);
+        slow_end.next().await;
+        drop((slow, slow_end));
+        assert_eq!(all.bytes(), 3, "what was not written is given back too");
+        assert_eq!(other.push(vec![1; 5]), Ok(()));
+        drop((other, other_end, prompt, prompt_end));
+        assert_eq!(all.bytes(), 0);
+    }
+
     #[tokio::test]
     async fn bytes_are_bounded_until_they_are_written() {
-        let (outbox, mut reader) = outbox(&limits(8, 10));
+        let (outbox, mut reader) = outbox(limits(8, 10));
         assert_eq!(outbox.push(vec![1; 6]), Ok(()));
         assert_eq!(outbox.push(vec![2; 4]), Ok(()));
         assert_eq!(outbox.push(vec![3]), Err(Full));
@@ -190,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_bounded() {
-        let (outbox, _reader) = outbox(&limits(2, 100));
+        let (outbox, _reader) = outbox(limits(2, 100));
         assert_eq!(outbox.push(vec![1]), Ok(()));
         assert_eq!(outbox.push(vec![]), Ok(()));
         assert_eq!(outbox.push(vec![]), Err(Full));
@@ -198,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_does_not_fit_takes_no_room() {
-        let (outbox, mut reader) = outbox(&limits(1, 10));
+        let (outbox, mut reader) = outbox(limits(1, 10));
         let command = |length| Delivery {
             bytes: vec![0; length].into(),
             deadline: Instant::now(),
@@ -216,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_comes_after_the_frames_before_it() {
-        let (outbox, mut reader) = outbox(&limits(2, 100));
+        let (outbox, mut reader) = outbox(limits(2, 100));
         outbox.push(vec![1]).unwrap();
         outbox.close(CloseCode::Replaced);
         assert_eq!(text(&reader.next().await), text(&Outgoing::Frame(vec![1].into())));
@@ -226,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_of_a_full_outbox_does_not_wait() {
-        let (outbox, mut reader) = outbox(&limits(1, 100));
+        let (outbox, mut reader) = outbox(limits(1, 100));
         let urgent = reader.urgent();
         outbox.push(vec![1]).unwrap();
         outbox.close(CloseCode::Slow);

@@ -79,7 +79,7 @@ impl Pace {
 pub(crate) enum Of {
     /// Requests and JSON messages.
     Requests,
-    /// Frames of the binary protocol, and the operations in them.
+    /// Messages on sockets, pings too, and the operations in those of the binary protocol.
     Operations,
     /// Bytes of frames and of one-shot sessions.
     Bytes,

@@ -1,6 +1,7 @@
 //! The whole server over real sockets and a real database, one bad input at a time.
 
 mod address;
+mod attacks;
 mod commands;
 mod devices;
 mod erasure;

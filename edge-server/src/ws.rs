@@ -15,11 +15,12 @@ use crate::http::Edge;
 use crate::http::request::RequestId;
 use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
-use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX};
+use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX, STRANGER_BYTES_MAX};
 use crate::listen::{Peer, stopped};
 use crate::metrics::{Count, Metrics, Span};
-use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
+use crate::outbox::{Delivery, OutboxReader, Outgoing};
 use crate::quota::Of;
+use crate::wire::Credit;
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -31,6 +32,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::message::{ClientFrame, CloseCode, Hello, SUBPROTOCOL, TOKEN_SUBPROTOCOL};
 use omega_sync_core::pattern::exchange::{Answer, Outcome, is_request};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -96,7 +98,11 @@ pub(crate) async fn upgrade(
     if let Some(principal) = &principal {
         check_device(principal, &named)?;
     }
-    let claim = Claim { principal, asked, named, from };
+    let credit = peer.credit.clone();
+    if principal.is_none() {
+        credit.limit(STRANGER_BYTES_MAX);
+    }
+    let claim = Claim { principal, asked, named, from, credit };
     let bytes_max = if json { JSON_BYTES_MAX } else { READ_BYTES_MAX };
     // The request is over when the socket is open, and the socket goes by its id.
     let span = tracing::info_span!(parent: None, "session", id = id.as_str());
@@ -133,6 +139,8 @@ struct Claim {
     named: HeaderMap,
     /// The address that it comes from.
     from: IpAddr,
+    /// What it may send.
+    credit: Arc<Credit>,
 }
 
 async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
@@ -152,6 +160,7 @@ async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
 
 async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim) -> End {
     let mut stopping = edge.stopping.clone();
+    let credit = claim.credit.clone();
     let opened = tokio::select! {
         opened = timeout(edge.limits.hello_timeout, open(edge, stream, claim)) => {
             opened.unwrap_or(Err(Error::Idle.into()))
@@ -162,12 +171,13 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
         Ok(opened) => opened,
         Err(end) => return end,
     };
+    credit.lift();
     edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let _place = match edge.quota.open(&principal) {
         Ok(place) => place,
         Err(error) => return error.into(),
     };
-    let (sender, mut outbox) = outbox(&edge.limits);
+    let (sender, mut outbox) = edge.outboxes.open();
     let membership = match edge.hub.join(&principal, hello, sender) {
         Ok(membership) => membership,
         Err(code) => return End::Close(code),
@@ -257,6 +267,10 @@ async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership, taste: 
             Ok(Err(end)) => return end,
             Err(_) => return Error::Idle.into(),
         };
+        // Pings count too: each is answered.
+        if let Err(error) = edge.quota.spend(taste.principal, Of::Operations, 1) {
+            return error.into();
+        }
         let frame = match binary(message) {
             Ok(Some(frame)) => frame,
             Ok(None) => continue,
@@ -264,8 +278,7 @@ async fn read(edge: &Edge, stream: &mut Stream, membership: &Membership, taste: 
         };
         edge.metrics.add(Count::FramesReceived, 1);
         edge.metrics.add(Count::BytesReceived, frame.len());
-        let allowed = edge.quota.spend(taste.principal, Of::Operations, 1);
-        if let Err(error) = allowed.and(edge.quota.spend(taste.principal, Of::Bytes, frame.len())) {
+        if let Err(error) = edge.quota.spend(taste.principal, Of::Bytes, frame.len()) {
             return error.into();
         }
         if is_request(&frame) {
@@ -299,7 +312,7 @@ async fn write(
                 edge.metrics.add(Count::BytesSent, answer.len());
                 match sink.send(Message::Binary(answer.into())).await {
                     Ok(()) => continue,
-                    Err(_) => return End::Gone,
+                    Err(error) => return broken(&error),
                 }
             }
             _ = pings.tick() => None,
@@ -311,7 +324,7 @@ async fn write(
         match written {
             Ok(None) => {}
             Ok(Some(code)) => return End::Close(code),
-            Err(_) => return End::Gone,
+            Err(error) => return broken(&error),
         }
     }
 }
@@ -392,11 +405,15 @@ async fn next_message(stream: &mut Stream) -> Result<Message, End> {
 }
 
 fn broken(error: &axum::Error) -> End {
-    use tungstenite::Error::{Capacity, Protocol, Utf8};
+    use tungstenite::Error::{Capacity, Io, Protocol, Utf8};
     let source = std::error::Error::source(error);
     match source.and_then(|source| source.downcast_ref::<tungstenite::Error>()) {
         Some(Capacity(_)) => End::CloseUnread(CloseCode::TooLarge),
         Some(Protocol(_) | Utf8(_)) => End::CloseUnread(CloseCode::Malformed),
+        Some(Io(error)) if error.kind() == ErrorKind::TimedOut => End::Close(CloseCode::Slow),
+        Some(Io(error)) if error.kind() == ErrorKind::QuotaExceeded => {
+            End::CloseUnread(CloseCode::TooLarge)
+        }
         _ => End::Gone,
     }
 }

@@ -14,7 +14,7 @@ const BYTES_MAX: u32 = 1024 * 1024 * 1024;
 /// Quotas; 0 stands for any number.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct QuotaArgs {
-    /// Frames and operations a second that one device may send on the binary protocol, 0 for any number;
+    /// Messages a second that one device may send on sockets, and operations in them, 0 for any number;
     /// those of 240 seconds at once
     #[arg(long, value_name = "N", default_value_t = DEVICE_OPERATIONS.per_second)]
     #[arg(value_parser = super::rate)]

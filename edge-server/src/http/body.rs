@@ -7,7 +7,9 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -57,12 +59,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
+/// Refuses a body by what its headers say of it, before any of it is read: one that is compressed, so
+/// that no few bytes become many here, and one that says that it is too long.
+pub(crate) fn check_head(headers: &HeaderMap, bytes_max: usize) -> Result<(), Error> {
+    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Error::Compressed);
+    }
+    let said = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = said.and_then(|length| length.parse().ok()).unwrap_or(0);
+    if length > bytes_max { Err(Error::TooLarge(bytes_max)) } else { Ok(()) }
+}
+
 /// All of a body, which may not be longer than the route's limit.
 pub(crate) async fn bytes<S: Send + Sync>(
     request: Request,
     state: &S,
     bytes_max: usize,
 ) -> Result<Bytes, Error> {
+    check_head(request.headers(), bytes_max)?;
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             Error::TooLarge(bytes_max)

@@ -6,6 +6,7 @@
 
 use crate::auth::{Principal, bearer};
 use crate::error::Error;
+use crate::http::body::check_head;
 use crate::http::route::check_device;
 use crate::http::{Edge, SYNC_VERSION};
 use crate::limits::BEACON_BYTES_MAX;
@@ -49,6 +50,7 @@ pub(crate) async fn sync(
         None => None,
     };
     let bytes_max = if known.is_some() { EXCHANGE_BYTES_MAX } else { BEACON_BYTES_MAX };
+    check_head(&headers, bytes_max)?;
     let (bytes, place) = read(&edge, body, bytes_max).await?;
     let Exchange { mut hello, acked, frames } = Exchange::decode(&bytes)?;
     let token = std::mem::take(&mut hello.token);

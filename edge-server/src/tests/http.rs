@@ -159,6 +159,19 @@ async fn bodies_and_headers_have_limits() {
     let (head, _) = home.http(&format!("{path} HTTP/1.1\r\n{close}{request}\r\n{chunks}")).await;
     assert!(head.starts_with("HTTP/1.1 413"), "without saying its length: {head}");
 
+    // Nothing of these bodies comes: their heads are enough.
+    for (header, status) in [
+        (format!("content-length: {}", JSON_BYTES_MAX + 1), 413),
+        ("content-length: 1073741824".into(), 413),
+        ("content-length: 9\r\ncontent-encoding: zstd".into(), 415),
+        ("content-length: 9\r\ncontent-encoding: gzip".into(), 415),
+    ] {
+        let own = format!("authorization: {bearer}\r\ncontent-type: application/json\r\n");
+        let request = format!("{path} HTTP/1.1\r\n{close}{own}{header}\r\n\r\n");
+        let (head, _) = home.http(&request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{header}: {head}");
+    }
+
     let line = format!("x-filler: {}\r\n", "x".repeat(1_000));
     let many = line.repeat(HEADERS_BYTES_MAX / line.len() + 1);
     let request = format!("GET /health HTTP/1.1\r\n{many}\r\n");

@@ -57,7 +57,8 @@ impl Provider {
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
         let gate = crate::address::Gate::new(0, crate::address::Proxies::default(), false);
-        tokio::spawn(crate::listen::run(listener, gate, router, tls, stopping));
+        let patience = crate::limits::WRITE_TIMEOUT;
+        tokio::spawn(crate::listen::run(listener, gate, router, tls, patience, stopping));
         Self { address, desk, _stop: stop }
     }
 

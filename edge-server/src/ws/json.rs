@@ -5,7 +5,7 @@
 //! lives on; what its household's room refuses closes nothing either. Invariant: an `ack` of a change
 //! says that it is durable.
 
-use super::{Claim, End, Sink, Stream, next_message};
+use super::{Claim, End, Sink, Stream, broken, next_message};
 use crate::auth::Principal;
 use crate::command::CommandBody;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::http::value::{
 use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};
 use crate::listen::stopped;
 use crate::metrics::Count;
-use crate::outbox::{Delivery, OutboxReader, Outgoing, outbox};
+use crate::outbox::{Delivery, OutboxReader, Outgoing};
 use crate::quota::Of;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes};
@@ -53,12 +53,13 @@ pub(super) async fn session(
         Ok(principal) => principal,
         Err(end) => return end,
     };
+    claim.credit.lift();
     edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let _place = match edge.quota.open(&principal) {
         Ok(place) => place,
         Err(error) => return error.into(),
     };
-    let (sender, mut news) = outbox(&edge.limits);
+    let (sender, mut news) = edge.outboxes.open();
     // Dropping it is leaving.
     let _membership = match edge.hub.listen(&principal, sender) {
         Ok(membership) => membership,
@@ -97,7 +98,7 @@ async fn open(
     }
     let principal = authenticate(edge, claim, message.rest).await.map_err(End::from)?;
     let ack = Message::Text(reply(message.id, Ok(None)).into());
-    sink.send(ack).await.map_err(|_| End::Gone)?;
+    sink.send(ack).await.map_err(|error| broken(&error))?;
     Ok(principal)
 }
 
@@ -251,6 +252,10 @@ impl Reader<'_> {
                 Ok(Err(end)) => return end,
                 Err(_) => return Error::Idle.into(),
             };
+            // Whatever it is costs something to read, and most of it an answer.
+            if let Err(error) = self.edge.quota.spend(&self.principal, Of::Operations, 1) {
+                return error.into();
+            }
             let text = match text(message) {
                 Ok(Some(text)) => text,
                 Ok(None) => continue,
@@ -405,8 +410,8 @@ async fn write(
             edge.metrics.add(Count::FramesSent, 1);
             edge.metrics.add(Count::BytesSent, text.len());
         }
-        if sink.send(message).await.is_err() {
-            return End::Gone;
+        if let Err(error) = sink.send(message).await {
+            return broken(&error);
         }
         if let Some(written) = command {
             written();
