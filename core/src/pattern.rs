@@ -171,8 +171,8 @@ fn near_one(square: f64) -> bool {
     square >= one * low * low && square <= one * high * high
 }
 
-/// The name of a pattern: the same for all its versions, unique within a household or among the global
-/// patterns. The wire pays for the bits that are used: a device draws random ones, the server counts.
+/// The name of a pattern: the same for all its versions, unique among those of a device or among the
+/// global patterns. The wire pays for the bits that are used, so devices and the server count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatternId(pub u128);
 

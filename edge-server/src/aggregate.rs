@@ -32,7 +32,6 @@ use crate::store::StoreError;
 use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, Shared};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{ContentId, HouseholdId};
-use omega_sync_core::pattern::PatternId;
 use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,7 +76,7 @@ pub(crate) struct Own {
     /// When it is over, in Unix milliseconds.
     pub(crate) epoch_ends: u64,
     /// Of its patterns those that count, if the epoch ended now.
-    pub(crate) counted: BTreeSet<PatternId>,
+    pub(crate) counted: Vec<bool>,
 }
 
 /// Aggregation on this node.
@@ -169,10 +168,12 @@ impl Aggregate {
         let shared = self.shared(now).await?;
         let kept = self.store.kept(household).await?;
         let clusters = self.store.clusters().await?;
-        let counted = counted(&kept.waiting.patterns, |genre| {
+        let patterns = || kept.waiting.patterns.iter().map(|(_, pattern)| pattern);
+        let counted = counted(patterns(), |genre| {
             clusters.is_empty() || clusters.iter().any(|cluster| cluster.genre == *genre)
         });
-        let counted = counted.into_iter().map(|pattern| pattern.id).collect();
+        let is_counted = |pattern: &_| counted.iter().any(|one| std::ptr::eq(*one, pattern));
+        let counted = patterns().map(is_counted).collect();
         let epoch = self.settings.epoch(now).max(shared.closed_epoch + 1);
         Ok(Own { kept, epoch, epoch_ends: self.settings.epoch_ends(epoch), counted })
     }

@@ -1,5 +1,5 @@
 // `npm run --silent bench -- patterns --patterns P.npy --patterns-meta P.jsonl --globals G.npy
-// --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE]`: what learned patterns cost on the
+// --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE] [--ids given]`: what learned patterns cost on the
 // wire, and how near to the truth they arrive. One process encodes, another decodes, which sees the
 // messages and the tables only; the same is done in WebAssembly, whose bytes must be the same.
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -8,20 +8,24 @@ import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/paths.mjs";
 import { Complaint, main, run } from "../../scripts/steps.mjs";
 import { inWasm, measure } from "./patterns/measure.mjs";
-import { firstsAndLaters, globals, readRows } from "./patterns/rows.mjs";
+import { counted, firstsAndLaters, globals, readRows } from "./patterns/rows.mjs";
 
 const NOTE =
-  "first: each pattern's first version that passes the quality filter (success_rate >= 0.7, sample_count >= 10), ten a message in the order of the file; incremental: its later versions that pass, against the last decoded one, ten a message by how many came before; shorter messages count only where there is no whole one, scaled. global: every snapshot of the file whole, to somebody who has nothing; ids count from 0, because the server gives them.";
+  "first: each pattern's first version that passes the quality filter (success_rate >= 0.7, sample_count >= 10), ten a message in the order of the file; incremental: its later versions that pass, against the last decoded one, ten a message by how many came before; shorter messages count only where there is no whole one, scaled. global: every snapshot of the file whole, to somebody who has nothing. ids count from 0 in the order of each file, as devices and the server number what they send; --ids given sends those of the file.";
 const USAGE =
-  "npm run --silent bench -- patterns --patterns P.npy --patterns-meta P.jsonl --globals G.npy --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE]";
+  "npm run --silent bench -- patterns --patterns P.npy --patterns-meta P.jsonl --globals G.npy --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE] [--ids given]";
 
 /** @typedef {import("./patterns/measure.mjs").Result} Result */
 /** @typedef {"encode_us" | "decode_us" | "encode_wasm_us" | "decode_wasm_us"} Time */
 
 main(async () => {
-  const { patterns, patternsMeta, globals: shared, globalsMeta, settings } = given();
-  const own = readRows(patterns, patternsMeta);
-  const all = readRows(shared, globalsMeta);
+  const { patterns, patternsMeta, globals: shared, globalsMeta, givenIds, settings } = given();
+  const read = (/** @type {string} */ array, /** @type {string} */ lines) => {
+    const rows = readRows(array, lines);
+    return givenIds ? rows : counted(rows);
+  };
+  const own = read(patterns, patternsMeta);
+  const all = read(shared, globalsMeta);
   await run(process.execPath, [join(ROOT, "scripts", "patterns.mjs")], { show: false });
   mkdirSync(settings.out, { recursive: true });
 
@@ -51,6 +55,7 @@ main(async () => {
     bench: "patterns",
     floor: settings.floor,
     tables: parts[0]?.tables,
+    ids: givenIds ? "as given" : "counted from 0",
     ...tens("first10", first),
     ...tens("incremental10", incremental),
     ...hundred(released),
@@ -62,7 +67,6 @@ main(async () => {
     encode_wasm_us: time("encode_wasm_us"),
     decode_wasm_us: time("decode_wasm_us"),
     rows: each(kinds, rowsOf),
-    resent_without_bases: sum(parts.map(({ resent }) => resent.size)),
     note: NOTE,
   };
   console.log(JSON.stringify(report));
@@ -78,6 +82,7 @@ function given() {
     "globals-meta": text,
     out: text,
     floor: { ...text, default: "0.98" },
+    ids: { ...text, default: "counted" },
     tables: { ...text, default: join(ROOT, "core", "tables", "default.bin") },
   };
   const { values } = parseArgs({ options });
@@ -85,8 +90,17 @@ function given() {
   const [patternsMeta, globalsMeta] = [values["patterns-meta"], values["globals-meta"]];
   const floor = Number(values.floor);
   if (!patterns || !patternsMeta || !globals || !globalsMeta || !out) throw new Complaint(USAGE);
+  if (!["counted", "given"].includes(values.ids)) throw new Complaint(USAGE);
   if (!(floor >= 0.5 && floor <= 0.999)) throw new Complaint("--floor must be 0.5 to 0.999");
-  return { patterns, patternsMeta, globals, globalsMeta, settings: { floor, tables, out } };
+  const givenIds = values.ids === "given";
+  return {
+    patterns,
+    patternsMeta,
+    globals,
+    globalsMeta,
+    givenIds,
+    settings: { floor, tables, out },
+  };
 }
 
 /** Bytes of ten patterns; of fewer, scaled, when no message has ten. @param {string} name @param {Result[]} results */

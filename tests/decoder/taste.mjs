@@ -139,8 +139,7 @@ function readIds(reader) {
 
 /** @param {Reader} reader */
 function message(reader) {
-  const bases = reader.fixed32();
-  return { bases, bytes: toHex(reader.raw(reader.small(CAP_BYTES_MAX, "limit"))) };
+  return toHex(reader.raw(reader.small(CAP_BYTES_MAX, "limit")));
 }
 
 /** @template T @param {Reader} reader @param {number} max @param {() => T} read @returns {T[]} */

@@ -1,18 +1,15 @@
 //! What a device and the server say to each other about taste: one request, one answer.
 //!
 //! Both are uncounted frames, beside the household's stream: over the socket each on its own, in
-//! `POST /api/v1/sync` among the other frames. Either may be lost or repeated. Invariants: a device
-//! moves its marks ([`Known`]) only by what an answer says, after it has stored what came with them;
-//! and a message that builds on earlier versions carries a checksum of them ([`bases_sum`]), so that it
-//! is never read against others. Layout: `docs/protocol.md`, "Taste".
+//! `POST /api/v1/sync` among the other frames. Either may be lost or repeated. Invariant: a device
+//! moves its marks ([`Known`]) only by what an answer says, after it has stored what came with them.
+//! Layout: `docs/protocol.md`, "Taste"; messages of patterns in them are [`super::message`]'s.
 
 #[cfg(test)]
 mod tests;
 
-use super::message::decode;
-use super::tables::Tables;
-use super::{GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
-use crate::codec::{DecodeError, Reader, Writer, checksum};
+use super::{GENRE_BYTES_MAX, Genre, PatternId};
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ContentId;
 
 /// First byte of a [`Request`]: tag 4 of a client's frames, without a number.
@@ -72,49 +69,8 @@ pub struct Request<'a> {
 pub struct Batch<'a> {
     /// Named in the [`Receipt`].
     pub number: u32,
-    /// What they build on.
-    pub message: Message<'a>,
-}
-
-/// Encoded patterns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
-    /// [`bases_sum`] of the earlier versions that it builds on: of its patterns in their order, of those
-    /// that the writer has one of. 0 for none: then the reader uses none either.
-    pub bases: u32,
-    /// To be read with the tables that both ends have.
-    pub bytes: &'a [u8],
-}
-
-/// Checksum of the earlier versions that a message builds on, in the order in which its reader decodes
-/// the patterns; 0 for none.
-pub fn bases_sum<'a>(bases: impl IntoIterator<Item = &'a Pattern>) -> u32 {
-    bases.into_iter().fold(0, |before, base| {
-        let mut writer = Writer::new();
-        writer.fixed32(before);
-        writer.fixed32(base.sample_count());
-        writer.fixed32(base.success_count());
-        base.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
-        // 0 is for none at all.
-        checksum(writer.as_slice()).max(1)
-    })
-}
-
-impl<'a> Message<'a> {
-    /// Decodes the patterns. `bases` are the earlier versions that the reader has; they are not looked
-    /// at when the message says that it builds on none.
-    ///
-    /// # Errors
-    /// [`PatternError::BaseUnknown`] when it builds on others, and what [`decode`] refuses.
-    pub fn read(&self, tables: &Tables, bases: &[Pattern]) -> Result<Vec<Pattern>, PatternError> {
-        if self.bases == 0 {
-            return decode(tables, self.bytes, &[]);
-        }
-        let patterns = decode(tables, self.bytes, bases)?;
-        let base = |pattern: &Pattern| bases.iter().find(|base| base.id == pattern.id);
-        let known = patterns.iter().filter_map(base);
-        if bases_sum(known) == self.bases { Ok(patterns) } else { Err(PatternError::BaseUnknown) }
-    }
+    /// They, as [`super::message::encode`] wrote them.
+    pub message: &'a [u8],
 }
 
 /// How a request fared.
@@ -196,7 +152,7 @@ pub struct Titles<'a> {
     /// Which, in the order of the message.
     pub contents: Vec<ContentId>,
     /// A pattern for each, without a base: id is its place in the list, counts are 1.
-    pub message: Message<'a>,
+    pub message: &'a [u8],
 }
 
 /// What the server says.
@@ -224,7 +180,7 @@ pub struct Answer<'a> {
     /// What became of the batch.
     pub receipt: Option<Receipt>,
     /// Global patterns that changed.
-    pub patterns: Option<Message<'a>>,
+    pub patterns: Option<&'a [u8]>,
     /// Global patterns that went.
     pub removed: Vec<PatternId>,
     /// The trends, if they changed: in place of all before.
@@ -281,17 +237,8 @@ impl Known {
     }
 }
 
-impl<'a> Message<'a> {
-    fn encode(self, writer: &mut Writer) {
-        writer.fixed32(self.bases);
-        writer.bytes(self.bytes);
-    }
-
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let bases = reader.fixed32()?;
-        let bytes = reader.bytes(CAP_BYTES_MAX as usize, "CAP_BYTES_MAX")?;
-        Ok(Self { bases, bytes })
-    }
+fn read_message<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    reader.bytes(CAP_BYTES_MAX as usize, "CAP_BYTES_MAX")
 }
 
 impl<'a> Request<'a> {
@@ -312,7 +259,7 @@ impl<'a> Request<'a> {
         }
         if let Some(batch) = self.batch {
             writer.varint(batch.number.into());
-            batch.message.encode(&mut writer);
+            writer.bytes(batch.message);
         }
         writer.finish()
     }
@@ -341,7 +288,7 @@ impl<'a> Request<'a> {
         let batch = match flags & HAS_BATCH != 0 {
             true => Some(Batch {
                 number: reader.u32("batch number")?,
-                message: Message::decode(&mut reader)?,
+                message: read_message(&mut reader)?,
             }),
             false => None,
         };
@@ -411,7 +358,7 @@ impl<'a> Answer<'a> {
             writer.u8(taken as u8);
         }
         if let Some(patterns) = self.patterns {
-            patterns.encode(&mut writer);
+            writer.bytes(patterns);
         }
         if !self.removed.is_empty() {
             write_pattern_ids(&mut writer, &self.removed);
@@ -422,7 +369,7 @@ impl<'a> Answer<'a> {
         if let Some(titles) = &self.titles {
             writer.varint(titles.contents.len() as u64);
             titles.contents.iter().for_each(|content| content.encode(&mut writer));
-            titles.message.encode(&mut writer);
+            writer.bytes(titles.message);
         }
         writer.finish()
     }
@@ -448,7 +395,7 @@ impl<'a> Answer<'a> {
         let epoch = reader.varint()?;
         let tables = reader.fixed32()?;
         let receipt = if has(RECEIPT) { Some(Receipt::decode(&mut reader)?) } else { None };
-        let patterns = if has(PATTERNS) { Some(Message::decode(&mut reader)?) } else { None };
+        let patterns = if has(PATTERNS) { Some(read_message(&mut reader)?) } else { None };
         let removed = if has(REMOVED) { read_pattern_ids(&mut reader)? } else { Vec::new() };
         let trends = if has(TRENDS) { Some(Trends::decode(&mut reader)?) } else { None };
         let titles = if has(TITLES) { Some(Titles::decode(&mut reader)?) } else { None };
@@ -542,6 +489,6 @@ impl<'a> Titles<'a> {
         for _ in 0..reader.count(LISTED_MAX, "LISTED_MAX")? {
             contents.push(ContentId::decode(reader)?);
         }
-        Ok(Self { contents, message: Message::decode(reader)? })
+        Ok(Self { contents, message: read_message(reader)? })
     }
 }

@@ -1,8 +1,8 @@
 //! Patterns on the wire, whole or against an earlier version of themselves (`docs/patterns.md`).
 //!
 //! The sender keeps what the receiver decoded ([`Encoded::decoded`]), not what it encoded: that is the
-//! base of the next version. A later version names its base by a fingerprint of all that the base says,
-//! so a receiver that has another one, or none, can tell.
+//! base of the next version. A message carries a checksum of all bases that it builds on, so a receiver
+//! that has others, or not all of them, can tell.
 //!
 //! Invariant: decoding uses integers only, so all ends hold the same bits; and what it does and keeps is
 //! bounded by [`MESSAGE_PATTERNS_MAX`], whatever the bytes claim.
@@ -15,16 +15,16 @@ use super::{
     DIMENSIONS, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId, SAMPLE_COUNT_MAX,
 };
 use crate::codec::{DecodeError, Reader, Writer, checksum};
-use crate::rangecoder::{Coder, Number, length};
+use crate::rangecoder::{Bit, Coder, Number};
 
 /// Most patterns in one message.
 pub const MESSAGE_PATTERNS_MAX: usize = 256;
 /// The version of this format.
-const VERSION: u8 = 1;
-/// Bits of an id, and of how many bits the ids of a message have.
+const VERSION: u8 = 2;
+/// Most bits of an id.
 const ID_BITS: u32 = 128;
-/// Bits of the fingerprint of a base.
-const FINGERPRINT_BITS: u32 = 24;
+/// Ids that are less than 2 to this number apart are neighbours.
+const SHORT_BITS: u32 = 8;
 /// Patterns that tell about how many fit a message.
 const GUESS_PATTERNS: usize = 16;
 /// Least and greatest cosine that may be asked for.
@@ -192,20 +192,18 @@ pub fn decode(
     let mut body = Body::new(tables, Coder::reader(reader.rest()));
     let counts = body.counts([0, 0]);
     let ids = body.ids(counts[0], &[])?;
-    let marks = body.ascending(FINGERPRINT_BITS, counts[1], &[])?;
+    let again = body.ids(counts[1], &[])?;
+    let base = |id| bases.iter().find(|base| base.id == PatternId(id));
+    let known: Option<Vec<&Pattern>> = again.into_iter().map(base).collect();
+    let known = known.ok_or(PatternError::BaseUnknown)?;
+    if body.bases(&known, 0) != bases_sum(&known) {
+        return Err(PatternError::BaseUnknown);
+    }
     let mut patterns = Vec::new();
     for id in ids {
         patterns.push(body.first(PatternId(id), None)?);
     }
-    let known: Vec<u128> = match marks[..] {
-        [] => Vec::new(),
-        _ => bases.iter().map(fingerprint).collect(),
-    };
-    for mark in marks {
-        let mut places = (0..known.len()).filter(|&at| known[at] == mark);
-        // Two that look alike are as good as none.
-        let place = places.next().filter(|_| places.next().is_none());
-        let base = &bases[place.ok_or(PatternError::BaseUnknown)?];
+    for base in known {
         patterns.push(body.again(base, None)?);
     }
     body.coder.finish()?;
@@ -236,34 +234,28 @@ fn write(
     effort: Effort,
 ) -> Result<(Encoded, Models, usize), PatternError> {
     let mut firsts: Vec<&Pattern> = Vec::new();
-    let mut agains: Vec<(u128, &Pattern, &Pattern)> = Vec::new();
+    let mut agains: Vec<(&Pattern, &Pattern)> = Vec::new();
     for outgoing in patterns {
         match outgoing.base() {
-            Some(base) => agains.push((fingerprint(base), outgoing.pattern, base)),
+            Some(base) => agains.push((base, outgoing.pattern)),
             None => firsts.push(outgoing.pattern),
         }
     }
     firsts.sort_by_key(|pattern| pattern.id);
-    agains.sort_by_key(|(mark, pattern, _)| (*mark, pattern.id));
-    // Of two that look alike the receiver could not tell which is meant.
-    if agains.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        let patterns: Vec<Outgoing> = patterns
-            .iter()
-            .map(|outgoing| Outgoing { pattern: outgoing.pattern, base: None })
-            .collect();
-        return write(tables, floor, &patterns, effort);
-    }
+    agains.sort_by_key(|(base, _)| base.id);
     let mut body = Body::new(tables, Coder::writer());
     body.counts([firsts.len(), agains.len()]);
     let ids: Vec<u128> = firsts.iter().map(|pattern| pattern.id.0).collect();
     body.ids(ids.len(), &ids)?;
-    let marks: Vec<u128> = agains.iter().map(|(mark, ..)| *mark).collect();
-    body.ascending(FINGERPRINT_BITS, marks.len(), &marks)?;
+    let bases: Vec<&Pattern> = agains.iter().map(|(base, _)| *base).collect();
+    let ids: Vec<u128> = bases.iter().map(|base| base.id.0).collect();
+    body.ids(ids.len(), &ids)?;
+    body.bases(&bases, bases_sum(&bases));
     let mut decoded = Vec::new();
     for pattern in firsts {
         decoded.push(body.first(pattern.id, Some((pattern, floor, effort)))?);
     }
-    for (_, pattern, base) in agains {
+    for (base, pattern) in agains {
         decoded.push(body.again(base, Some((pattern, floor, effort)))?);
     }
     let mut writer = Writer::new();
@@ -274,15 +266,15 @@ fn write(
     Ok((Encoded { bytes, taken: patterns.len(), decoded }, body.models, body.steps[0]))
 }
 
-/// Names a pattern as it was decoded, in 24 bits.
-fn fingerprint(pattern: &Pattern) -> u128 {
+/// Checksum of all that bases say, in their order.
+fn bases_sum(bases: &[&Pattern]) -> u32 {
     let mut writer = Writer::new();
-    writer.raw(&pattern.id.0.to_le_bytes());
-    writer.fixed32(pattern.sample_count());
-    writer.fixed32(pattern.success_count());
-    pattern.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
-    let sum = checksum(writer.as_slice());
-    u128::from((sum ^ sum >> FINGERPRINT_BITS) & ((1 << FINGERPRINT_BITS) - 1))
+    for base in bases {
+        writer.fixed32(base.sample_count());
+        writer.fixed32(base.success_count());
+        base.embedding.as_slice().iter().for_each(|unit| writer.raw(&unit.to_le_bytes()));
+    }
+    checksum(writer.as_slice())
 }
 
 /// What a writer gives: the pattern, how near it must come, and how hard to search.
@@ -328,53 +320,44 @@ impl<'a> Body<'a> {
         read.map(|count| count as usize)
     }
 
-    /// The ids of first versions: how many bits they have, and they.
+    /// Different ids in ascending order: each as how far it is beyond the least that it could be. Of
+    /// that the length in bits comes first, after the first id by learned decisions: most are neighbours.
     fn ids(&mut self, count: usize, ids: &[u128]) -> Result<Vec<u128>, PatternError> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let bits = ids.last().map_or(0, |last| ID_BITS - last.leading_zeros());
-        let bits = self.coder.uniform(bits.into(), u64::from(ID_BITS) + 1) as u32;
-        self.ascending(bits, count, ids)
-    }
-
-    /// Different numbers of so many bits, in order: each as its distance from the one before, in parts
-    /// of about the distance that is to be expected.
-    fn ascending(
-        &mut self,
-        bits: u32,
-        count: usize,
-        values: &[u128],
-    ) -> Result<Vec<u128>, PatternError> {
-        let last = u128::MAX.checked_shr(ID_BITS - bits).unwrap_or(0);
+        let mut short = [Bit::default(); SHORT_BITS as usize];
         let mut read: Vec<u128> = Vec::new();
-        let mut more = crate::rangecoder::Bit::default();
         for at in 0..count {
-            let low = match read.last() {
-                None => 0,
-                Some(before) if *before < last => before + 1,
-                Some(_) => return Err(DecodeError::Invalid("pattern id").into()),
-            };
-            let space = ID_BITS - (last - low).leading_zeros();
-            let part = space.saturating_sub(length((count - at) as u64));
-            let gap = values.get(at).map_or(0, |value| value - low);
-            let mut whole = 0u128;
-            while whole <= (last - low) >> part && self.coder.bit(&mut more, whole < gap >> part) {
-                whole += 1;
+            let beyond = |before: &u128| before.checked_add(1);
+            let low = read.last().map_or(Some(0), beyond);
+            let low = low.ok_or(DecodeError::Invalid("pattern id"))?;
+            let gap = ids.get(at).map_or(0, |id| id - low);
+            let told = ID_BITS - gap.leading_zeros();
+            let least = if at == 0 { 0 } else { SHORT_BITS };
+            let mut length = 0;
+            while length < least && self.coder.bit(&mut short[length as usize], told > length) {
+                length += 1;
             }
-            let mut rest = 0;
+            if length == least {
+                let (more, all) = (told.saturating_sub(least), ID_BITS - least + 1);
+                length += self.coder.uniform(more.into(), all.into()) as u32;
+            }
+            let low_bits = length.saturating_sub(1);
+            let mut value = u128::from(length > 0);
             for place in [96, 64, 32, 0] {
-                let width = part.saturating_sub(place).min(32);
+                let width = low_bits.saturating_sub(place).min(32);
                 let bits = (gap >> place) as u64 & ((1 << width) - 1);
-                rest = rest << width | u128::from(self.coder.direct(width, bits));
+                value = value << width | u128::from(self.coder.direct(width, bits));
             }
-            let gap = whole << part | rest;
-            if whole > (last - low) >> part || gap > last - low {
-                return Err(DecodeError::Invalid("pattern id").into());
-            }
-            read.push(low + gap);
+            read.push(low.checked_add(value).ok_or(DecodeError::Invalid("pattern id"))?);
         }
         Ok(read)
+    }
+
+    /// The checksum of the bases, if there are any.
+    fn bases(&mut self, bases: &[&Pattern], sum: u32) -> u32 {
+        match bases {
+            [] => bases_sum(bases),
+            _ => self.coder.direct(32, sum.into()) as u32,
+        }
     }
 
     /// A first version.

@@ -7,7 +7,7 @@
 //!
 //! Invariant: a batch builds only on versions that the server acknowledged to have decoded.
 
-use super::exchange::{Batch, Message, bases_sum, read_genre, read_pattern_id, write_genre};
+use super::exchange::{Batch, read_genre, read_pattern_id, write_genre};
 use super::learner::{Learned, Learner, read_embedding, write_embedding};
 use super::message::{Encoded, Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within};
 use super::tables::Tables;
@@ -99,7 +99,7 @@ pub fn encode_batch(
     outgoing: &[Outgoing<'_>],
     bytes_max: u32,
     number: u32,
-) -> Result<Option<(Sent, Encoded, u32)>, PatternError> {
+) -> Result<Option<(Sent, Encoded)>, PatternError> {
     if outgoing.is_empty() {
         return Ok(None);
     }
@@ -110,23 +110,17 @@ pub fn encode_batch(
         // A pattern that exceeds the cap alone leaves alone.
         encoded = encode_within(tables, floor, &outgoing[..1], usize::MAX)?;
     }
-    let taken = &outgoing[..encoded.taken];
-    let base = |decoded: &Pattern| {
-        let of = |outgoing: &&Outgoing<'_>| outgoing.pattern.id == decoded.id;
-        taken.iter().find(of).and_then(|outgoing| outgoing.base)
-    };
-    let bases = bases_sum(encoded.decoded.iter().filter_map(base));
     let acked = |pattern: &Pattern| {
         let pattern = pattern.clone();
         (pattern.id, Acked { pattern, at: UnixMillis(0), is_base: true })
     };
     let patterns = encoded.decoded.iter().map(acked).collect();
-    Ok(Some((Sent { number, patterns }, encoded, bases)))
+    Ok(Some((Sent { number, patterns }, encoded)))
 }
 
 /// The batch as a request carries it.
-pub fn batch(number: u32, bases: u32, encoded: &Encoded) -> Batch<'_> {
-    Batch { number, message: Message { bases, bytes: &encoded.bytes } }
+pub fn batch(number: u32, encoded: &Encoded) -> Batch<'_> {
+    Batch { number, message: &encoded.bytes }
 }
 
 impl Acked {

@@ -40,8 +40,6 @@ pub const ROUNDS_MAX: u32 = 256;
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 /// A log may grow to so many bytes, or to four times its image, before an image replaces it.
 const LOG_BYTES_MIN: [usize; 2] = [64 * 1024, 512 * 1024];
-/// Random bits in a pattern's name: no two patterns of one household are ever the same.
-const NAME_BITS: u32 = 48;
 
 /// A request that is on its way.
 #[derive(Debug)]
@@ -239,9 +237,23 @@ impl Taste {
         if !viewing.counts() {
             return;
         }
-        let name = self.random.bits() >> (u64::BITS - NAME_BITS);
+        let name = self.free_name();
         outputs.push(Output::Changed(Changed::Taste));
-        self.store(Record::Viewing(Box::new(viewing), PatternId(name.into())), outputs);
+        self.store(Record::Viewing(Box::new(viewing), name), outputs);
+    }
+
+    /// The smallest number that names no pattern here, nor any that the server may have under it: what
+    /// it was sent keeps its name until it is known to be erased there. Small ones are short to send.
+    fn free_name(&self) -> PatternId {
+        let sent = self.flight.iter().flat_map(|flight| &flight.sent).flat_map(|s| &s.patterns);
+        let sent = sent.map(|(id, _)| *id);
+        let learned = self.learner.learned().iter().map(|learned| learned.id);
+        let mut names: Vec<PatternId> =
+            self.acked.keys().copied().chain(learned).chain(sent).collect();
+        names.sort_unstable();
+        names.dedup();
+        let at = names.iter().zip(0..).take_while(|(name, at)| name.0 == *at).count();
+        PatternId(at as u128)
     }
 
     fn learn_titles(&mut self, mut titles: Vec<Title>, outputs: &mut Vec<Output>) {
@@ -317,8 +329,7 @@ impl Taste {
         let mut gone = gone(&candidates, &self.acked);
         gone.truncate(LISTED_MAX);
         let encoded = self.encode(&candidates);
-        let batch =
-            encoded.as_ref().map(|(sent, encoded, bases)| batch(sent.number, *bases, encoded));
+        let batch = encoded.as_ref().map(|(sent, encoded)| batch(sent.number, encoded));
         let request = Request {
             opted_out: self.opted_out,
             wants_titles: self.settings.wants_titles,
@@ -335,7 +346,7 @@ impl Taste {
         };
         outputs.push(Output::Send(request.encode()));
         let until_ms = now.steady_ms.saturating_add(REQUEST_TIMEOUT_MS);
-        let sent = encoded.map(|(sent, ..)| sent);
+        let sent = encoded.map(|(sent, _)| sent);
         self.flight = Some(Flight { until_ms, sent, gone });
     }
 
@@ -351,7 +362,7 @@ impl Taste {
         }
     }
 
-    fn encode(&mut self, candidates: &[Pattern]) -> Option<(Sent, Encoded, u32)> {
+    fn encode(&mut self, candidates: &[Pattern]) -> Option<(Sent, Encoded)> {
         let tables = self.tables.as_ref().filter(|_| self.may_bring())?;
         let outgoing = changed(candidates, &self.acked);
         let (floor, cap) = (self.settings.floor, self.settings.batch_bytes);

@@ -13,10 +13,12 @@ use crate::store::aggregate::{Brought, Item, Published, Shared, TrendList, Waiti
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
 use omega_sync_core::pattern::exchange::{
-    Answer, Batch, Known, LISTED_MAX, Message, Outcome, Receipt, Request, TRENDS_MAX, Taken,
-    Titles, Trend, Trends,
+    Answer, Batch, Known, LISTED_MAX, Outcome, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend,
+    Trends,
 };
-use omega_sync_core::pattern::message::{Floor, MESSAGE_PATTERNS_MAX, Outgoing, encode_within};
+use omega_sync_core::pattern::message::{
+    Floor, MESSAGE_PATTERNS_MAX, Outgoing, decode, encode_within,
+};
 use omega_sync_core::pattern::tables::Tables;
 use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
 use std::collections::HashMap;
@@ -118,7 +120,7 @@ impl Aggregate {
         let mut patterns = Vec::new();
         if let Some(batch) = &request.batch {
             let waiting = self.store.waiting(&caller.household).await?;
-            match read(&self.tables, batch, &waiting) {
+            match read(&self.tables, batch, &waiting, &caller.device) {
                 Ok(read) => patterns = read,
                 Err(taken) => return Ok(taken),
             }
@@ -279,12 +281,19 @@ impl Pages {
     }
 }
 
-/// Decodes a batch against what waits.
-fn read(tables: &Tables, batch: &Batch<'_>, waiting: &Waiting) -> Result<Vec<Pattern>, Taken> {
+/// Decodes a batch against what waits of the device.
+fn read(
+    tables: &Tables,
+    batch: &Batch<'_>,
+    waiting: &Waiting,
+    device: &DeviceId,
+) -> Result<Vec<Pattern>, Taken> {
     if waiting.opted_out {
         return Err(Taken::OptedOut);
     }
-    batch.message.read(tables, &waiting.patterns).map_err(|error| match error {
+    let own = waiting.patterns.iter().filter(|(owner, _)| owner == device);
+    let bases: Vec<Pattern> = own.map(|(_, pattern)| pattern.clone()).collect();
+    decode(tables, batch.message, &bases).map_err(|error| match error {
         PatternError::BaseUnknown => Taken::BaseUnknown,
         PatternError::TablesUnknown(_) => Taken::OtherTables,
         _ => Taken::Invalid,
@@ -322,8 +331,8 @@ fn encode(tables: &Tables, rows: Vec<Published>, bytes_max: usize) -> Result<Pag
     }
 }
 
-fn message(page: &Page) -> Option<Message<'_>> {
-    (!page.bytes.is_empty()).then_some(Message { bases: 0, bytes: &page.bytes })
+fn message(page: &Page) -> Option<&[u8]> {
+    (!page.bytes.is_empty()).then_some(&page.bytes)
 }
 
 /// About how long trends are as bytes, rather too many.

@@ -66,7 +66,9 @@ pub(crate) struct Contributions {
 /// A pattern that waits.
 #[derive(Debug, Serialize, JsonSchema)]
 struct WaitingPattern {
-    /// Its id, in hex
+    /// The device that sent it
+    device_id: String,
+    /// Its id among those of the device, in hex
     pattern: String,
     /// Its genre
     genre: String,
@@ -96,12 +98,14 @@ pub(crate) async fn contributions(
 ) -> Result<Response, Error> {
     let private = edge.aggregate.is_private().await?;
     let Own { kept, epoch, epoch_ends, counted } = edge.aggregate.own(&principal.household).await?;
-    let waiting = kept.waiting.patterns.iter().map(|pattern| WaitingPattern {
+    let patterns = kept.waiting.patterns.iter().zip(counted);
+    let waiting = patterns.map(|((device, pattern), counts)| WaitingPattern {
+        device_id: device.as_str().into(),
         pattern: format!("{:032x}", pattern.id.0),
         genre: pattern.genre.as_str().into(),
         sample_count: pattern.sample_count(),
         success_count: pattern.success_count(),
-        counts: counted.contains(&pattern.id),
+        counts,
         embedding: pattern.embedding.to_f32(),
     });
     let playing = kept

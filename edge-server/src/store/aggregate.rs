@@ -47,8 +47,8 @@ pub struct Shared {
 pub struct Waiting {
     /// It takes no part.
     pub opted_out: bool,
-    /// Its patterns.
-    pub patterns: Vec<Pattern>,
+    /// Its devices' patterns.
+    pub patterns: Vec<(DeviceId, Pattern)>,
     /// Closed epochs in which it was counted.
     pub counted_in: Vec<u64>,
 }

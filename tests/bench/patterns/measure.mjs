@@ -44,8 +44,6 @@ export function measure(name, { rows, messages }, { floor, tables, out }) {
   return {
     results,
     values,
-    /** @type {Set<number>} messages that were sent again without bases */
-    resent: new Set(encoded.resent),
     /** @type {string} */
     tables: encoded.tables,
     /** @type {number} */
@@ -96,8 +94,7 @@ export async function inWasm(name, { rows, messages }, { tables, out }, native) 
   let [at, place, encodeMs, decodeMs, count] = [0, 0, 0, 0, 0];
   messages.forEach((plan, number) => {
     const before = performance.now();
-    const fresh = plan.fresh || native.resent.has(number);
-    const message = sender.encode(Uint32Array.from(plan.rows), fresh);
+    const message = sender.encode(Uint32Array.from(plan.rows), plan.fresh);
     const between = performance.now();
     const units = receiver.decode(message);
     decodeMs += performance.now() - between;

@@ -7,12 +7,10 @@ import { join } from "node:path";
 import { ROOT } from "../../../scripts/paths.mjs";
 import { Complaint, main } from "../../../scripts/steps.mjs";
 import { measure } from "./measure.mjs";
-import { firstsAndLaters, readRows } from "./rows.mjs";
+import { counted, firstsAndLaters, readRows } from "./rows.mjs";
 
 const DIMENSIONS = 384;
 const FLOORS = [0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995];
-/** Ten ids of 128 bits in any order: log2(2^1280 / 10!) bits, in bytes. */
-const IDS_BYTES = (1280 - Math.log2(3_628_800)) / 8;
 const TABLES = join(ROOT, "core", "tables", "default.bin");
 /** The picture, in its own units. */
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 420, 64, 20, 40, 52];
@@ -23,7 +21,7 @@ const BYTES_STEP = 200;
 main(async () => {
   const [array, lines, file] = process.argv.slice(2);
   if (!array || !lines || !file) throw new Complaint("name P.npy, P.jsonl and FILE.svg");
-  const rows = readRows(array, lines);
+  const rows = counted(readRows(array, lines));
   const plan = firstsAndLaters(rows);
   const messages = plan.messages.slice(0, plan.firsts).filter(({ rows }) => rows.length === 10);
   if (messages.length === 0) throw new Complaint("fewer than ten patterns pass the filter");
@@ -141,7 +139,6 @@ function bits(variances, error) {
 
 /** @param {Line} measured @param {Line} bound */
 function picture(measured, bound) {
-  const withIds = /** @type {Line} */ (bound.map(([cosine, bytes]) => [cosine, bytes + IDS_BYTES]));
   const most = Math.max(...measured.map(([, bytes]) => bytes));
   const top = BYTES_STEP * Math.ceil(most / BYTES_STEP);
   const x = (/** @type {number} */ cosine) =>
@@ -167,8 +164,7 @@ function picture(measured, bound) {
   }
   const legend = [
     ["#06c", "messages as sent, floors 0.95 to 0.995"],
-    ["#c30", "bound of the vectors, plus ten ids"],
-    ["#888", "bound of the vectors alone"],
+    ["#c30", "bound of the vectors alone"],
   ].map(([colour, words], at) => {
     const line = TOP + 20 + 20 * at;
     return `<path d="M${LEFT + 12} ${line - 4}h24" stroke="${colour}" stroke-width="2"/>${text(LEFT + 44, line, words ?? "")}`;
@@ -184,8 +180,7 @@ function picture(measured, bound) {
     text(16, 22, "Bytes of a message with ten first versions"),
     ...grid,
     text(WIDTH / 2 - 90, HEIGHT - 14, "mean cosine to what was encoded"),
-    drawn(bound, 'stroke="#888" stroke-width="2"'),
-    drawn(withIds, 'stroke="#c30" stroke-width="2"'),
+    drawn(bound, 'stroke="#c30" stroke-width="2"'),
     drawn(measured, 'stroke="#06c" stroke-width="2"'),
     ...dots,
     ...legend,

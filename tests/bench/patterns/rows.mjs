@@ -76,17 +76,28 @@ export function firstsAndLaters({ meta }) {
 }
 
 /**
- * Each snapshot whole, to somebody who has nothing, under ids as a server gives them: from 0. Without
- * the field `snapshot` an id's first row is of the first one, its second row of the second one.
+ * Ids as a device gives them to its patterns, and the server to global ones: from 0, in the order in which
+ * they come. The same for all versions of a pattern.
  *
- * @param {Rows} rows
+ * @param {Rows} rows @returns {Rows}
  */
-export function globals({ lines, meta, values }) {
+export function counted({ lines, meta, values }) {
   const ids = new Map([...new Set(meta.map(({ id }) => id))].map((id, at) => [id, at]));
-  const counted = meta.map((row) => ({
+  const renamed = meta.map((row) => ({
     ...row,
     id: (ids.get(row.id) ?? 0).toString(16).padStart(32, "0"),
   }));
+  return { lines, meta: renamed, values };
+}
+
+/**
+ * Each snapshot whole, to somebody who has nothing. Without the field `snapshot` an id's first row is of
+ * the first one, its second row of the second one.
+ *
+ * @param {Rows} rows
+ */
+export function globals(rows) {
+  const { lines, meta } = rows;
   /** @type {Map<unknown, number[]>} */
   const snapshots = new Map();
   lines.forEach(({ snapshot }, row) => {
@@ -97,7 +108,7 @@ export function globals({ lines, meta, values }) {
     const count = Math.ceil(list.length / MESSAGE_PATTERNS_MAX);
     return parts(list, Math.ceil(list.length / count), true);
   });
-  return { rows: { lines, meta: counted, values }, messages };
+  return { rows, messages };
 }
 
 /**

@@ -84,18 +84,18 @@ def normalise(point):
     return [clamp(((part << 16) + norm) // (2 * norm), -32767, 32767) for part in parts]
 
 
-def fingerprint(pattern):
-    data = pattern["id"].to_bytes(16, "little")
-    data += pattern["sample_count"].to_bytes(4, "little")
-    data += pattern["success_count"].to_bytes(4, "little")
-    data += b"".join((unit & 0xFFFF).to_bytes(2, "little") for unit in pattern["embedding"])
-    value = checksum(data)
-    return (value ^ value >> 24) & 0xFFFFFF
+def bases_sum(bases):
+    data = b""
+    for base in bases:
+        data += base["sample_count"].to_bytes(4, "little")
+        data += base["success_count"].to_bytes(4, "little")
+        data += b"".join((unit & 0xFFFF).to_bytes(2, "little") for unit in base["embedding"])
+    return checksum(data)
 
 
 class Message:
     def __init__(self, tables, data):
-        if data[0] != 1:
+        if data[0] != 2:
             raise Malformed("version")
         if int.from_bytes(data[1:5], "little") != tables.id:
             raise Malformed("other tables")
@@ -111,34 +111,33 @@ class Message:
         firsts, agains = self.coder.small(), self.coder.small()
         if firsts + agains > 256:
             raise Malformed("count")
-        ids = self.ascending(self.coder.uniform(129), firsts) if firsts else []
-        marks = self.ascending(24, agains)
+        ids, again = self.ids(firsts), self.ids(agains)
+        known = {base["id"]: base for base in bases}
+        if any(name not in known for name in again):
+            raise Malformed("base unknown")
+        builds_on = [known[name] for name in again]
+        if builds_on and self.coder.direct(32) != bases_sum(builds_on):
+            raise Malformed("base unknown")
         patterns = [self.first(name) for name in ids]
-        for mark in marks:
-            known = [base for base in bases if fingerprint(base) == mark]
-            if len(known) != 1:
-                raise Malformed("base unknown")
-            patterns.append(self.again(known[0]))
+        patterns += [self.again(base) for base in builds_on]
         self.coder.finish()
         return patterns
 
-    def ascending(self, bits, count):
-        last, more, read = (1 << bits) - 1, Bit(), []
+    def ids(self, count):
+        short, read = [Bit() for _ in range(8)], []
         for at in range(count):
-            low = read[-1] + 1 if read else 0
-            if low > last:
-                raise Malformed("pattern id")
-            part = max((last - low).bit_length() - (count - at).bit_length(), 0)
-            whole = rest = 0
-            while whole <= (last - low) >> part and self.coder.bit(more):
-                whole += 1
+            least, length = 8 if at else 0, 0
+            while length < least and self.coder.bit(short[length]):
+                length += 1
+            if length == least:
+                length += self.coder.uniform(129 - least)
+            gap = int(length > 0)
             for place in (96, 64, 32, 0):
-                width = clamp(part - place, 0, 32)
-                rest = rest << width | self.coder.direct(width)
-            gap = whole << part | rest
-            if gap > last - low:
+                width = clamp(length - 1 - place, 0, 32)
+                gap = gap << width | self.coder.direct(width)
+            read.append((read[-1] + 1 if read else 0) + gap)
+            if read[-1] >> 128:
                 raise Malformed("pattern id")
-            read.append(low + gap)
         return read
 
     def first(self, name):

@@ -1,6 +1,6 @@
 //! A job of the measurement `patterns`: which rows go into which message, in order.
 
-use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, decode, encode};
+use omega_sync_core::pattern::message::{Floor, Outgoing, decode, encode};
 use omega_sync_core::pattern::tables::Tables;
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternError, PatternId};
 use serde::Deserialize;
@@ -152,12 +152,6 @@ pub fn outgoing<'a>(
         Ok(Outgoing { pattern, base: known.get(pattern.id).filter(|_| !fresh) })
     };
     rows.iter().map(one).collect()
-}
-
-/// Whether the receiver can tell the bases of a message. Two of all that it has may look alike to it; then
-/// it says so, and gets the message again without bases: see `BaseUnknown` in `docs/patterns.md`.
-pub fn understood(tables: &Tables, message: &Encoded, known: &Known) -> bool {
-    !matches!(decode(tables, &message.bytes, known.all()), Err(PatternError::BaseUnknown))
 }
 
 /// The codec for measurements in Node: patterns in, messages out, and back.

@@ -4,7 +4,7 @@
 
 use omega_sync_core::pattern::message::{Floor, decode, encode, estimate_bytes};
 use omega_sync_core::pattern::tables::Tables;
-use omega_sync_patterns::{Job, Known, outgoing, understood};
+use omega_sync_patterns::{Job, Known, outgoing};
 use serde_json::json;
 use std::error::Error;
 use std::process::ExitCode;
@@ -48,20 +48,14 @@ fn encode_all(
     let mut known = Known::new();
     let mut written = Vec::new();
     let (mut sizes, mut estimates, mut nanos, mut count) = (Vec::new(), Vec::new(), 0, 0);
-    let mut resent = Vec::new();
-    for (number, plan) in job.messages.iter().enumerate() {
-        let mut list = outgoing(&patterns, &plan.rows, plan.fresh, &known)?;
+    for plan in &job.messages {
+        let list = outgoing(&patterns, &plan.rows, plan.fresh, &known)?;
         let estimate = estimate_bytes(&tables, floor, &list)?;
         let begun = Instant::now();
-        let mut encoded = encode(&tables, floor, &list)?;
+        let encoded = encode(&tables, floor, &list)?;
         nanos += begun.elapsed().as_nanos();
         count += list.len();
         estimates.push(estimate);
-        if !understood(&tables, &encoded, &known) {
-            list.iter_mut().for_each(|outgoing| outgoing.base = None);
-            encoded = encode(&tables, floor, &list)?;
-            resent.push(number);
-        }
         known.extend(encoded.decoded);
         sizes.push(encoded.bytes.len());
         written.extend_from_slice(&(encoded.bytes.len() as u32).to_le_bytes());
@@ -73,7 +67,6 @@ fn encode_all(
     Ok(json!({
         "sizes": sizes,
         "estimates": estimates,
-        "resent": resent,
         "tables": id,
         "encode_us": us,
     }))

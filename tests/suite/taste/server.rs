@@ -2,9 +2,9 @@
 
 use super::{Tv, content};
 use omega_sync_core::pattern::exchange::{
-    Answer, Known, Message, Outcome, Receipt, Request, Taken, Titles, Trends, bases_sum,
+    Answer, Known, Outcome, Receipt, Request, Taken, Titles, Trends,
 };
-use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, encode};
+use omega_sync_core::pattern::message::{Encoded, Floor, Outgoing, decode, encode};
 use omega_sync_core::pattern::tables::{Parts, Tables, Weights, start};
 use omega_sync_core::pattern::{DIMENSIONS, Genre, Pattern, PatternError, PatternId};
 use omega_sync_core::session::taste::Input;
@@ -54,7 +54,8 @@ pub struct Seen {
     pub known: Known,
     pub position: u32,
     pub batch_bytes: Option<usize>,
-    pub bases: u32,
+    /// Whether the batch builds on what the server has.
+    pub has_bases: bool,
     pub gone: Vec<PatternId>,
     pub opted_out: bool,
 }
@@ -93,8 +94,10 @@ impl Server {
         self.seen.push(Seen {
             known: request.known,
             position: request.position,
-            batch_bytes: request.batch.map(|batch| batch.message.bytes.len()),
-            bases: request.batch.map_or(0, |batch| batch.message.bases),
+            batch_bytes: request.batch.map(|batch| batch.message.len()),
+            has_bases: request.batch.is_some_and(|batch| {
+                decode(&self.tables, batch.message, &[]) == Err(PatternError::BaseUnknown)
+            }),
             gone: request.gone.clone(),
             opted_out: request.opted_out,
         });
@@ -120,17 +123,17 @@ impl Server {
         if request.tables != self.tables.id() {
             return answer.encode();
         }
-        let (encoded, bases) = self.release(&request, &mut answer);
-        let message = encoded.as_ref().map(|encoded| Message { bases, bytes: &encoded.bytes });
+        let encoded = self.release(&request, &mut answer);
+        let message = encoded.as_ref().map(|encoded| &encoded.bytes[..]);
         let titles = self.titles(&request, &mut answer);
         let listed = titles.as_ref().map(|(contents, encoded)| Titles {
             contents: contents.clone(),
-            message: Message { bases: 0, bytes: &encoded.bytes },
+            message: &encoded.bytes,
         });
         Answer { patterns: message, titles: listed, ..answer }.encode()
     }
 
-    fn take(&mut self, request: &Request, message: Message) -> Taken {
+    fn take(&mut self, request: &Request, message: &[u8]) -> Taken {
         if self.opted_out {
             return Taken::OptedOut;
         }
@@ -138,7 +141,7 @@ impl Server {
             return Taken::OtherTables;
         }
         let bases: Vec<Pattern> = self.has.values().cloned().collect();
-        match message.read(&self.tables, &bases) {
+        match decode(&self.tables, message, &bases) {
             Ok(patterns) => {
                 self.has.extend(patterns.into_iter().map(|pattern| (pattern.id, pattern)));
                 Taken::Taken
@@ -149,12 +152,12 @@ impl Server {
     }
 
     /// The next part of the newest release, against the one that the device knows.
-    fn release(&self, request: &Request, answer: &mut Answer<'_>) -> (Option<Encoded>, u32) {
+    fn release(&self, request: &Request, answer: &mut Answer<'_>) -> Option<Encoded> {
         let newest = self.releases.len() - 1;
         let known = usize::try_from(request.known.version).expect("small");
         answer.known.version = newest as u64;
         if known == newest {
-            return (None, 0);
+            return None;
         }
         let before = self.releases.get(known).filter(|_| known > 0);
         if before.is_none() {
@@ -178,13 +181,12 @@ impl Server {
         let outgoing: Vec<Outgoing> =
             part.iter().map(|&pattern| Outgoing { pattern, base: old(pattern.id) }).collect();
         let encoded = encode(&self.tables, Floor::default(), &outgoing).expect("valid");
-        let bases = bases_sum(encoded.decoded.iter().filter_map(|pattern| old(pattern.id)));
         for decoded in &encoded.decoded {
             let sent = part.iter().find(|pattern| pattern.id == decoded.id);
             let sent = sent.copied().expect("only these were sent").clone();
             self.shown.borrow_mut().push((sent, decoded.clone()));
         }
-        (Some(encoded), bases)
+        Some(encoded)
     }
 
     /// A released pattern as the device decoded it, or as it is when it was not sent.

@@ -59,8 +59,30 @@ fn only_good_patterns_leave_and_only_when_they_changed() {
     tv.watch(finished("crime", 1, 77));
     sync(&mut tv, &mut server);
     let last = server.seen.last().expect("one");
-    assert_ne!(last.bases, 0, "against the version that the server has");
+    assert!(last.has_bases, "against the version that the server has");
     assert_agreed(&tv, &server);
+}
+
+#[test]
+fn names_are_small_and_not_given_again_while_the_server_has_one() {
+    let mut server = Server::new();
+    let mut tv = tv_that_watched(1, "drama", 10);
+    tv.watch(Viewing { profile: ProfileId(7), ..finished("crime", 2, 0) });
+    (1..10).for_each(|n| tv.watch(Viewing { profile: ProfileId(7), ..finished("crime", 2, n) }));
+    sync(&mut tv, &mut server);
+    let names = |tv: &Tv| -> Vec<u128> {
+        tv.taste.learner().learned().iter().map(|learned| learned.id.0).collect()
+    };
+    assert_eq!(names(&tv), [0, 1]);
+    // Nobody has the second pattern any more but the server, which hears of it later.
+    tv.handle(Input::Disconnected);
+    tv.handle(Input::Profiles(&[ProfileId::DEFAULT]));
+    tv.watch(finished("war", 3, 0));
+    assert_eq!(names(&tv), [0, 2], "1 is what the server has under that name");
+    sync(&mut tv, &mut server);
+    assert_agreed(&tv, &server);
+    tv.watch(finished("horror", 4, 0));
+    assert_eq!(names(&tv), [0, 2, 1], "it is erased");
 }
 
 #[test]
@@ -141,7 +163,7 @@ fn a_lost_receipt_never_lets_two_versions_be_mixed_up() {
     tv.watch(finished("drama", 1, 11));
     let before = server.seen.len();
     sync(&mut tv, &mut server);
-    let said: Vec<bool> = server.seen[before..].iter().map(|seen| seen.bases != 0).collect();
+    let said: Vec<bool> = server.seen[before..].iter().map(|seen| seen.has_bases).collect();
     assert_eq!(said, [true, false], "against the first, which is not known any more; then whole");
     assert_agreed(&tv, &server);
     assert_eq!(server.has.values().next().map(Pattern::sample_count), Some(12));
@@ -178,7 +200,7 @@ fn a_new_epoch_has_no_bases() {
     let before = server.seen.len();
     sync(&mut tv, &mut server);
     assert_eq!(server.seen.len(), before + 1);
-    assert_eq!(server.seen[before].bases, 0);
+    assert!(!server.seen[before].has_bases);
     assert_agreed(&tv, &server);
 }
 

@@ -4,7 +4,7 @@ use super::meaning::{self, error, hex, number, unhex};
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::ContentId;
 use omega_sync_core::pattern::exchange::{
-    ANSWER_BYTES, Answer, Batch, CAP_BYTES_MAX, CAP_BYTES_MIN, Known, LISTED_MAX, Message, Outcome,
+    ANSWER_BYTES, Answer, Batch, CAP_BYTES_MAX, CAP_BYTES_MIN, Known, LISTED_MAX, Outcome,
     REGION_BYTES_MAX, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend, Trends,
 };
 use omega_sync_core::pattern::{Genre, PatternId};
@@ -43,8 +43,8 @@ fn request<'a>() -> Request<'a> {
     }
 }
 
-fn message<'a>() -> Message<'a> {
-    Message { bases: 0xdead_beef, bytes: &[1, 2, 3] }
+fn message<'a>() -> &'a [u8] {
+    &[1, 2, 3]
 }
 
 fn everything<'a>() -> Request<'a> {
@@ -89,7 +89,7 @@ fn full<'a>() -> Answer<'a> {
         trends: Some(trends()),
         titles: Some(Titles {
             contents: vec![ContentId::new("tmdb:603").expect("valid")],
-            message: Message { bases: 0, bytes: &[9] },
+            message: &[9],
         }),
     }
 }
@@ -182,8 +182,8 @@ fn ids(ids: &[PatternId]) -> Value {
     ids.iter().map(|id| Value::from(format!("{:032x}", id.0))).collect()
 }
 
-fn patterns(message: Message) -> Value {
-    json!({"bases": message.bases, "bytes": hex(message.bytes)})
+fn patterns(message: &[u8]) -> Value {
+    json!(hex(message))
 }
 
 fn read_request(request: &Request) -> Value {

@@ -16,7 +16,7 @@ fn request(batch: Option<Batch<'_>>) -> Request<'_> {
 fn answer<'a>() -> Answer<'a> {
     let genre = Genre::new("drama").expect("valid");
     let content = ContentId::new("tmdb:550").expect("valid");
-    let message = Message { bases: 9, bytes: &[1, 2, 3] };
+    let message = &[1, 2, 3][..];
     Answer {
         outcome: Outcome::Conflict,
         full: true,
@@ -40,7 +40,7 @@ fn answer<'a>() -> Answer<'a> {
 
 #[test]
 fn requests_and_answers_come_back_and_no_part_of_them_is_read() {
-    let batch = Batch { number: 3, message: Message { bases: 0, bytes: &[7; 9] } };
+    let batch = Batch { number: 3, message: &[7; 9] };
     for batch in [None, Some(batch)] {
         let gone = batch.iter().map(|_| PatternId(5)).collect();
         let request = Request { gone, ..request(batch) };
@@ -72,8 +72,7 @@ fn what_is_beyond_a_bound_is_refused() {
         assert_eq!(Request::decode(&request.encode()).is_ok(), fits, "{cap}");
     }
     let long = vec![0; CAP_BYTES_MAX as usize + 1];
-    let message = Message { bases: 0, bytes: &long };
-    let bytes = request(Some(Batch { number: 0, message })).encode();
+    let bytes = request(Some(Batch { number: 0, message: &long })).encode();
     assert_eq!(Request::decode(&bytes), Err(DecodeError::Limit("CAP_BYTES_MAX")));
     let gone = vec![PatternId(1); LISTED_MAX + 1];
     let bytes = Request { gone, ..request(None) }.encode();
@@ -88,21 +87,4 @@ fn what_is_beyond_a_bound_is_refused() {
     let mut long = answer();
     long.trends.as_mut().expect("some").region = "x".repeat(REGION_BYTES_MAX + 1);
     assert_eq!(Answer::decode(&long.encode()), Err(DecodeError::Limit("REGION_BYTES_MAX")));
-}
-
-#[test]
-fn a_checksum_tells_bases_apart() {
-    let pattern = |at: usize, samples| {
-        let units = (0..crate::pattern::DIMENSIONS).map(|i| f32::from(i == at));
-        let embedding =
-            crate::pattern::Embedding::from_f32(&units.collect::<Vec<f32>>()).expect("valid");
-        let genre = Genre::new("drama").expect("valid");
-        Pattern::new(PatternId(1), genre, embedding, samples, 1).expect("valid")
-    };
-    let (a, b, c) = (pattern(0, 1), pattern(1, 1), pattern(0, 2));
-    assert_eq!(bases_sum([]), 0);
-    let sums = [vec![&a], vec![&b], vec![&c], vec![&a, &b], vec![&b, &a]].map(bases_sum);
-    for (at, sum) in sums.iter().enumerate() {
-        assert!(*sum != 0 && !sums[..at].contains(sum));
-    }
 }

@@ -5,6 +5,7 @@ use super::{Changed, Ending, Flight, Output, RETRY_AFTER_MS_MAX, ROUNDS_MAX, Sta
 use crate::pattern::PatternError;
 use crate::pattern::catalog::{Title, Vector};
 use crate::pattern::exchange::{Answer, Outcome, Receipt, Taken, Titles};
+use crate::pattern::message::decode;
 use crate::pattern::upload::{ACKED_MAX, Acked, changed};
 use crate::replica::Now;
 
@@ -136,7 +137,7 @@ impl Taste {
         }
         let bases = if full { &[][..] } else { &self.globals };
         let read = match (&answer.patterns, &self.tables) {
-            (Some(message), Some(tables)) => message.read(tables, bases),
+            (Some(message), Some(tables)) => decode(tables, message, bases),
             _ => Ok(Vec::new()),
         };
         let continues = self.staged.as_ref().is_none_or(|staged| staged.version == version);
@@ -177,7 +178,7 @@ impl Taste {
         outputs: &mut Vec<Output>,
     ) -> Result<(), PatternError> {
         let Some(tables) = &self.tables else { return Ok(()) };
-        let patterns = titles.message.read(tables, &[])?;
+        let patterns = decode(tables, titles.message, &[])?;
         if patterns.len() != titles.contents.len() {
             return Err(PatternError::BaseUnknown);
         }

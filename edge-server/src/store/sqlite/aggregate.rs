@@ -193,10 +193,13 @@ fn is_opted_out(connection: &Connection, household: &HouseholdId) -> Result<bool
 fn waiting(connection: &Connection, household: &HouseholdId) -> Result<Waiting, StoreError> {
     let opted_out = is_opted_out(connection, household)?;
     // Patterns of an epoch that is over, and not closed yet, are no base any more.
-    let sql = "SELECT pattern, genre, samples, successes, embedding FROM waiting
+    let sql = "SELECT pattern, genre, samples, successes, embedding, device FROM waiting
                WHERE household = ?1 AND epoch = (SELECT max(epoch) FROM waiting WHERE household = ?1)";
-    let sql = &format!("{sql} {EPOCHS_OF_SHARED}");
-    let patterns = all(connection, sql, params![household.as_str()], |row| pattern(row, 0))?;
+    let sql = &format!("{sql} {EPOCHS_OF_SHARED} ORDER BY device, pattern");
+    let patterns = all(connection, sql, params![household.as_str()], |row| {
+        let device = DeviceId::new(&row.get::<_, String>(5)?).map_err(refused)?;
+        Ok((device, pattern(row, 0)?))
+    })?;
     let sql = "SELECT epoch FROM contributed WHERE household = ?1 ORDER BY epoch";
     let counted_in =
         all(connection, sql, params![household.as_str()], |row| Ok(unsigned(row.get(0)?)))?;
@@ -228,8 +231,8 @@ fn bring(
         let sql = "INSERT INTO waiting (epoch, household, pattern, device, region, genre, samples,
                                         successes, embedding)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                   ON CONFLICT DO UPDATE SET device = excluded.device, region = excluded.region,
-                       genre = excluded.genre, samples = excluded.samples,
+                   ON CONFLICT DO UPDATE SET
+                       region = excluded.region, genre = excluded.genre, samples = excluded.samples,
                        successes = excluded.successes, embedding = excluded.embedding";
         let values = params![
             epoch,
@@ -244,9 +247,10 @@ fn bring(
         ];
         run(connection, sql, values)?;
     }
-    let sql = "DELETE FROM waiting WHERE epoch = ?1 AND household = ?2 AND pattern NOT IN (
-                   SELECT pattern FROM waiting WHERE epoch = ?1 AND household = ?2
-                   ORDER BY samples DESC, pattern LIMIT ?3)";
+    let sql =
+        "DELETE FROM waiting WHERE epoch = ?1 AND household = ?2 AND (device, pattern) NOT IN (
+                   SELECT device, pattern FROM waiting WHERE epoch = ?1 AND household = ?2
+                   ORDER BY samples DESC, device, pattern LIMIT ?3)";
     run(connection, sql, params![epoch, household.as_str(), WAITING_MAX as i64])?;
     Ok(true)
 }

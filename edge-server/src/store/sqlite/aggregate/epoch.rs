@@ -28,7 +28,7 @@ pub(super) fn page(
                WHERE epoch = ?1 AND household > ?2
                  AND NOT EXISTS (SELECT 1 FROM contributed AS c
                                  WHERE c.household = waiting.household AND c.epoch = ?1)
-               ORDER BY household, pattern LIMIT ?3";
+               ORDER BY household, device, pattern LIMIT ?3";
     let after = after.map_or("", |household| household.as_str());
     let values = params![signed(epoch), after, PAGE_ROWS_MAX as i64];
     let rows: Vec<(HouseholdId, Option<Region>, Pattern)> = all(connection, sql, values, |row| {

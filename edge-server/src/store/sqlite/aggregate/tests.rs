@@ -37,7 +37,7 @@ impl Bench {
 
     fn waiting(&self, name: &str) -> Vec<(u128, u32)> {
         let waiting = self.run(self.store.waiting(&household(name))).unwrap();
-        waiting.patterns.iter().map(|one| (one.id.0, one.sample_count())).collect()
+        waiting.patterns.iter().map(|(_, one)| (one.id.0, one.sample_count())).collect()
     }
 
     fn end_epoch(&self, epoch: u64, revision: u64, spend: u64) -> Close {
@@ -96,6 +96,29 @@ fn a_pattern_has_one_row_however_often_it_is_sent() {
     assert_eq!(page.households.len(), 1);
     assert_eq!(page.households[0].region, Some(Region::new("DE").unwrap()));
     assert_eq!(page.households[0].patterns, [pattern(1, 25), pattern(2, 30)]);
+}
+
+#[test]
+fn two_devices_may_give_their_patterns_the_same_names() {
+    let bench = bench();
+    bench.bring("home", 10, vec![pattern(0, 20), pattern(1, 30)]);
+    let phone = Brought {
+        epoch: 10,
+        device: device("phone"),
+        region: None,
+        patterns: vec![pattern(0, 40)],
+        gone: Vec::new(),
+    };
+    bench.run(bench.store.bring(&household("home"), phone)).unwrap();
+    let waiting = bench.run(bench.store.waiting(&household("home"))).unwrap().patterns;
+    let of = |name: &str| -> Vec<u32> {
+        let own = waiting.iter().filter(|(owner, _)| *owner == device(name));
+        own.map(|(_, pattern)| pattern.sample_count()).collect()
+    };
+    assert_eq!((of("phone"), of("tv")), (vec![40], vec![20, 30]));
+    assert_eq!(bench.page(10).households[0].patterns.len(), 3);
+    bench.run(bench.store.take_back(&household("home"), &device("tv"))).unwrap();
+    assert_eq!(bench.waiting("home"), [(0, 40)]);
 }
 
 #[test]
