@@ -8,7 +8,7 @@
  */
 
 import type { Client, OpenOptions } from "./api.js";
-import { type EngineSource, type Entropy, rows } from "./engine.js";
+import { type EngineSource, type Entropy, rows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { openWith } from "./index.js";
 import { openStorage } from "./indexeddb.js";
@@ -18,6 +18,7 @@ import { Tap } from "./tap.js";
 import { Taste } from "./taste.js";
 import { TasteDriver } from "./taste-driver.js";
 import { newTaste } from "./taste-engine.js";
+import { httpUrl } from "./transport.js";
 
 export * from "./index.js";
 export * from "./taste.js";
@@ -73,7 +74,11 @@ export async function openPatterns(
   const chosen = options.taste ?? {};
   let driver: TasteDriver | undefined;
   const Inner = options.WebSocket ?? platformWebSocket();
-  const tap = new Tap(Inner, (bytes) => driver?.frame(bytes));
+  const tap = new Tap(
+    Inner,
+    (frame) => request(options, frame),
+    (bytes) => driver?.frame(bytes),
+  );
   const client = await openWith({ ...options, WebSocket: tap.WebSocket }, engine, entropy);
   try {
     const { tables } = chosen;
@@ -100,9 +105,12 @@ export async function openPatterns(
 
 /** One client of both. */
 function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): PatternsClient {
+  let requests = false;
   const follow = () => {
-    const { state, closeReason } = client.status();
-    const live = state === "live" && tap.isOpen;
+    const { state, closeReason, role } = client.status();
+    // Between two requests of the household, and during one, taste may make its own.
+    requests = role === "leader" && (state === "polling" || (requests && BETWEEN.has(state)));
+    const live = (state === "live" && tap.isOpen) || requests;
     driver.connection(live, closeReason);
     if (live) keepProfiles(client, driver);
   };
@@ -123,6 +131,35 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
       await destroy.call(client);
     },
   });
+}
+
+/** States that are passed through from one request of the household to the next. */
+const BETWEEN = new Set<SyncState>(["connecting", "syncing"]);
+
+/** One frame about taste by itself, to the first of the addresses that answers. */
+async function request(
+  { url = "", urls = [url], token }: OpenOptions,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array> {
+  const headers = {
+    Authorization: `Bearer ${await token()}`,
+    "Content-Type": "application/octet-stream",
+  };
+  let failure: unknown;
+  for (const address of urls) {
+    try {
+      const answer = await fetch(httpUrl(address, "/api/v1/sync"), {
+        method: "POST",
+        headers,
+        body,
+      });
+      if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
+      failure = answer.status;
+    } catch (thrown) {
+      failure = thrown;
+    }
+  }
+  throw failure;
 }
 
 /** A profile that is no more takes its patterns with it. */

@@ -1,6 +1,7 @@
 /**
  * Frames about taste go over the household's socket, beside its own: this takes them out of what
- * arrives and puts them into what leaves. The rest of the package knows nothing of them.
+ * arrives and puts them into what leaves. Where there is no socket each is a request of its own. The
+ * rest of the package knows nothing of them.
  */
 
 import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
@@ -8,6 +9,8 @@ import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 /** First byte of the server's frames about taste; see `docs/protocol.md`, "Taste". */
 const ANSWER_TAG = 8;
 const OPEN = 1;
+/** Ends a sync as failed: the next one comes after its interval. */
+const NO_ANSWER = new Uint8Array();
 
 /** The socket that is in use, with a way in and out beside the household's. */
 export class Tap {
@@ -15,7 +18,12 @@ export class Tap {
   readonly WebSocket: WebSocketConstructor;
   private current: WebSocketLike | undefined;
 
-  constructor(Inner: WebSocketConstructor, frame: (bytes: Uint8Array) => void) {
+  /** @param request sends a frame where there is no socket, and gives the answer */
+  constructor(
+    Inner: WebSocketConstructor,
+    private readonly request: (frame: Uint8Array<ArrayBuffer>) => Promise<Uint8Array>,
+    private readonly frame: (bytes: Uint8Array) => void,
+  ) {
     const use = (socket: WebSocketLike) => {
       this.current = socket;
     };
@@ -74,8 +82,9 @@ export class Tap {
     return this.current?.readyState === OPEN;
   }
 
-  /** Sends a frame if the socket is open; a lost one is asked for again. */
+  /** Sends a frame by the socket, or as a request when it is not open; a lost one is asked for again. */
   send(frame: Uint8Array<ArrayBuffer>): void {
     if (this.current?.readyState === OPEN) this.current.send(frame);
+    else this.request(frame).then(this.frame, () => this.frame(NO_ANSWER));
   }
 }

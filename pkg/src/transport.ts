@@ -269,7 +269,7 @@ export class Transport {
 }
 
 /** An address of the server by HTTP, whatever way it was given. */
-function httpUrl(address: string, path: string): string {
+export function httpUrl(address: string, path: string): string {
   const { origin } = new URL(socketUrl(address).replace(/^ws/, "http"));
   return origin + path;
 }

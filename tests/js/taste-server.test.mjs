@@ -1,6 +1,6 @@
 // Taste between two TVs of a household and the real server.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { MemoryStorage, open } from "omega-sync/patterns";
@@ -31,9 +31,10 @@ const nothing = () => ({
  * @param {import("node:test").TestContext} context
  * @param {string} household @param {string} device @param {Kept} kept
  * @param {Partial<import("omega-sync/patterns").TasteOptions>} [more]
+ * @param {Partial<import("omega-sync/patterns").PatternsOptions>} [options]
  * @returns {Promise<Tv>}
  */
-async function openTv(context, household, device, kept, more = {}) {
+async function openTv(context, household, device, kept, more = {}, options = {}) {
   const client = await open({
     url: edge.address,
     device,
@@ -41,6 +42,7 @@ async function openTv(context, household, device, kept, more = {}) {
     storage: kept.storage,
     WebSocket,
     taste: { storages: kept.taste, tables: tablesOfServer, ...more },
+    ...options,
   });
   context.after(() => client.close());
   return client;
@@ -48,8 +50,7 @@ async function openTv(context, household, device, kept, more = {}) {
 
 /** The file that the package has, as an app would fetch it. */
 async function tablesOfServer() {
-  const file = join(PKG, "dist", "omega-sync-tables.bin");
-  return existsSync(file) ? readFileSync(file) : Buffer.from("OPT0");
+  return readFileSync(join(PKG, "dist", "omega-sync-tables.bin"));
 }
 
 /** @param {Tv} tv @param {number} theme @param {number} from @param {number} to */
@@ -132,6 +133,30 @@ test("two TVs bring what they learned, then only what changed", async (context) 
   await living.taste.optOut(true);
   await until("forgotten", () => living.taste.contributions().length === 0);
   assert.deepEqual(await counts(), [12], "the other TV's stays");
+});
+
+test("a TV that only makes requests exchanges patterns by requests, and says when nobody answers", async (context) => {
+  const household = newHousehold();
+  await feed([title("Drama", 7, 800)]);
+  const poll = { everySeconds: 300 };
+  const urls = ["http://127.0.0.1:9", edge.address];
+  const tv = await openTv(context, household, "tv-living", nothing(), {}, { poll, urls });
+  await watch(tv, 1, 0, 10);
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  assert.equal(await tv.taste.sync(), "ok");
+  const counts = async () => (await waiting(household)).map((row) => row.sample_count);
+  assert.deepEqual(await counts(), [10]);
+  assert.ok(tv.taste.status().titles > 10, "the feed's, too");
+  await watch(tv, 1, 10, 13);
+  await tv.syncNow();
+  assert.equal(await tv.taste.sync(), "ok");
+  assert.equal(tv.taste.contributions()[0]?.sampleCount, 13);
+  assert.deepEqual(await counts(), [13]);
+
+  await edge.kill();
+  assert.equal(await tv.taste.sync(), "failed");
+  assert.ok(tv.taste.timeUntilNextSync() > 60_000, "and waits");
+  await edge.start();
 });
 
 test("a deleted profile's patterns are taken back", async (context) => {

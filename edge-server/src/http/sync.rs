@@ -1,4 +1,5 @@
-//! The binary protocol in one request: a whole session, for where there is no WebSocket.
+//! The binary protocol in one request, for where there is no WebSocket: a whole session, or one request about
+//! taste alone.
 //!
 //! A page that closes can't set headers (`navigator.sendBeacon`), so the token may also be in the
 //! hello; before it is read, such a body has a lower limit. Invariant: the bytes of all bodies that
@@ -52,21 +53,24 @@ pub(crate) async fn sync(
     let bytes_max = if known.is_some() { EXCHANGE_BYTES_MAX } else { BEACON_BYTES_MAX };
     check_head(&headers, bytes_max)?;
     let (bytes, place) = read(&edge, body, bytes_max).await?;
+    let version = known_version(&headers)?;
+    // A session's body begins with the length of its hello, which is never that small.
+    if is_request(&bytes) {
+        let principal = match known {
+            Some(principal) => principal,
+            None => edge.admit("", edge.address(&peer, &headers)).await?,
+        };
+        admit(&edge, &principal, &headers, 1, bytes.len())?;
+        return Ok(binary(answer_taste(&edge, &principal, &bytes, version).await?));
+    }
     let Exchange { mut hello, acked, frames } = Exchange::decode(&bytes)?;
     let token = std::mem::take(&mut hello.token);
     let principal = match known {
         Some(principal) => principal,
         None => edge.admit(&token, edge.address(&peer, &headers)).await?,
     };
-    check_device(&principal, &headers)?;
-    if !principal.scope.read {
-        return Err(Error::Scope("read"));
-    }
     edge.quota.take(&principal)?;
-    edge.quota.spend(&principal, Of::Operations, 1 + frames.len())?;
-    edge.quota.spend(&principal, Of::Bytes, bytes.len())?;
-    edge.aggregate.seen(&principal.household, principal.region.as_ref());
-    let version = known_version(&headers)?;
+    admit(&edge, &principal, &headers, 1 + frames.len(), bytes.len())?;
     let frames = frames.into_iter().map(<[u8]>::to_vec);
     let (requests, frames): (Vec<_>, Vec<_>) = frames.partition(|frame| is_request(frame));
     if requests.len() > 1 {
@@ -78,9 +82,30 @@ pub(crate) async fn sync(
     for request in requests.iter().filter(|_| close.is_none()) {
         frames.push(answer_taste(&edge, &of, request, version).await?);
     }
-    let body = Exchanged::encode(&frames, close);
+    Ok(binary(Exchanged::encode(&frames, close)))
+}
+
+/// Whether it may ask for so much.
+fn admit(
+    edge: &Edge,
+    principal: &Principal,
+    headers: &HeaderMap,
+    frames: usize,
+    bytes: usize,
+) -> Result<(), Error> {
+    check_device(principal, headers)?;
+    if !principal.scope.read {
+        return Err(Error::Scope("read"));
+    }
+    edge.quota.spend(principal, Of::Operations, frames)?;
+    edge.quota.spend(principal, Of::Bytes, bytes)?;
+    edge.aggregate.seen(&principal.household, principal.region.as_ref());
+    Ok(())
+}
+
+fn binary(body: Vec<u8>) -> Response {
     let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static(BINARY)), no_store], body).into_response())
+    ([(CONTENT_TYPE, HeaderValue::from_static(BINARY)), no_store], body).into_response()
 }
 
 /// The version of the global patterns that the device has, if a header says it.

@@ -5,8 +5,7 @@ use crate::aggregate::dice::Dice;
 use crate::aggregate::settings::{DAY_MS, HOUSEHOLDS_MIN};
 use omega_sync_core::message::{Exchange, Exchanged};
 use omega_sync_core::pattern::exchange::{
-    ANSWER_BYTES, Answer as Told, Batch, Known, Message as Encoded, Outcome, Request, Taken,
-    bases_sum, is_answer,
+    ANSWER_BYTES, Answer as Told, Batch, Known, Outcome, Request, Taken, is_answer,
 };
 use omega_sync_core::pattern::message::{Floor, Outgoing, decode, encode};
 use omega_sync_core::pattern::tables::Tables;
@@ -73,7 +72,7 @@ impl Home {
         let outgoing: Vec<Outgoing> =
             patterns.iter().map(|pattern| Outgoing { pattern, base: None }).collect();
         let encoded = encode(&tables, Floor::default(), &outgoing).unwrap();
-        let message = Encoded { bases: 0, bytes: &encoded.bytes };
+        let message = &encoded.bytes[..];
         let request = Request { batch: Some(Batch { number: 7, message }), ..request(&tables) };
         let answer = self.taste(household, &request, "").await;
         let receipt = Told::decode(&answer).unwrap().receipt.unwrap();
@@ -136,6 +135,24 @@ async fn what_a_household_brings_it_can_see_and_take_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_alone_needs_a_token_and_gets_one_answer() {
+    let home = home().await;
+    let frame = request(&home.tables()).encode();
+    let refused = home.sync("", &frame).await;
+    assert_eq!(refused.status, 401);
+    let other =
+        format!("authorization: Bearer {}\r\nx-device-id: phone\r\n", token("home", "read"));
+    assert_eq!(home.sync(&other, &frame).await.status, 403, "of another device");
+    for (scope, status) in [("read", 200), ("write", 403)] {
+        let bearer = format!("authorization: Bearer {}\r\n", token("home", scope));
+        let answer = home.sync(&bearer, &frame).await;
+        assert_eq!(answer.status, status, "{scope}");
+        assert_eq!(Told::decode(&answer.binary).is_ok(), status == 200);
+    }
+    home.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_on_bases_that_are_gone_is_refused_by_name() {
     let home = home().await;
     let (tables, first, next) = (home.tables(), pattern(1, 1), pattern(1, 2));
@@ -148,7 +165,7 @@ async fn a_message_on_bases_that_are_gone_is_refused_by_name() {
     let taken = async |base: &Pattern| {
         let outgoing = [Outgoing { pattern: &next, base: Some(base) }];
         let encoded = encode(&tables, Floor::default(), &outgoing).unwrap();
-        let message = Encoded { bases: bases_sum([base]), bytes: &encoded.bytes };
+        let message = &encoded.bytes[..];
         let batch = Some(Batch { number: 1, message });
         let answer = home.taste("home", &Request { batch, ..request(&tables) }, "").await;
         Told::decode(&answer).unwrap().receipt.unwrap().taken
@@ -186,7 +203,7 @@ async fn what_enough_households_have_in_common_reaches_everyone() {
     let told = Told::decode(&answer).unwrap();
     assert!(told.not_private && !told.full && told.outcome == Outcome::Ok, "{told:?}");
     assert_eq!(told.known.version, 13);
-    let patterns = decode(&tables, told.patterns.unwrap().bytes, &[]).unwrap();
+    let patterns = decode(&tables, told.patterns.unwrap(), &[]).unwrap();
     assert_eq!((patterns.len(), patterns[0].sample_count()), (1, HOUSEHOLDS_MIN));
     let cosine = patterns[0].embedding.cosine(&pattern(1, 5).embedding);
     assert!(cosine > 0.9, "{cosine}");
@@ -213,7 +230,7 @@ async fn what_enough_households_have_in_common_reaches_everyone() {
         let answer = home.taste("home", &Request { known, ..request(&tables) }, header).await;
         let told = Told::decode(&answer).unwrap();
         assert!(told.full && told.outcome == Outcome::Conflict, "{header}: {told:?}");
-        assert_eq!(decode(&tables, told.patterns.unwrap().bytes, &[]).unwrap().len(), 1);
+        assert_eq!(decode(&tables, told.patterns.unwrap(), &[]).unwrap().len(), 1);
     }
     let own = home.own("h0").await;
     assert_eq!((&own["waiting"], &own["counted_in"].as_array().unwrap().len()), (&json!([]), &1));
