@@ -26,13 +26,13 @@ use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;
 use self::settings::{DAY_MS, Settings, day, year_of_day};
-use crate::error::StartError;
+use crate::config::aggregate::TablesFile;
 use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
 use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, Shared};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{ContentId, HouseholdId};
-use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
+use omega_sync_core::pattern::tables::Tables;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -84,6 +84,7 @@ pub(crate) struct Aggregate {
     store: Arc<dyn AggregateStore>,
     settings: Settings,
     tables: Arc<Tables>,
+    tables_file: Arc<[u8]>,
     metrics: Arc<Metrics>,
     pages: Pages,
     regions: Mutex<HashMap<HouseholdId, Region>>,
@@ -93,11 +94,16 @@ impl Aggregate {
     pub(crate) fn new(
         store: Arc<dyn AggregateStore>,
         settings: Settings,
-        tables: Tables,
+        TablesFile { bytes, tables }: TablesFile,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (pages, regions) = (Pages::default(), Mutex::default());
-        Self { store, settings, tables: Arc::new(tables), metrics, pages, regions }
+        Self { store, settings, tables, tables_file: bytes, metrics, pages, regions }
+    }
+
+    /// The tables that patterns are coded with here: their id, and the file for devices.
+    pub(crate) fn tables(&self) -> (u32, Arc<[u8]>) {
+        (self.tables.id(), self.tables_file.clone())
     }
 
     /// Remembers where a household is.
@@ -284,12 +290,6 @@ impl Aggregate {
             }
         }
     }
-}
-
-/// The tables that patterns are coded with here.
-pub(crate) fn tables() -> Result<Tables, StartError> {
-    let tables = Tables::read(DEFAULT_TABLES);
-    tables.map_err(|error| StartError::System(format!("the tables of patterns: {error}")))
 }
 
 /// When a list of trends of a day is not fresh any more: the day after it is over.

@@ -102,7 +102,7 @@ impl Server {
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
-        let tables = aggregate::tables()?;
+        let tables = args.aggregate.tables()?;
         let aggregate = Arc::new(Aggregate::new(opened, settings, tables, metrics.clone()));
         let quota = Arc::new(Quota::new(&limits));
         let edge = Arc::new(Edge {

@@ -37,7 +37,7 @@ export interface TasteOptions {
   feed?: boolean;
   /**
    * Where the tables are that patterns are coded with: an address, or a function that gives the file with
-   * that id. Left out: the tables that come with the package.
+   * that id. Left out: the server's, or if it has none to give those that come with the package.
    */
   tables?: string | ((id: number) => Promise<Uint8Array>);
   /** Storages for what is learned and for titles, when `storage` is one of your own. */
@@ -86,7 +86,7 @@ export async function openPatterns(
       engine: configured(chosen),
       storages: chosen.storages ?? (await storagesOf(options)),
       tap,
-      tables: tablesFrom(tables, defaultTables),
+      tables: tablesFrom(tables, (id) => tablesOf(options, id).catch(defaultTables)),
     };
     let taste: Taste | undefined;
     driver = new TasteDriver(parts, {
@@ -136,23 +136,29 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
 /** States that are passed through from one request of the household to the next. */
 const BETWEEN = new Set<SyncState>(["connecting", "syncing"]);
 
-/** One frame about taste by itself, to the first of the addresses that answers. */
-async function request(
+/** One frame about taste by itself. */
+function request(options: OpenOptions, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  const type = { "Content-Type": "application/octet-stream" };
+  return ask(options, "/api/v1/sync", type, { method: "POST", body });
+}
+
+/** The server's tables. */
+function tablesOf(options: OpenOptions, id: number): Promise<Uint8Array> {
+  return ask(options, `/api/v1/taste/tables/${id.toString(16).padStart(8, "0")}`, {}, {});
+}
+
+/** What the first of the addresses says that has an answer. */
+async function ask(
   { url = "", urls = [url], token }: OpenOptions,
-  body: Uint8Array<ArrayBuffer>,
+  path: string,
+  type: Record<string, string>,
+  what: RequestInit,
 ): Promise<Uint8Array> {
-  const headers = {
-    Authorization: `Bearer ${await token()}`,
-    "Content-Type": "application/octet-stream",
-  };
+  const headers = { Authorization: `Bearer ${await token()}`, ...type };
   let failure: unknown;
   for (const address of urls) {
     try {
-      const answer = await fetch(httpUrl(address, "/api/v1/sync"), {
-        method: "POST",
-        headers,
-        body,
-      });
+      const answer = await fetch(httpUrl(address, path), { ...what, headers });
       if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
       failure = answer.status;
     } catch (thrown) {
@@ -189,7 +195,7 @@ function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
 
 function tablesFrom(
   tables: TasteOptions["tables"],
-  otherwise: () => Promise<Uint8Array>,
+  otherwise: (id: number) => Promise<Uint8Array>,
 ): (id: number) => Promise<Uint8Array> {
   if (typeof tables === "function") return tables;
   if (tables !== undefined) return () => fetchFile(tables);

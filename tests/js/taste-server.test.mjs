@@ -135,30 +135,6 @@ test("two TVs bring what they learned, then only what changed", async (context) 
   assert.deepEqual(await counts(), [12], "the other TV's stays");
 });
 
-test("a TV that only makes requests exchanges patterns by requests, and says when nobody answers", async (context) => {
-  const household = newHousehold();
-  await feed([title("Drama", 7, 800)]);
-  const poll = { everySeconds: 300 };
-  const urls = ["http://127.0.0.1:9", edge.address];
-  const tv = await openTv(context, household, "tv-living", nothing(), {}, { poll, urls });
-  await watch(tv, 1, 0, 10);
-  await eventually(tv, "polling", () => tv.status().state === "polling");
-  assert.equal(await tv.taste.sync(), "ok");
-  const counts = async () => (await waiting(household)).map((row) => row.sample_count);
-  assert.deepEqual(await counts(), [10]);
-  assert.ok(tv.taste.status().titles > 10, "the feed's, too");
-  await watch(tv, 1, 10, 13);
-  await tv.syncNow();
-  assert.equal(await tv.taste.sync(), "ok");
-  assert.equal(tv.taste.contributions()[0]?.sampleCount, 13);
-  assert.deepEqual(await counts(), [13]);
-
-  await edge.kill();
-  assert.equal(await tv.taste.sync(), "failed");
-  assert.ok(tv.taste.timeUntilNextSync() > 60_000, "and waits");
-  await edge.start();
-});
-
 test("a deleted profile's patterns are taken back", async (context) => {
   const household = newHousehold();
   const tv = await openTv(context, household, "tv-living", nothing());
@@ -218,4 +194,28 @@ test("a server that lost its database gets everything whole, and sends everythin
   assert.equal(row?.sample_count, 11, "the new version, though its base was gone");
   assert.equal(tv.taste.contributions()[0]?.sampleCount, 11);
   await tv.taste.record({ content: "Drama:700", watched: 1 });
+});
+
+test("a TV that only makes requests exchanges patterns by requests, and says when nobody answers", async (context) => {
+  const household = newHousehold();
+  await feed([title("Drama", 7, 800)]);
+  const poll = { everySeconds: 300 };
+  const urls = ["http://127.0.0.1:9", edge.address];
+  const tv = await openTv(context, household, "tv-living", nothing(), {}, { poll, urls });
+  await watch(tv, 1, 0, 10);
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  assert.equal(await tv.taste.sync(), "ok");
+  const counts = async () => (await waiting(household)).map((row) => row.sample_count);
+  assert.deepEqual(await counts(), [10]);
+  assert.ok(tv.taste.status().titles > 10, "the feed's, too");
+  await watch(tv, 1, 10, 13);
+  await tv.syncNow();
+  assert.equal(await tv.taste.sync(), "ok");
+  assert.equal(tv.taste.contributions()[0]?.sampleCount, 13);
+  assert.deepEqual(await counts(), [13]);
+
+  await edge.kill();
+  assert.equal(await tv.taste.sync(), "failed");
+  assert.ok(tv.taste.timeUntilNextSync() > 60_000, "and waits");
+  await edge.start();
 });

@@ -8,6 +8,13 @@ use crate::aggregate::settings::{
 };
 use crate::error::StartError;
 use clap::Args;
+use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
+use omega_sync_core::session::taste::TABLES_BYTES_MAX;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Flags of `serve` about patterns and trends.
 #[derive(Debug, Clone, Args)]
@@ -34,6 +41,10 @@ pub struct AggregateArgs {
     /// Privacy budget of a household for a day of trends: delta
     #[arg(long, value_name = "NUMBER", default_value_t = DAY_DELTA)]
     pub trend_delta: f64,
+    /// Tables that patterns are coded with, as `omega-edge train` writes them; left out: those of the
+    /// package. Devices fetch others once. Every server of a household must have the same
+    #[arg(long, value_name = "FILE")]
+    pub pattern_tables: Option<PathBuf>,
     /// Release patterns and trends without noise: nothing is private then. With --dev only
     #[arg(long, requires = "dev")]
     pub no_noise: bool,
@@ -49,6 +60,7 @@ impl Default for AggregateArgs {
             delta: DELTA,
             trend_epsilon: DAY_EPSILON,
             trend_delta: DAY_DELTA,
+            pattern_tables: None,
             no_noise: false,
         }
     }
@@ -74,6 +86,44 @@ impl AggregateArgs {
     }
 }
 
+/// The file of tables, and what it says.
+#[derive(Debug, Clone)]
+pub struct TablesFile {
+    /// As it is handed to devices.
+    pub bytes: Arc<[u8]>,
+    /// As it is used here.
+    pub tables: Arc<Tables>,
+}
+
+impl AggregateArgs {
+    /// Reads the tables that patterns are coded with.
+    ///
+    /// # Errors
+    /// There is no such file, or it holds no tables that devices can read.
+    pub fn tables(&self) -> Result<TablesFile, StartError> {
+        let named = |what: &dyn Display| {
+            let file = self.pattern_tables.as_deref().unwrap_or(Path::new("the package's"));
+            StartError::Usage(format!("--pattern-tables {}: {what}", file.display()))
+        };
+        let bytes: Arc<[u8]> = match &self.pattern_tables {
+            None => DEFAULT_TABLES.into(),
+            Some(file) => read(file).map_err(|error| named(&error))?.into(),
+        };
+        if bytes.len() > TABLES_BYTES_MAX {
+            return Err(named(&format!("more than {TABLES_BYTES_MAX} bytes")));
+        }
+        let tables = Tables::read(&bytes).map_err(|error| named(&error))?;
+        Ok(TablesFile { bytes, tables: Arc::new(tables) })
+    }
+}
+
+/// As much of a file as can matter.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(TABLES_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn region(text: &str) -> Result<Region, String> {
     Region::new(text).map_err(|error| error.to_string())
 }
@@ -92,6 +142,23 @@ mod tests {
         assert_eq!(AggregateArgs::default().settings().unwrap(), Settings::default());
         let off = AggregateArgs { no_noise: true, ..AggregateArgs::default() };
         assert!(!off.settings().unwrap().is_private());
+    }
+
+    #[test]
+    fn tables_come_from_a_file_that_devices_can_read() {
+        let package = AggregateArgs::default().tables().unwrap();
+        assert_eq!(*package.bytes, *DEFAULT_TABLES);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.tables");
+        let args = AggregateArgs { pattern_tables: Some(file.clone()), ..Default::default() };
+        let line = || args.tables().unwrap_err().to_string();
+        assert!(line().contains("--pattern-tables") && line().contains("own.tables"), "{}", line());
+        std::fs::write(&file, b"OST\x09").unwrap();
+        assert!(line().contains("own.tables"), "{}", line());
+        std::fs::write(&file, vec![0; TABLES_BYTES_MAX + 1]).unwrap();
+        assert!(line().contains("more than"), "{}", line());
+        std::fs::write(&file, DEFAULT_TABLES).unwrap();
+        assert_eq!(args.tables().unwrap().tables.id(), package.tables.id());
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::http::pair::{
 use crate::http::route::{Access, Content, Need, Route};
 use crate::http::sync::{BINARY, sync};
 use crate::http::taste::{
-    Contributions, Fed, Feed, SyncVersion, TakesPart, contributions, feed, opt_in, opt_out, version,
+    Contributions, Fed, Feed, SyncVersion, TakesPart, contributions, feed, opt_in, opt_out, tables,
+    version,
 };
 use crate::limits::FEED_BYTES_MAX;
 use crate::metrics::{self, TEXT};
@@ -97,6 +98,12 @@ pub(crate) fn all() -> Vec<Route> {
         Route::get("/api/v1/taste/contributions", read, get(contributions))
             .about("Show what waits of the household to be counted")
             .gives::<Contributions>(200),
+        Route::get("/api/v1/taste/tables/{id}", read, get(tables))
+            .about(
+                "Hand out the tables that patterns are coded with, by the id that an answer names",
+            )
+            .gives_content(200, Content::Other(BINARY))
+            .refuses(&[Kind::NotFound]),
         Route::post("/api/v1/taste/opt-out", write, post(opt_out))
             .about("Take no part in global patterns and trends, and erase what waits")
             .gives::<TakesPart>(200),

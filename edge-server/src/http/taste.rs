@@ -6,12 +6,15 @@ use crate::auth::Principal;
 use crate::error::{Error, FieldError};
 use crate::http::Edge;
 use crate::http::body::{json, parse_body};
+use crate::http::sync::BINARY;
 use crate::http::value::content_id;
 use crate::limits::{FEED_BYTES_MAX, FEED_TITLES_MAX};
 use crate::store::aggregate::FeedTitle;
 use axum::Json;
-use axum::extract::{Extension, Request, State};
-use axum::response::Response;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use omega_sync_core::id::ContentId;
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, PatternError};
 use schemars::JsonSchema;
@@ -89,6 +92,30 @@ struct FirstPlay {
     day: u64,
     /// Which title
     content_id: String,
+}
+
+/// `GET /api/v1/taste/tables/{id}`: the tables that patterns are coded with, whose id an answer names.
+pub(crate) async fn tables(
+    State(edge): State<Arc<Edge>>,
+    Path(wanted): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let (id, file) = edge.aggregate.tables();
+    let name = format!("{id:08x}");
+    if wanted != name {
+        return Err(Error::NotFound);
+    }
+    // The id is that of the bytes, so they never change.
+    let tag = format!("\"{name}\"");
+    let about = [
+        (ETAG, tag.clone()),
+        (CACHE_CONTROL, "private, max-age=31536000, immutable".into()),
+        (CONTENT_TYPE, BINARY.into()),
+    ];
+    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    }
+    Ok((about, file.to_vec()).into_response())
 }
 
 /// `GET /api/v1/taste/contributions`.

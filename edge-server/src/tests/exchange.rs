@@ -85,9 +85,13 @@ impl Home {
     }
 
     pub(super) async fn sync(&self, headers: &str, body: &[u8]) -> Binary {
+        self.binary("POST /api/v1/sync", headers, body).await
+    }
+
+    pub(super) async fn binary(&self, line: &str, headers: &str, body: &[u8]) -> Binary {
         let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
         let head = format!(
-            "POST /api/v1/sync HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
+            "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
              content-length: {}\r\n\r\n",
             body.len()
         );

@@ -64,6 +64,12 @@ fn entries() -> Vec<Entry> {
         get("GET /api/v1/sync/version", "read"),
         get("GET /api/v1/taste/contributions", "read"),
         Entry {
+            route: "GET /api/v1/taste/tables/{id}",
+            scope: "read",
+            sends: Sends::Nothing,
+            good: 404,
+        },
+        Entry {
             route: "POST /api/v1/taste/opt-out",
             scope: "write",
             sends: Sends::Nothing,

@@ -8,7 +8,7 @@ use omega_sync_core::pattern::exchange::{
     ANSWER_BYTES, Answer as Told, Batch, Known, Outcome, Request, Taken, is_answer,
 };
 use omega_sync_core::pattern::message::{Floor, Outgoing, decode, encode};
-use omega_sync_core::pattern::tables::Tables;
+use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternId};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn open_home() -> Home {
 
 impl Home {
     fn tables(&self) -> Tables {
-        crate::aggregate::tables().unwrap()
+        Tables::read(&self.server.edge.aggregate.tables().1).unwrap()
     }
 
     async fn feed(&self, titles: &[&str]) -> Answer {
@@ -149,6 +149,46 @@ async fn a_request_alone_needs_a_token_and_gets_one_answer() {
         assert_eq!(answer.status, status, "{scope}");
         assert_eq!(Told::decode(&answer.binary).is_ok(), status == 200);
     }
+    home.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_that_an_answer_names_are_handed_out_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.tables");
+    let mut args = args(folder.path());
+    args.aggregate.pattern_tables = Some(file.clone());
+    assert!(Server::start(&args, limits()).await.is_err(), "there is no such file");
+    // Another beginning of a step is a file of its own.
+    let mut bytes = DEFAULT_TABLES.to_vec();
+    let package = Tables::read(DEFAULT_TABLES).unwrap();
+    let genres: usize = package.genres().iter().map(|genre| genre.as_str().len() + 1).sum();
+    let step = 4 + 1 + genres + 2 + 4;
+    bytes[step] -= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let own = Tables::read(&bytes).unwrap();
+    assert_ne!(own.id(), package.id());
+    let home = Home { server: Server::start(&args, limits()).await.unwrap(), folder };
+
+    let answer = home.taste("home", &request(&package), "").await;
+    let told = Told::decode(&answer).unwrap();
+    assert_eq!((told.tables, told.patterns), (own.id(), None));
+    let encoded = encode(&package, Floor::default(), &[]).unwrap();
+    let batch = Some(Batch { number: 1, message: &encoded.bytes });
+    let answer = home.taste("home", &Request { batch, ..request(&package) }, "").await;
+    assert_eq!(Told::decode(&answer).unwrap().receipt.unwrap().taken, Taken::OtherTables);
+
+    let bearer = format!("authorization: Bearer {}\r\n", token("home", "read"));
+    let line = |id| format!("GET /api/v1/taste/tables/{id:08x}");
+    let fetched = home.binary(&line(own.id()), &bearer, b"").await;
+    assert_eq!((fetched.status, &fetched.binary), (200, &bytes));
+    let tag = format!("etag: \"{:08x}\"", own.id());
+    for header in [&tag, "cache-control: private, max-age=31536000, immutable"] {
+        assert!(fetched.head.contains(header), "{}", fetched.head);
+    }
+    let known = format!("{bearer}if-none-match: \"{:08x}\"\r\n", own.id());
+    assert_eq!(home.binary(&line(own.id()), &known, b"").await.status, 304);
+    assert_eq!(home.binary(&line(package.id()), &bearer, b"").await.problem(), "not_found");
     home.server.stop().await.unwrap();
 }
 
