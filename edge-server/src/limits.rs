@@ -134,8 +134,8 @@ pub const DEVICE_RATE: Rate = Rate { per_second: 20, burst: 100 };
 /// Requests and JSON messages of one household: in a second in the long run, and at once.
 pub const HOUSEHOLD_RATE: Rate = Rate { per_second: 100, burst: 500 };
 
-/// Messages on sockets, pings too, and operations of one device: in a second in the long run, and at once, which is more than an
-/// outbox holds.
+/// Messages on sockets, pings too, and operations of one device: in a second in the long run, and at
+/// once, which is more than an outbox holds.
 pub const DEVICE_OPERATIONS: Rate = Rate { per_second: 50, burst: 50 * OPERATIONS_BURST_S };
 /// The same of one household.
 pub const HOUSEHOLD_OPERATIONS: Rate = Rate { per_second: 250, burst: 250 * OPERATIONS_BURST_S };
