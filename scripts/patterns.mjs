@@ -1,5 +1,5 @@
 // Builds what the measurement `patterns` needs: its native program, and the same codec in
-// WebAssembly, compiled like the package's own module but never shipped.
+// WebAssembly, compiled like the package's own module but never shipped. `--module`: the latter alone.
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { build, wasmTools } from "./build.mjs";
@@ -13,13 +13,15 @@ const MODULE = "omega_sync_patterns";
 
 main(async () => {
   await build({ server: false, demo: false });
-  await step("pattern codec", async () => {
-    const { cargo, env } = nativeToolchain();
-    const args = ["build", "--locked", "--release", "-p", PACKAGE];
-    await run(cargo, args, { env, log: "patterns" });
-  });
+  if (!process.argv.includes("--module")) await step("pattern codec", buildNative);
   await step("pattern codec in WebAssembly", buildModule);
 });
+
+function buildNative() {
+  const { cargo, env } = nativeToolchain();
+  const args = ["build", "--locked", "--release", "-p", PACKAGE];
+  return run(cargo, args, { env, log: "patterns" });
+}
 
 async function buildModule() {
   const { cargo, env } = wasmTools();
