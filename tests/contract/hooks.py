@@ -19,6 +19,8 @@ OTHER_TOKEN = os.environ["CONTRACT_OTHER_TOKEN"]
 OTHER_HOUSEHOLD = os.environ["CONTRACT_OTHER_HOUSEHOLD"]
 # Whose key is known for good.
 KEY_HOUSEHOLD = os.environ["CONTRACT_KEY_HOUSEHOLD"]
+# The file of tables that the server hands out.
+TABLES = os.environ["CONTRACT_TABLES"]
 ID_BYTES_MAX = 64
 GENRE_BYTES_MAX = 32
 CLIENT = "contract"
@@ -97,6 +99,19 @@ def live_device(case):
     case.path_parameters["id"] = LIVE_DEVICE
 
 
+def tables_id():
+    """FNV-1a of the file, as in docs/patterns.md."""
+    checksum = 0x811C9DC5
+    with open(TABLES, "rb") as file:
+        for byte in file.read():
+            checksum = (checksum ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return f"{checksum:08x}"
+
+
+def tables_of_the_server(case):
+    case.path_parameters["id"] = tables_id()
+
+
 def live_target(case):
     case.body["target_device_id"] = LIVE_DEVICE
 
@@ -154,6 +169,7 @@ PREPARED = {
     "POST /api/v1/devices/{id}/commands": every_second(live_device),
     "PATCH /api/v1/devices/{id}": every_second(live_device),
     "DELETE /api/v1/devices/{id}": device_to_forget,
+    "GET /api/v1/taste/tables/{id}": every_second(tables_of_the_server),
     "POST /api/v1/devices/handoff": every_second(live_target),
     "POST /api/v1/admin/revocations": other_tokens,
     "POST /api/v1/admin/pairing-keys": other_key,

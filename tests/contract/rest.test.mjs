@@ -108,6 +108,7 @@ test("every route does what the description says", async (context) => {
       CONTRACT_OTHER_TOKEN: edge.token("another-home", DEVICE, ...all),
       CONTRACT_OTHER_HOUSEHOLD: "revoked-home",
       CONTRACT_KEY_HOUSEHOLD: "key-home",
+      CONTRACT_TABLES: fileURLToPath(new URL("../../core/tables/default.bin", import.meta.url)),
     },
   });
   live.close();
