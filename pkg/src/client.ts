@@ -152,10 +152,11 @@ export class Driver {
     this.feed((replica, ...now) => replica.offline(...now));
   }
 
-  /** Back online, without waiting for a back-off to end. */
+  /** Back online, without waiting for a back-off to end, or for the time to try a socket again. */
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
+    this.transport.woke();
     this.woke();
   }
 
