@@ -16,13 +16,20 @@ const LOCK = join(paths.ROOT, "package-lock.json");
 
 /**
  * The modules of the package: the usual one, and the one with patterns.
- * @typedef {{name: string, features: string[], folder: string, plain: boolean}} Module
+ * @typedef {{name: string, profile: string, features: string[], folder: string, plain: boolean}} Module
  */
 /** @type {Module} */
-const DEFAULT = { name: "default", features: [], folder: paths.PKG_WASM, plain: true };
+const DEFAULT = {
+  name: "default",
+  profile: "wasm",
+  features: [],
+  folder: paths.PKG_WASM,
+  plain: true,
+};
 /** @type {Module} */
 const PATTERNS = {
   name: "patterns",
+  profile: "wasm-patterns",
   features: ["--features", "patterns"],
   folder: paths.PKG_WASM_PATTERNS,
   plain: false,
@@ -86,16 +93,16 @@ function buildBinder(testRunner) {
 }
 
 /** @param {Module} module */
-async function buildModule({ name, features }) {
+async function buildModule({ name, profile, features }) {
   const { cargo, env } = wasmTools();
-  const profile = ["--locked", "--profile", "wasm", "-p", "omega-sync-wasm", ...features];
+  const what = ["--locked", "--profile", profile, "-p", "omega-sync-wasm", ...features];
   // Not beside the library that the tests link: what that one exports could not be left out here.
   const crate = ["--lib", "--crate-type", "cdylib"];
-  const args = ["rustc", ...profile, ...crate, "--target", WASM_TRIPLE, "--", ...SHIPPED];
+  const args = ["rustc", ...what, ...crate, "--target", WASM_TRIPLE, "--", ...SHIPPED];
   await run(cargo, args, { env, log: `wasm-${name}` });
   // Cargo gives all of them one name.
   mkdirSync(dirname(kept(name)), { recursive: true });
-  copyFileSync(join(paths.WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`), kept(name));
+  copyFileSync(join(paths.WASM_TARGET, WASM_TRIPLE, profile, `${MODULE}.wasm`), kept(name));
 }
 
 /** @param {string} name of the module */

@@ -25,9 +25,10 @@ function buildNative() {
 
 async function buildModule() {
   const { cargo, env } = wasmTools();
-  const profile = ["--locked", "--profile", "wasm", "-p", PACKAGE, "--lib"];
+  // That of the package's entry with patterns.
+  const profile = ["--locked", "--profile", "wasm-patterns", "-p", PACKAGE, "--lib"];
   await run(cargo, ["build", ...profile, "--target", WASM_TRIPLE], { env, log: "patterns-wasm" });
-  const compiled = join(WASM_TARGET, WASM_TRIPLE, "wasm", `${MODULE}.wasm`);
+  const compiled = join(WASM_TARGET, WASM_TRIPLE, "wasm-patterns", `${MODULE}.wasm`);
   const what = { inputs: [compiled, WASM_BUILD], outputs: [PATTERNS_END] };
   return unlessStamped("patterns-end", what, async () => {
     rmSync(PATTERNS_END, { recursive: true, force: true });

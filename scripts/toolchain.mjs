@@ -32,6 +32,7 @@ const BUILD_STD = {
   // package then refuses to go on. Not in Cargo.toml, since a stable Cargo does not know the word.
   CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT: "true",
   CARGO_PROFILE_WASM_PANIC: "immediate-abort",
+  CARGO_PROFILE_WASM_PATTERNS_PANIC: "immediate-abort",
 };
 
 /** A rustup proxy must neither install nor update a toolchain on its own. */

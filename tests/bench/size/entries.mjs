@@ -22,6 +22,8 @@ const ENTRIES = {
 };
 export const ENTRY_NAMES = Object.keys(ENTRIES);
 
+/** The package's own files, and the tables of patterns, which the server hands out. */
+const COUNTED = /^\/(package|api\/v1\/taste\/tables)\//;
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY } };
 
 /** @param {Uint8Array} bytes */
@@ -69,7 +71,7 @@ async function measure(browser, edge, name) {
   const fetched = [];
   await syncTwoPages(browser, edge, `${name}.html`, (response) => {
     const { pathname } = new URL(response.url());
-    if (pathname.startsWith("/package/")) fetched.push(costOf(pathname, response));
+    if (COUNTED.test(pathname)) fetched.push(costOf(pathname, response));
   });
   const files = await Promise.all(fetched);
   return {
