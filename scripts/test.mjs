@@ -23,7 +23,7 @@ const SUITES = [
   { name: "wasm-build", what: "the build refuses what an old engine cannot load", run: wasmBuild },
   { name: "wasm-node", what: "the wasm package in Node", run: () => wasm(NODE) },
   { name: "wasm-browser", what: "the same tests in Chromium", run: () => wasm(BROWSER) },
-  { name: "js", what: "the npm package, and clients on the real server", run: () => node("js") },
+  { name: "js", what: "the npm package, and clients on the real server", run: js },
   { name: "contract", what: "the server does what it says", run: () => node("contract") },
   { name: "e2e", what: "two TVs in a browser", run: () => node("e2e") },
   { name: "engines", what: "the npm package on old TV engines", run: () => node("engines") },
@@ -100,6 +100,12 @@ function wasm(where) {
   const driver = { CHROMEDRIVER: process.env.CHROMEDRIVER ?? "chromedriver" };
   const args = ["test", "--locked", "-p", "omega-sync-wasm", "--target", WASM_TRIPLE];
   return suite(cargo, args, { ...env, ...runner, ...driver, ...where });
+}
+
+/** Several files of it need the server's end in WebAssembly, and run at once: it is built before. */
+async function js() {
+  await run(process.execPath, [join(ROOT, "scripts", "room.mjs")], { log: "room-end-before-js" });
+  return node("js");
 }
 
 /** All tests of one folder, with Node's own runner. @param {string} folder of tests/ */

@@ -20,7 +20,12 @@ const SEND = 0;
  * @property {() => void} free
  */
 
-/** @typedef {new (household: string) => RoomEnd} RoomEndClass */
+/**
+ * @typedef {object} Requests what it takes beside sockets: a session in one request
+ * @property {(connection: number, bytes: Uint8Array, unix_ms: number) => unknown[]} exchange
+ */
+
+/** @typedef {new (household: string) => RoomEnd & Requests} RoomEndClass */
 
 /** Needs scripts/room.mjs. @returns {Promise<RoomEndClass>} */
 export async function loadRoomEnd() {

@@ -8,7 +8,7 @@
 use js_sys::{Array, Error, Uint8Array};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{EpochId, HouseholdId};
-use omega_sync_core::message::ClientFrame;
+use omega_sync_core::message::{ClientFrame, Exchange, Exchanged};
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput, Stored};
 use std::collections::BTreeSet;
 use wasm_bindgen::prelude::*;
@@ -56,6 +56,29 @@ impl RoomEnd {
         };
         let outputs = self.room.handle(UnixMillis(unix_ms as u64), input);
         self.carry_out(outputs)
+    }
+
+    /// Takes a whole session in one request, as `POST /api/v1/sync` does. Returns the same cells; those
+    /// of `connection`, which must be new, come first and have the answer's bytes.
+    pub fn exchange(
+        &mut self,
+        connection: u32,
+        bytes: Vec<u8>,
+        unix_ms: f64,
+    ) -> Result<Array, JsValue> {
+        let id = ConnectionId(u64::from(connection));
+        let exchange = Exchange::decode(&bytes).map_err(|error| failure(&error))?;
+        let outputs = self.room.exchange(UnixMillis(unix_ms as u64), id, exchange, true);
+        let (mut others, mut frames, mut close) = (Vec::new(), Vec::new(), None);
+        for output in outputs {
+            match output {
+                RoomOutput::Send(to, frame) if to == id => frames.push(frame),
+                RoomOutput::Close(to, code) if to == id => close = Some(code),
+                other => others.push(other),
+            }
+        }
+        others.insert(0, RoomOutput::Send(id, Exchanged::encode(&frames, close)));
+        self.carry_out(others)
     }
 
     /// A connection is gone.

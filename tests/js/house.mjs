@@ -1,0 +1,158 @@
+// The network of one household on the server's end from tests/room: it drops, refuses and falls
+// silent as it is told. It keeps nothing of what has passed through it.
+import { roomOutputs } from "../bench/trace/network.mjs";
+
+/** @typedef {import("../bench/trace/network.mjs").RoomEnd} RoomEnd */
+/** @typedef {import("../bench/trace/network.mjs").Requests} Requests */
+
+const CLOSED_ABNORMALLY = 1006;
+const OPEN = 1;
+const CLOSED = 3;
+
+export class House {
+  /** Whether sockets can be opened. */
+  upgrades = true;
+  /** Whether anybody is there at all. */
+  there = true;
+  /** What was done, by what it was: sockets opened, requests answered. */
+  opened = 0;
+  requests = 0;
+  #room;
+  #time;
+  #connections = 0;
+  /** @type {Map<number, HouseSocket>} */
+  #sockets = new Map();
+
+  /** @param {RoomEnd & Requests} room @param {import("./fake-time.mjs").FakeTime} time */
+  constructor(room, time) {
+    this.#room = room;
+    this.#time = time;
+  }
+
+  /** How many sockets are open. */
+  get sockets() {
+    return this.#sockets.size;
+  }
+
+  /** The class for `open`. */
+  socketClass() {
+    const house = this;
+    return class extends HouseSocket {
+      constructor() {
+        super(house);
+      }
+    };
+  }
+
+  /** What takes the place of `fetch`. @param {string} url @param {{body?: Uint8Array}} [said] */
+  async fetch(url, { body } = {}) {
+    if (!this.there) throw new TypeError("nobody there");
+    if (body === undefined) return { ok: true, status: 200, url };
+    this.requests += 1;
+    this.#connections += 1;
+    const own = this.#connections;
+    const outputs = roomOutputs(this.#room.exchange(own, body.slice(), this.#time.now_ms));
+    const answer = outputs.shift()?.frame ?? new Uint8Array();
+    this.#carry(outputs);
+    return { ok: true, status: 200, arrayBuffer: async () => answer.slice().buffer };
+  }
+
+  /** Ends every connection, with a word to both ends. @param {number} [code] */
+  drop(code = CLOSED_ABNORMALLY) {
+    for (const socket of [...this.#sockets.values()]) socket.lost(code);
+  }
+
+  /** Ends every connection at the server's end; the other end hears nothing. */
+  fallSilent() {
+    for (const socket of [...this.#sockets.values()]) this.disconnect(socket);
+  }
+
+  /** @param {HouseSocket} socket @returns {boolean} */
+  connect(socket) {
+    if (!this.there || !this.upgrades) return false;
+    this.opened += 1;
+    this.#connections += 1;
+    socket.connection = this.#connections;
+    this.#sockets.set(socket.connection, socket);
+    return true;
+  }
+
+  /** @param {HouseSocket} socket */
+  disconnect(socket) {
+    if (!this.#sockets.delete(socket.connection)) return;
+    this.#room.closed(socket.connection, this.#time.now_ms);
+  }
+
+  /** @param {HouseSocket} socket @param {Uint8Array} frame */
+  up(socket, frame) {
+    if (this.#sockets.get(socket.connection) !== socket) return;
+    const { connection } = socket;
+    this.#carry(roomOutputs(this.#room.frame(connection, frame, this.#time.now_ms)));
+  }
+
+  /** @param {ReturnType<typeof roomOutputs>} outputs */
+  #carry(outputs) {
+    for (const { connection, frame, code } of outputs) {
+      const socket = this.#sockets.get(connection);
+      if (frame !== undefined) socket?.deliver(frame);
+      else socket?.lost(code ?? CLOSED_ABNORMALLY);
+    }
+  }
+}
+
+/** The part of a browser's WebSocket that the package uses. */
+class HouseSocket {
+  binaryType = "blob";
+  readyState = 0;
+  connection = 0;
+  /** @type {((event: any) => void) | null} */
+  onopen = null;
+  /** @type {((event: any) => void) | null} */
+  onmessage = null;
+  /** @type {((event: any) => void) | null} */
+  onclose = null;
+  /** @type {((event: any) => void) | null} */
+  onerror = null;
+  #house;
+
+  /** @param {House} house */
+  constructor(house) {
+    this.#house = house;
+    this.#later(() => {
+      if (house.connect(this)) {
+        this.readyState = OPEN;
+        this.onopen?.({});
+      } else this.lost(CLOSED_ABNORMALLY);
+    });
+  }
+
+  /** @param {Uint8Array} data */
+  send(data) {
+    const frame = data.slice();
+    this.#later(() => this.#house.up(this, frame));
+  }
+
+  /** @param {Uint8Array} frame */
+  deliver(frame) {
+    this.#later(() => this.onmessage?.({ data: frame.slice().buffer }));
+  }
+
+  close() {
+    this.readyState = CLOSED;
+    this.#house.disconnect(this);
+  }
+
+  /** @param {number} code */
+  lost(code) {
+    if (this.readyState === CLOSED) return;
+    this.close();
+    this.onclose?.({ code });
+  }
+
+  /** Soon and in order, but never within the caller. @param {() => void} work */
+  #later(work) {
+    queueMicrotask(() => {
+      if (this.readyState !== CLOSED) work();
+    });
+  }
+}
