@@ -68,7 +68,7 @@ export class FakeTime {
     this.now_ms = Math.max(this.now_ms, end_ms);
   }
 
-  /** Standby: time goes on and nothing happens in it; what is due meanwhile is late. @param {number} ms */
+  /** Standby: time goes on, what is due meanwhile is late. @param {number} ms */
   sleep(ms) {
     this.now_ms += ms;
   }

@@ -1,5 +1,5 @@
-// A TV that is left on for a month does not grow: the real package and the server's own decisions, in
-// time that passes as fast as the work in it is done.
+// A TV that is left on for a month does not grow: the real package and the server's own decisions,
+// in time that passes as fast as the work in it is done.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
@@ -30,8 +30,8 @@ const WRITES_OF_A_TITLE = 25;
 /** Token expired or refused. */
 const UNAUTHORIZED = 4010;
 /**
- * The means of JavaScript's heap may differ by this: the engine of Node goes on noting what types it
- * has met. In between are some 1,500 connections, 27,000 pings and 10,000 writes.
+ * The means of JavaScript's heap may differ by this: the engine of Node goes on noting what types
+ * it has met. In between are some 1,400 connections and 13,000 writes.
  */
 const HEAP_BYTES_MAX = 96 * 1024;
 /** The same of buffers: a frame that waits to be collected or not. */
@@ -229,7 +229,10 @@ class Month {
     await time.pass(2 * HOUR_MS);
   }
 
-  /** What there is at the end of a day, when all is exchanged. @param {Client} tv @param {WebAssembly.Memory} memory */
+  /**
+   * What there is at the end of a day, when all is exchanged.
+   * @param {Client} tv @param {WebAssembly.Memory} memory
+   */
   async sample(tv, memory) {
     assert.deepEqual(this.wrong, []);
     assert.deepEqual([tv.status().state, tv.pending], ["live", 0]);
