@@ -108,6 +108,16 @@ test("behind a proxy that breaks WebSockets everything goes by requests, and bac
   await eventually(other, "the removal", () => titles(other).length === 1);
 });
 
+test("an app that resumes gets a socket at once, though requests do", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  const tv = await openTv(context, edge, household, "tv", { url: proxy.address });
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  proxy.upgrades = true;
+  tv.pause();
+  tv.resume();
+  await eventually(tv, "a socket", () => tv.status().state === "live");
+});
+
 test("an app that polls opens no socket, and sends a write when it says", async (context) => {
   const { edge, proxy, household } = await behindProxy(context);
   const poll = { everySeconds: 300, afterWriteSeconds: 1 };
