@@ -4,7 +4,7 @@
  * may not open IndexedDB, and none of them hears that the page hides.
  */
 
-import type { WriteName } from "./calls.js";
+import type { Keeper, WriteName } from "./calls.js";
 import type { Channel, Message } from "./channel.js";
 import type { DriverEvents, TabEvents } from "./client.js";
 import { type EngineSource, type SyncState, startEngine, type WasmSource } from "./engine.js";
@@ -52,17 +52,13 @@ export interface Loaded extends Seen {
   shown: boolean;
 }
 
+/** What a client asks of its keeper that goes on to the engine's side as it is. */
+type PassedOn = "start" | "pause" | "resume" | "flushed" | "syncNow" | "close" | "destroy";
+
 /** What the page can ask of the engine's side. */
-export interface EngineCalls {
+export interface EngineCalls extends Pick<Keeper, PassedOn> {
   open(opening: Opening): Promise<void>;
-  start(): void;
   write(name: WriteName, values: (string | number)[]): Promise<void>;
-  pause(): void;
-  resume(): void;
-  flushed(): Promise<void>;
-  syncNow(): Promise<void>;
-  close(): Promise<void>;
-  destroy(): Promise<void>;
   woke(): void;
   hides(): void;
   /** Something from another tab. */
