@@ -48,8 +48,8 @@ export interface DriverEvents {
   /** Something from another device. */
   remote(output: RemoteOutput): void;
   failed(error: OmegaError): void;
-  /** A commit is durable. */
-  stored(): void;
+  /** A commit is durable; these parts look different by it. */
+  stored(keys: string[]): void;
   /** It may not write any more. @returns whether somebody else goes on, so that nobody need be told */
   lost(error: OmegaError): boolean;
 }
@@ -83,6 +83,8 @@ export class Driver {
   private hides = false;
   private readonly stopWatching: () => void;
   private queue: Task[] = [];
+  /** The parts that look different by what is queued, or by what is not stored yet. */
+  private changed = new Set<string>();
   private pumping: Promise<void> | undefined;
   private wakeTimer: ReturnType<typeof setTimeout> | undefined;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -253,19 +255,20 @@ export class Driver {
 
   /** Queues the work first, so that a listener's own writes come after it; then notifies. */
   private apply(outputs: Output[]): void {
-    const changed = new Set<string>();
+    const keys = new Set<string>();
     let rejected = false;
     let report: ReplayReport | undefined;
     const remote: RemoteOutput[] = [];
     for (const output of outputs) {
-      if (output.kind === "changed") for (const key of output.keys) changed.add(key);
+      if (output.kind === "changed") for (const key of output.keys) keys.add(key);
       else if (output.kind === "rejected") rejected = true;
       else if (output.kind === "replayed") report = output.report;
       else if (output.kind === "order" || output.kind === "outcome") remote.push(output);
       else if (output.kind === "presence") remote.push(output);
       else if (output.kind !== "status") this.queue.push(output);
     }
-    if (changed.size > 0) this.events.changed(Array.from(changed));
+    for (const key of Array.from(keys)) this.changed.add(key);
+    if (keys.size > 0) this.events.changed(Array.from(keys));
     if (rejected) this.events.rejected();
     this.events.status();
     if (report !== undefined) this.events.replayed(report);
@@ -284,13 +287,17 @@ export class Driver {
       this.queue = [];
       const change = mergeRecords(this.unstored, batch);
       if (change !== undefined && this.isCommitDue(batch)) {
+        // What changes while this is being stored is stored with the next commit.
+        const keys = Array.from(this.changed);
+        this.changed.clear();
         try {
           await this.storage.commit(change);
         } catch (thrown) {
+          for (const key of keys) this.changed.add(key);
           this.storageFailed(batch, change, storageFailure(thrown));
           continue;
         }
-        this.stored();
+        this.stored(keys);
       }
       for (const task of batch) this.carryOut(task);
       // The engine gave up waiting for an answer, unless a new connection follows at once.
@@ -313,12 +320,12 @@ export class Driver {
     return kinds.includes("barrier") || kinds.includes("append") || kinds.includes("replace");
   }
 
-  private stored(): void {
+  private stored(keys: string[]): void {
     const returned = this.failure !== undefined;
     this.unstored = undefined;
     this.failure = undefined;
     clearTimeout(this.retryTimer);
-    this.events.stored();
+    this.events.stored(keys);
     if (returned && !this.paused) this.feed((replica, ...now) => replica.online(...now));
   }
 

@@ -355,13 +355,8 @@ export class Tab implements Keeper {
 
   private driverEvents(): DriverEvents {
     const { events } = this;
-    const changed = new Set<string>();
     return {
       ...events,
-      changed: (keys) => {
-        for (const key of keys) changed.add(key);
-        events.changed(keys);
-      },
       status: () => {
         if (this.hasFollowers()) this.sayLead();
         events.status();
@@ -375,9 +370,7 @@ export class Tab implements Keeper {
         if (this.hasFollowers()) this.post({ kind: "remote", tab: this.name, output });
         events.remote(output);
       },
-      stored: () => {
-        const keys = Array.from(changed);
-        changed.clear();
+      stored: (keys) => {
         if (this.hasFollowers()) this.post({ kind: "stored", tab: this.name, keys });
       },
       lost: (error) => this.lost(error),

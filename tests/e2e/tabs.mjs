@@ -15,7 +15,11 @@ const SCRIPT = "omega-sync.iife.js";
 /** A test that takes longer waits for what will not come. */
 export const TEST_MS_MAX = 4 * WAIT_MS;
 
-/** A page with the package and one client. `until` asks again at each of the client's events. */
+/**
+ * A page with the package and one client. `until` asks again at each of the client's events, and fails
+ * after the longest wait there is: it says so then when the condition is
+ * true but nobody was told.
+ */
 const PAGE = `<!doctype html>
 <link rel="icon" href="data:,">
 <script>
@@ -69,13 +73,22 @@ const PAGE = `<!doctype html>
     return client.watchlist.items().map(({ content }) => content).sort();
   }
   function until(condition) {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       let stops = [];
+      const end = () => {
+        clearTimeout(timer);
+        for (const stop of stops) stop();
+      };
       const look = () => {
         if (!condition()) return;
-        for (const stop of stops) stop();
+        end();
         resolve();
       };
+      const timer = setTimeout(() => {
+        end();
+        const said = JSON.stringify([client.status(), titles()]);
+        reject(new Error((condition() ? "not told: " : "not so: ") + condition + "; " + said));
+      }, ${WAIT_MS});
       stops = ["change", "status"].map((event) => client.on(event, look));
       look();
     });
