@@ -68,6 +68,12 @@ export type ReadName = keyof typeof READS;
 /** One row of an answer. */
 export type Cells = (string | number)[];
 
+/** How attentive a tab is to commands: it does not listen, it does but is hidden, or it is seen as well. */
+export type Attention = 0 | 1 | 2;
+export const UNHEARD: Attention = 0;
+export const HIDDEN: Attention = 1;
+export const SEEN: Attention = 2;
+
 /** A copy of the household that can be read and written; which tab's engine does it is not said. */
 export interface Copy {
   /** Reads at once; throws what the engine refuses it for. */
@@ -87,6 +93,8 @@ export interface Keeper extends Copy {
   readonly storage: Pick<Storage, "kind" | "aside">;
   /** Begins to connect, or to follow who does. */
   start(): void;
+  /** Says how attentive this page is to commands, whenever that changes. */
+  attend(attention: Attention): void;
   /** Writes that the server has not acknowledged. */
   pending(): number;
   state(): SyncState;

@@ -6,8 +6,8 @@
  * says when to look, and who would answer for it.
  */
 
-import type { WriteName } from "./calls.js";
-import type { RemoteOutput, ReplayReport, SyncState } from "./engine.js";
+import type { Attention, WriteName } from "./calls.js";
+import type { Order, RemoteOutput, ReplayReport, SyncState } from "./engine.js";
 import { type ErrorCode, OmegaError } from "./errors.js";
 
 /** Why something was not done; empty when it was. */
@@ -16,14 +16,20 @@ export interface Refusal {
   message?: string;
 }
 
+/** How it stands with the server. */
+export interface Standing {
+  state: SyncState;
+  closeReason: string;
+}
+
 /** What tabs say. `tab` is who says it. */
 export type Message =
-  /** Is there anybody who leads? */
-  | { kind: "ask"; tab: string }
-  /** I lead, and this is how it stands with the server. */
-  | { kind: "lead"; tab: string; state: SyncState; closeReason: string; paused: boolean }
-  /** Something was stored; these parts look different. */
-  | { kind: "stored"; tab: string; keys: string[] }
+  /** Is there anybody who leads? And this is how attentive I am to commands. */
+  | { kind: "ask"; tab: string; attention: Attention }
+  /** I lead, this is how it stands with the server, and so often I have stored something. */
+  | ({ kind: "lead"; tab: string; paused: boolean; stored: number } & Standing)
+  /** Something was stored for the `stored`th time; these parts look different. */
+  | { kind: "stored"; tab: string; stored: number; keys: string[] }
   /** Make this write; a tab numbers its own from 1. */
   | { kind: "write"; tab: string; write: number; name: WriteName; values: (string | number)[] }
   /** A write of `to` is stored, or refused. */
@@ -35,6 +41,12 @@ export type Message =
   | { kind: "replay"; tab: string; report: ReplayReport }
   /** What became of a command of some tab, or which devices are here. */
   | { kind: "remote"; tab: string; output: RemoteOutput }
+  /** There is a command for this device; `to` may have it. */
+  | { kind: "offer"; tab: string; to: string; number: number }
+  /** I want the command of this number. */
+  | { kind: "claim"; tab: string; number: number }
+  /** `to` carries it out, and nobody else. */
+  | { kind: "order"; tab: string; to: string; number: number; order: Order }
   /** I led, and have stopped. */
   | { kind: "end"; tab: string }
   /** The storage was erased. */
@@ -52,7 +64,7 @@ export interface Channel {
 }
 
 /** Raised when messages change: tabs of different versions don't hear each other. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** Opens the way to the tabs that use the same name; nothing where there is none. */
 export function openChannel(name: string, hear: (message: Message) => void): Channel | undefined {

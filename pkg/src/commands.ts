@@ -5,9 +5,10 @@
  * command of this one gets one status.
  */
 
-import type { Copy } from "./calls.js";
+import { type Attention, type Copy, HIDDEN, SEEN, UNHEARD } from "./calls.js";
 import type { RemoteOutput } from "./engine.js";
 import { OmegaError } from "./errors.js";
+import { watchVisibility } from "./lifecycle.js";
 
 /** What a device is to do. Positions are whole seconds. */
 export type Command =
@@ -96,6 +97,8 @@ export interface RemoteOwner {
   changed(): void;
   /** Whether the server tells who is here. */
   isConnected(): boolean;
+  /** Somebody begins or ceases to listen, or the page shows or hides while somebody does. */
+  attend(attention: Attention): void;
 }
 
 /** What other devices want, what becomes of what they are told, and who is here. */
@@ -105,6 +108,7 @@ export class Remote {
   /** Of each device when it was seen, by the server's clock; 0: it is here. */
   private readonly seen = new Map<string, number>();
   private watches = false;
+  private stopWatching: (() => void) | undefined;
 
   constructor(
     private readonly copy: Copy,
@@ -123,7 +127,17 @@ export class Remote {
 
   onCommand(listener: CommandListener): () => void {
     this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    this.stopWatching ??= watchVisibility(() => this.attend());
+    this.attend();
+    return () => {
+      if (this.listeners.delete(listener)) this.attend();
+    };
+  }
+
+  private attend(): void {
+    const isHidden = typeof document !== "undefined" && document.hidden;
+    const attention = isHidden ? HIDDEN : SEEN;
+    this.owner.attend(this.listeners.size === 0 ? UNHEARD : attention);
   }
 
   /** What is known of a device; asks the server to tell from the first call on. */
@@ -162,6 +176,8 @@ export class Remote {
       this.end(ticket)?.reject(new OmegaError("closed", "this client is closed; call open again"));
     }
     this.listeners.clear();
+    this.stopWatching?.();
+    this.attend();
   }
 
   private ask(device: string, kind: number, profile: string, number: number, text: string) {

@@ -143,8 +143,8 @@ export class Devices {
 
   /**
    * Calls `listener` with each command for this device until the returned function is called.
-   * Without a listener the sender is told `not_supported`. Of several tabs on one storage it is the one
-   * that leads whose listeners are called.
+   * Without a listener the sender is told `not_supported`. Of several tabs on one storage that listen
+   * it is one whose listeners are called: one that is seen, if there is any.
    */
   onCommand(listener: CommandListener): () => void {
     return this.remote.onCommand(listener);

@@ -30,17 +30,20 @@ export type Output =
   | { kind: "replayed"; report: ReplayReport }
   | RemoteOutput;
 
+/** A command of another device for this one. */
+export interface Order {
+  kind: "order";
+  high: number;
+  low: number;
+  from: string;
+  command: number;
+  number: number;
+  text: string;
+}
+
 /** What comes from other devices; -1 stands for a number that is not there. */
 export type RemoteOutput =
-  | {
-      kind: "order";
-      high: number;
-      low: number;
-      from: string;
-      command: number;
-      number: number;
-      text: string;
-    }
+  | Order
   | { kind: "outcome"; ticket: number; status: number; position: number }
   | { kind: "presence"; all: boolean; devices: [device: string, goneSeconds: number][] };
 

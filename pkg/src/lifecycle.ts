@@ -63,6 +63,12 @@ export function watchLifecycle({ woke, hides }: LifecycleEvents): () => void {
   };
 }
 
+/** Tells when the page shows or hides, until the returned function is called. */
+export function watchVisibility(changed: () => void): () => void {
+  if (typeof document === "undefined") return () => undefined;
+  return listen(document, "visibilitychange", changed);
+}
+
 function listen(target: EventTarget, event: string, listener: (event: Event) => void): () => void {
   target.addEventListener(event, listener);
   return () => target.removeEventListener(event, listener);

@@ -53,7 +53,15 @@ export interface Loaded extends Seen {
 }
 
 /** What a client asks of its keeper that goes on to the engine's side as it is. */
-type PassedOn = "start" | "pause" | "resume" | "flushed" | "syncNow" | "close" | "destroy";
+type PassedOn =
+  | "start"
+  | "attend"
+  | "pause"
+  | "resume"
+  | "flushed"
+  | "syncNow"
+  | "close"
+  | "destroy";
 
 /** What the page can ask of the engine's side. */
 export interface EngineCalls extends Pick<Keeper, PassedOn> {
@@ -110,6 +118,7 @@ class Served {
     const calls: EngineCalls = {
       open: (opening) => this.open(opening),
       start: () => this.opened.start(),
+      attend: (attention) => this.opened.attend(attention),
       write: (name, values) => this.told(this.opened.write(name, ...(values as never))),
       pause: () => this.opened.pause(),
       resume: () => this.opened.resume(),

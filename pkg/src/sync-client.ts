@@ -45,6 +45,7 @@ export class SyncClient implements Client, Copy {
     this.devices = new Devices(this, options.device, {
       changed: () => this.emit("change", changeOf("devices")),
       isConnected: () => CONNECTED.has(this.tab.state()),
+      attend: (attention) => this.tab.attend(attention),
     });
     const { watchlist, progress } = this.forProfile(options.profile ?? "");
     this.watchlist = watchlist;

@@ -1,6 +1,6 @@
 /**
- * The tabs of one storage: one leads, with engine, socket and storage; the others follow it live and
- * ask it to write.
+ * The tabs of one storage: one leads, with engine, socket and storage (`leader.ts`); the others follow it
+ * live and ask it to write (`follower.ts`).
  *
  * `election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
  * generation refuses its next commit, and it follows.
@@ -9,19 +9,18 @@
  * write of which tab it was; who takes over reads that, and what is not stored is asked for anew.
  */
 
-import type { Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
-import { type Channel, errorOf, type Message, openChannel } from "./channel.js";
-import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./client.js";
-import { ASK_EVERY_MS, Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
+import type { ReadName, WriteName, Writes } from "./calls.js";
+import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
+import { type Channel, type Message, openChannel } from "./channel.js";
+import type { Driver, DriverParts, TabEvents } from "./client.js";
+import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
-import { Follower } from "./follower.js";
+import { Follower, type FollowerOwner } from "./follower.js";
 import { DESTROYED, randomName } from "./indexeddb.js";
+import { Leader, type LeaderOwner } from "./leader.js";
 import { isShared, type SharedStorage, type Storage } from "./storage.js";
-import { AskedWrites, endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
-
-/** A leader that heard of no follower for so long says nothing to them. */
-const FOLLOWERS_MS = 4 * ASK_EVERY_MS;
+import { endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
 
 /** What a tab needs to work. */
 export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
@@ -33,36 +32,28 @@ export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
   channel?: typeof openChannel;
 }
 
-/** What a follower knows of the leader. */
-interface Leader {
-  tab: string;
-  state: SyncState;
-  closeReason: string;
-}
-
 /** One tab's part. */
-export class Tab implements Keeper {
+export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   /** Drawn where there can be others. */
-  private readonly name: string;
+  readonly name: string;
+  /** How attentive its page is to commands. */
+  attention: Attention = UNHEARD;
+  isPaused = false;
   private readonly shared: SharedStorage | undefined;
   private readonly election: Election;
-  private driver: Driver | undefined;
+  private leader: Leader | undefined;
   private follower: Follower | undefined;
   private channel: Channel | undefined;
-  private leader: Leader = { tab: "", state: "connecting", closeReason: "" };
   private readonly own = new OwnWrites();
-  private readonly asked = new AskedWrites();
   private flushing: Waiter[] = [];
   private syncing: Waiter[] = [];
   private started = false;
   private taking = false;
-  private followersMs = Number.NEGATIVE_INFINITY;
-  private isPaused = false;
   private ended: OmegaError | undefined;
 
   private constructor(
     private readonly parts: TabParts,
-    private readonly events: TabEvents,
+    readonly events: TabEvents,
   ) {
     const { storage } = parts;
     this.shared = isShared(storage) ? storage : undefined;
@@ -105,7 +96,11 @@ export class Tab implements Keeper {
 
   /** Whether this tab has the engine that talks to the server. */
   get leads(): boolean {
-    return this.driver !== undefined;
+    return this.leader !== undefined;
+  }
+
+  private get driver(): Driver | undefined {
+    return this.leader?.driver;
   }
 
   get isReadable(): boolean {
@@ -133,29 +128,38 @@ export class Tab implements Keeper {
     });
   }
 
+  attend(attention: Attention): void {
+    if (attention === this.attention || this.ended !== undefined) return;
+    this.attention = attention;
+    if (this.leader !== undefined) this.leader.orders.heard(this.name, attention);
+    else if (this.started) this.ask();
+  }
+
   /** Where the connection stands: the leader's. */
   state(): SyncState {
     if (this.ended !== undefined) return "stopped";
-    return this.driver?.state() ?? this.leader.state;
+    return this.driver?.state() ?? this.follower?.standing.state ?? "connecting";
   }
 
   /** Why it stopped or is kept offline, for a reason on this device. */
   closeReason(): string | undefined {
     if (this.ended !== undefined) return this.ended.code;
-    return this.driver === undefined ? this.leader.closeReason : this.driver.closeReason();
+    return this.driver === undefined
+      ? this.follower?.standing.closeReason
+      : this.driver.closeReason();
   }
 
   /** Takes the connection down until {@link resume}. */
   pause(): void {
     this.isPaused = true;
-    if (this.driver === undefined) this.wish("pause");
+    if (this.driver === undefined) this.follower?.wish("pause");
     else this.driver.pause();
   }
 
   /** Back online, at once. */
   resume(): void {
     this.isPaused = false;
-    if (this.driver === undefined) this.wish("resume");
+    if (this.driver === undefined) this.follower?.wish("resume");
     else this.driver.resume();
   }
 
@@ -181,7 +185,7 @@ export class Tab implements Keeper {
     const { driver } = this;
     if (this.syncing.length === 0) return;
     if (driver === undefined) {
-      this.wish("sync");
+      this.follower?.wish("sync");
       this.election.expect(SILENT_MS);
       return;
     }
@@ -248,29 +252,30 @@ export class Tab implements Keeper {
       replica.free();
       throw thrown;
     }
-    const driver = new Driver({ ...parts, replica, damage }, this.driverEvents());
+    const leader = new Leader({ ...parts, replica, damage }, shared?.marks ?? new Map(), this);
+    const { driver } = leader;
     const { follower } = this;
-    this.driver = driver;
+    this.leader = leader;
+    leader.orders.heard(this.name, this.attention);
     this.follower = undefined;
     follower?.close();
     this.election.lead();
     this.connectTabs();
-    this.asked.reset(shared?.marks ?? new Map());
     if (damage !== undefined) this.events.damaged(damage);
     if (!this.started) return;
     if (this.isPaused) driver.pause();
     driver.start();
     this.events.led();
-    this.takenOver(this.asked.stored(this.name));
+    this.takenOver(leader);
   }
 
   /** What this tab had asked for and is stored is done; the rest it makes itself. */
-  private takenOver(stored: number): void {
+  private takenOver(leader: Leader): void {
     for (const own of this.own.list()) {
-      if (own.write <= stored) this.settle(own);
+      if (own.write <= leader.storedOf(this.name)) this.settle(own);
       else this.make(own);
     }
-    this.sayLead();
+    leader.say();
     this.events.changed(this.allKeys());
     this.events.status();
     this.lookFlushed();
@@ -281,14 +286,7 @@ export class Tab implements Keeper {
   private async follow(): Promise<void> {
     const { shared, parts } = this;
     if (shared === undefined) return;
-    this.follower = await Follower.open(shared, parts.household, {
-      followed: (keys) => {
-        this.events.changed(keys ?? this.allKeys());
-        this.events.status();
-        this.lookFlushed();
-      },
-      lost: (error) => this.lost(error),
-    });
+    this.follower = await Follower.open(shared, parts.household, this);
     try {
       this.follower.read((replica) => parts.loaded(replica));
     } catch (thrown) {
@@ -306,8 +304,14 @@ export class Tab implements Keeper {
     if (life !== undefined) this.channel ??= open(life, (message) => this.hear(message));
   }
 
+  followed(keys: string[] | undefined): void {
+    this.events.changed(keys ?? this.allKeys());
+    this.events.status();
+    this.lookFlushed();
+  }
+
   /** Another tab leads now, or so the storage says. */
-  private lost(error: OmegaError): boolean {
+  lost(error: OmegaError): boolean {
     if (this.ended !== undefined) return false;
     if (error.code === "destroyed") {
       this.stop(error);
@@ -315,10 +319,9 @@ export class Tab implements Keeper {
     }
     if (error.code !== "superseded" || this.channel === undefined) return false;
     const old = this.driver;
-    this.leader = { tab: "", state: "connecting", closeReason: "" };
     this.follow().then(
       () => {
-        this.driver = undefined;
+        this.leader = undefined;
         old?.release();
         this.events.changed(this.allKeys());
         this.forwardAll();
@@ -353,137 +356,41 @@ export class Tab implements Keeper {
       });
   }
 
-  private driverEvents(): DriverEvents {
-    const { events } = this;
-    return {
-      ...events,
-      status: () => {
-        if (this.hasFollowers()) this.sayLead();
-        events.status();
-        this.lookFlushed();
-      },
-      replayed: (report) => {
-        if (this.hasFollowers()) this.post({ kind: "replay", tab: this.name, report });
-        events.replayed(report);
-      },
-      remote: (output) => {
-        if (this.hasFollowers()) this.post({ kind: "remote", tab: this.name, output });
-        events.remote(output);
-      },
-      stored: (keys) => {
-        if (this.hasFollowers()) this.post({ kind: "stored", tab: this.name, keys });
-      },
-      lost: (error) => this.lost(error),
-    };
-  }
-
   private hear(message: Message): void {
     if (this.ended !== undefined || message.tab === this.name) return;
     if (message.kind === "destroyed") {
       this.stop(new OmegaError("destroyed", DESTROYED));
-    } else if (this.driver !== undefined) this.hearAsLeader(message, this.driver);
-    else if (this.follower !== undefined) this.hearAsFollower(message, this.follower);
+    } else if (this.leader !== undefined) this.leader.hear(message);
+    else this.follower?.hear(message);
   }
 
-  private hearAsLeader(message: Message, driver: Driver): void {
-    switch (message.kind) {
-      case "ask":
-        this.followersMs = performance.now();
-        this.sayLead();
-        break;
-      case "write":
-        this.followersMs = performance.now();
-        this.sayLead();
-        this.makeFor(message, driver);
-        break;
-      case "connection":
-        if (message.wish === "pause") this.pause();
-        else if (message.wish === "resume") this.resume();
-        else this.syncFor(message.tab, driver);
-        break;
-      case "lead":
-        // One of the two is mistaken, and the storage knows which.
-        this.shared?.peek().then(
-          ({ leads }) => {
-            if (leads) this.sayLead();
-            else driver.halt(new OmegaError("superseded", SUPERSEDED));
-          },
-          () => undefined,
-        );
-        break;
-      default:
-    }
-  }
-
-  private hearAsFollower(message: Message, follower: Follower): void {
-    switch (message.kind) {
-      case "lead": {
-        this.election.heard();
-        const { tab, state, closeReason } = message;
-        const isNew = tab !== this.leader.tab;
-        this.leader = { tab, state, closeReason };
-        this.isPaused = message.paused;
-        if (isNew) {
-          this.forwardAll();
-          void follower.refresh();
-        }
-        this.events.status();
-        break;
-      }
-      case "stored":
-        void follower.refresh(message.keys);
-        break;
-      case "done":
-        if (message.to === this.name) this.answered(message.write, errorOf(message), follower);
-        break;
-      case "synced":
-        if (message.to === this.name) endAll(this.syncing.splice(0), errorOf(message));
-        break;
-      case "replay":
-        this.events.replayed(message.report);
-        break;
-      case "remote":
-        // A command for this device is one tab's to carry out.
-        if (message.output.kind !== "order") this.events.remote(message.output);
-        break;
-      case "end":
-        this.election.vacant();
-        break;
-      default:
-    }
-  }
-
-  /** Makes a write that another tab asked for, unless it has been made. */
-  private makeFor(message: Message & { kind: "write" }, driver: Driver): void {
-    const { tab, write, name, values } = message;
-    const done = (error?: OmegaError) => {
-      const said = error === undefined ? {} : { code: error.code, message: error.message };
-      this.post({ kind: "done", tab: this.name, to: tab, write, ...said });
-    };
-    if (write <= this.asked.stored(tab)) {
-      done();
-      return;
-    }
-    if (!this.asked.begin(tab, write)) return;
-    driver.make(name, values, { tab, write }).then(
-      () => {
-        this.asked.note(tab, write);
-        done();
+  doubted(driver: Driver): void {
+    // One of the two is mistaken, and the storage knows which.
+    this.shared?.peek().then(
+      ({ leads }) => {
+        if (leads) this.leader?.say();
+        else driver.halt(new OmegaError("superseded", SUPERSEDED));
       },
-      (error: OmegaError) => {
-        // Who leads instead will be asked.
-        if (error.code !== "superseded") done(error);
-      },
+      () => undefined,
     );
   }
 
-  private syncFor(tab: string, driver: Driver): void {
-    const said = { kind: "synced", tab: this.name, to: tab } as const;
-    this.sayLead();
-    driver.syncNow().then(
-      () => this.post(said),
-      ({ code, message }: OmegaError) => this.post({ ...said, code, message }),
-    );
+  led(paused: boolean, isNew: boolean): void {
+    this.election.heard();
+    this.isPaused = paused;
+    if (isNew) {
+      this.forwardAll();
+      this.sync();
+    }
+    this.events.status();
+  }
+
+  synced(error: OmegaError | undefined): void {
+    endAll(this.syncing.splice(0), error);
+  }
+
+  vacant(): void {
+    this.election.vacant();
   }
 
   private make(own: OwnWrite): void {
@@ -501,8 +408,8 @@ export class Tab implements Keeper {
     );
   }
 
-  private forward({ write, name, values }: OwnWrite): void {
-    this.post({ kind: "write", tab: this.name, write, name, values });
+  private forward(own: OwnWrite): void {
+    this.follower?.forward(own);
     this.election.expect(SILENT_MS);
   }
 
@@ -510,12 +417,10 @@ export class Tab implements Keeper {
     for (const own of this.own.list()) this.forward(own);
   }
 
-  private answered(write: number, error: OmegaError | undefined, follower: Follower): void {
+  answered(write: number, error: OmegaError | undefined): void {
     this.election.heard();
     const own = this.own.find(write);
-    if (own === undefined) return;
-    // So that whoever waited for a write sees it.
-    follower.refresh([]).then(() => this.settle(own, error));
+    if (own !== undefined) this.settle(own, error);
   }
 
   private settle(own: OwnWrite, error?: OmegaError): void {
@@ -523,7 +428,8 @@ export class Tab implements Keeper {
     this.lookFlushed();
   }
 
-  private lookFlushed(): void {
+  /** Whoever waits for the server is told when it has everything. */
+  lookFlushed(): void {
     if (this.flushing.length === 0 || this.ended !== undefined) return;
     const waiting = this.flushing;
     if (this.driver !== undefined) {
@@ -549,27 +455,12 @@ export class Tab implements Keeper {
 
   private ask(): void {
     if (this.follower === undefined) return;
-    this.post({ kind: "ask", tab: this.name });
+    this.follower.ask();
     this.election.expect(SILENT_MS);
   }
 
-  private hasFollowers(): boolean {
-    return performance.now() - this.followersMs < FOLLOWERS_MS;
-  }
-
-  private sayLead(): void {
-    const { driver, name } = this;
-    if (driver === undefined || this.ended !== undefined) return;
-    const [state, closeReason] = [driver.state(), driver.closeReason() ?? ""];
-    this.post({ kind: "lead", tab: name, state, closeReason, paused: this.isPaused });
-  }
-
-  private wish(wish: "pause" | "resume" | "sync"): void {
-    this.post({ kind: "connection", tab: this.name, wish });
-  }
-
-  private post(message: Message): void {
-    this.channel?.post(message);
+  post(message: Message): void {
+    if (this.ended === undefined) this.channel?.post(message);
   }
 
   /** Stops for good because of an error, and says so. */
@@ -589,9 +480,10 @@ export class Tab implements Keeper {
   /** Lets everything go. */
   private finish(error: OmegaError): void {
     const first = this.ended === undefined;
+    if (first && this.leader !== undefined) this.post({ kind: "end", tab: this.name });
     this.ended = error;
     if (!first) return;
-    if (this.driver !== undefined) this.post({ kind: "end", tab: this.name });
+    this.leader?.orders.stop();
     this.election.stop();
     this.channel?.close();
     for (const own of this.own.list()) this.own.settle(own, error);

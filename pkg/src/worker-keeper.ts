@@ -6,7 +6,7 @@
  * the Worker does not start and the engine runs in the page instead.
  */
 
-import type { Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
+import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
 import { type Channel, openChannel } from "./channel.js";
 import type { TabEvents } from "./client.js";
 import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
@@ -119,6 +119,10 @@ export class WorkerKeeper implements Keeper {
 
   start(): void {
     this.tell((port) => port.tell("start"));
+  }
+
+  attend(attention: Attention): void {
+    this.tell((port) => port.tell("attend", attention));
   }
 
   pending(): number {

@@ -11,14 +11,15 @@ import { openBrowser, uncaught } from "./browser.mjs";
 /** @typedef {import("./browser.mjs").Page} Page */
 
 export const DEVICE = "tv-living";
-const SCRIPT = "omega-sync.iife.js";
+/** The builds that a page can have: the engine in the page, or in a Worker. */
+export const BUILDS = ["omega-sync.iife.js", "omega-sync.worker.js"];
 /** A test that takes longer waits for what will not come. */
 export const TEST_MS_MAX = 4 * WAIT_MS;
 
 /**
  * A page with the package and one client. `until` asks again at each of the client's events, and fails
  * after the longest wait there is: it says so then when the condition is
- * true but nobody was told.
+ * true but nobody was told. `listen` takes commands from then on, `deafen` ends that.
  */
 const PAGE = `<!doctype html>
 <link rel="icon" href="data:,">
@@ -42,7 +43,7 @@ const PAGE = `<!doctype html>
     while (transactions > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
 </script>
-<script src="${SCRIPT}"></script>
+<script src="BUILD"></script>
 <script>
   let household = query.get("household");
   let client;
@@ -68,6 +69,17 @@ const PAGE = `<!doctype html>
       if (said !== "stored") throw new Error(said);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+  const taken = [];
+  function listen(answer) {
+    window.deafen = client.devices.onCommand(({ command, from }) => {
+      taken.push(from + ": " + command.type);
+      return answer;
+    });
+  }
+  function hide(isHidden) {
+    Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
   }
   function titles() {
     return client.watchlist.items().map(({ content }) => content).sort();
@@ -101,12 +113,13 @@ const PAGE = `<!doctype html>
 /**
  * @param {import("node:test").TestContext} context
  * @param {string[]} missing what the pages have not: "locks", "BroadcastChannel", or "messages"
+ * @param {string} [build] of {@link BUILDS}
  */
-export async function twoPages(context, missing) {
+export async function twoPages(context, missing, build = "omega-sync.iife.js") {
   const site = mkdtempSync(join(tmpdir(), "omega-tabs-"));
   context.after(() => rmSync(site, { recursive: true, force: true }));
-  copyFileSync(join(PKG, "dist", SCRIPT), join(site, SCRIPT));
-  writeFileSync(join(site, "index.html"), PAGE);
+  for (const script of BUILDS) copyFileSync(join(PKG, "dist", script), join(site, script));
+  writeFileSync(join(site, "index.html"), PAGE.replace("BUILD", build));
   const edge = await Edge.start("--dev", "--static", site);
   context.after(() => edge.dispose());
   const browser = await openBrowser(context);

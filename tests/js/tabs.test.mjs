@@ -53,15 +53,20 @@ const NOWHERE = /** @type {any} */ ({
   token: () => "token",
 });
 
-test("what changes while a commit is under way is told once it is stored", async (context) => {
-  const disk = new Disk();
+/** @param {import("node:test").TestContext} context @param {Disk} disk */
+async function leaderAndFollower(context, disk) {
   const leader = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
   leader.pause();
   await leader.watchlist.add("before");
   const follower = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
   await eventually(follower, "it follows", () => follower.status().state === "offline");
   assert.equal(follower.status().role, "follower");
+  return { leader, follower };
+}
 
+test("what changes while a commit is under way is told once it is stored", async (context) => {
+  const disk = new Disk();
+  const { leader, follower } = await leaderAndFollower(context, disk);
   /** What an app shows that draws anew when it is told of a change. @type {string[]} */
   let shown = [];
   follower.on("change", () => {
@@ -81,4 +86,20 @@ test("what changes while a commit is under way is told once it is stored", async
   await second;
   disk.gate = () => Promise.resolve();
   await eventually(follower, "the second", () => shown.join() === "before,one,two");
+});
+
+test("a follower that missed what was stored looks when it hears of the leader", async (context) => {
+  const { leader, follower } = await leaderAndFollower(context, new Disk());
+  const post = BroadcastChannel.prototype.postMessage;
+  context.after(() => {
+    BroadcastChannel.prototype.postMessage = post;
+  });
+  let missed = 0;
+  BroadcastChannel.prototype.postMessage = function (message) {
+    if (message.kind === "stored") missed += 1;
+    else post.call(this, message);
+  };
+  await leader.watchlist.add("missed");
+  await eventually(follower, "it", () => titles(follower).join() === "before,missed");
+  assert.equal(missed, 1);
 });

@@ -1,0 +1,160 @@
+/**
+ * What a tab that leads does for the others: it tells them what it stored and how it stands with the
+ * server, makes the writes that they ask for, and hands on what other devices order.
+ */
+
+import type { Channel, Message, Refusal } from "./channel.js";
+import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./client.js";
+import type { OmegaError } from "./errors.js";
+import { Orders } from "./orders.js";
+import { AskedWrites } from "./writes.js";
+
+/** Whose part it is. */
+export interface LeaderOwner {
+  readonly name: string;
+  readonly events: TabEvents;
+  readonly isPaused: boolean;
+  post: Channel["post"];
+  /** @returns whether the tab goes on as follower */
+  lost(error: OmegaError): boolean;
+  /** What waits may be done. */
+  lookFlushed(): void;
+  pause(): void;
+  resume(): void;
+  /** Another tab says that it leads. */
+  doubted(driver: Driver): void;
+}
+
+/** The part of the tab that leads. */
+export class Leader {
+  readonly driver: Driver;
+  /** What other devices order, and which tabs there are for it. */
+  readonly orders: Orders;
+  private readonly asked = new AskedWrites();
+  /** How often something was stored. */
+  private stored = 0;
+
+  /** @param marks the last write of each other tab that was stored before */
+  constructor(
+    parts: DriverParts,
+    marks: ReadonlyMap<string, number>,
+    private readonly owner: LeaderOwner,
+  ) {
+    this.asked.reset(marks);
+    this.orders = new Orders(
+      owner.name,
+      (message) => owner.post(message),
+      (order) => owner.events.remote(order),
+    );
+    this.driver = new Driver(parts, this.driverEvents());
+  }
+
+  /** Up to which write of a tab all is stored. */
+  storedOf(tab: string): number {
+    return this.asked.stored(tab);
+  }
+
+  /** Says how it stands. */
+  say(): void {
+    const { driver, owner, stored } = this;
+    const [state, closeReason] = [driver.state(), driver.closeReason() ?? ""];
+    const standing = { state, closeReason, paused: owner.isPaused, stored };
+    owner.post({ kind: "lead", tab: owner.name, ...standing });
+  }
+
+  /** Another tab says something. */
+  hear(message: Message): void {
+    switch (message.kind) {
+      case "ask":
+        this.orders.heard(message.tab, message.attention);
+        this.say();
+        break;
+      case "write":
+        this.orders.heard(message.tab);
+        this.say();
+        this.makeFor(message);
+        break;
+      case "connection":
+        if (message.wish === "pause") this.owner.pause();
+        else if (message.wish === "resume") this.owner.resume();
+        else this.syncFor(message.tab);
+        break;
+      case "claim":
+        this.orders.claimed(message.tab, message.number);
+        break;
+      case "lead":
+        this.owner.doubted(this.driver);
+        break;
+      default:
+    }
+  }
+
+  private driverEvents(): DriverEvents {
+    const { owner, orders } = this;
+    const { events, name: tab } = owner;
+    const tell = (message: Message) => {
+      if (orders.hasOthers) owner.post(message);
+    };
+    return {
+      ...events,
+      status: () => {
+        if (orders.hasOthers) this.say();
+        events.status();
+        owner.lookFlushed();
+      },
+      replayed: (report) => {
+        tell({ kind: "replay", tab, report });
+        events.replayed(report);
+      },
+      remote: (output) => {
+        if (output.kind === "order") {
+          orders.take(output);
+          return;
+        }
+        tell({ kind: "remote", tab, output });
+        events.remote(output);
+      },
+      stored: (keys) => {
+        this.stored += 1;
+        tell({ kind: "stored", tab, stored: this.stored, keys });
+      },
+      lost: (error) => {
+        orders.stop();
+        return owner.lost(error);
+      },
+    };
+  }
+
+  /** Makes a write that another tab asked for, unless it has been made. */
+  private makeFor({ tab: to, write, name, values }: Message & { kind: "write" }): void {
+    const { asked, driver, owner } = this;
+    const done = (refusal?: Refusal) => {
+      owner.post({ kind: "done", tab: owner.name, to, write, ...refusal });
+    };
+    if (write <= asked.stored(to)) {
+      done();
+      return;
+    }
+    if (!asked.begin(to, write)) return;
+    driver.make(name, values, { tab: to, write }).then(
+      () => {
+        asked.note(to, write);
+        done();
+      },
+      ({ code, message }: OmegaError) => {
+        // Who leads instead will be asked.
+        if (code !== "superseded") done({ code, message });
+      },
+    );
+  }
+
+  private syncFor(to: string): void {
+    const { driver, owner } = this;
+    const said = { kind: "synced", tab: owner.name, to } as const;
+    this.say();
+    driver.syncNow().then(
+      () => owner.post(said),
+      ({ code, message }: OmegaError) => owner.post({ ...said, code, message }),
+    );
+  }
+}
