@@ -8,10 +8,10 @@ import { parseArgs } from "node:util";
 import { ROOT } from "../../scripts/paths.mjs";
 import { Complaint, main, run } from "../../scripts/steps.mjs";
 import { inWasm, measure } from "./patterns/measure.mjs";
-import { counted, firstsAndLaters, globals, readRows } from "./patterns/rows.mjs";
+import { asGiven, counted, firstsAndLaters, globals, readRows } from "./patterns/rows.mjs";
 
 const NOTE =
-  "first: each pattern's first version that passes the quality filter (success_rate >= 0.7, sample_count >= 10), ten a message in the order of the file; incremental: its later versions that pass, against the last decoded one, ten a message by how many came before; shorter messages count only where there is no whole one, scaled. global: every snapshot of the file whole, to somebody who has nothing. ids count from 0 in the order of each file, as devices and the server number what they send; --ids given sends those of the file.";
+  "first: each pattern's first version (least field version, else first row) that passes the quality filter (success_rate >= 0.7, sample_count >= 10), ten a message in the order of the file; incremental: its later versions that pass, against the last decoded one, ten a message by how many came before; shorter messages count only where there is no whole one, scaled. global: every snapshot of the file whole, to somebody who has nothing. ids count from 0 in the order of each file, as devices and the server number what they send; --ids given sends those of the file.";
 const USAGE =
   "npm run --silent bench -- patterns --patterns P.npy --patterns-meta P.jsonl --globals G.npy --globals-meta G.jsonl --out DIR [--floor 0.98] [--tables FILE] [--ids given]";
 
@@ -22,7 +22,7 @@ main(async () => {
   const { patterns, patternsMeta, globals: shared, globalsMeta, givenIds, settings } = given();
   const read = (/** @type {string} */ array, /** @type {string} */ lines) => {
     const rows = readRows(array, lines);
-    return givenIds ? rows : counted(rows);
+    return givenIds ? asGiven(rows) : counted(rows);
   };
   const own = read(patterns, patternsMeta);
   const all = read(shared, globalsMeta);

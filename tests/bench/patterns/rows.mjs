@@ -45,19 +45,36 @@ function object(text, where) {
 
 /** @param {any} line @param {string} where @returns {Meta} */
 function metaOf(line, where) {
-  const { genre, sample_count } = line;
-  const id = String(line.id).toLowerCase();
+  const { id, genre, sample_count } = line;
   const success_count = line.success_count ?? Math.round(line.success_rate * sample_count);
   const wrong = (/** @type {string} */ what) => new Complaint(`${where}: ${what}`);
-  if (!/^[0-9a-f]{1,32}$/.test(id)) throw wrong("id must be 1 to 32 hex digits");
+  if (!(typeof id === "string" || Number.isSafeInteger(id))) {
+    throw wrong("id must be text or a whole number below 2^53");
+  }
   if (typeof genre !== "string") throw wrong("genre must be text");
   if (!Number.isInteger(sample_count) || sample_count < 1) {
     throw wrong("sample_count must be a whole number of at least 1");
   }
-  if (!(success_count >= 0 && success_count <= sample_count)) {
+  const whole = Number.isInteger(success_count);
+  if (!(whole && success_count >= 0 && success_count <= sample_count)) {
     throw wrong("success_count (or success_rate) must be 0 to sample_count (1)");
   }
-  return { id: id.padStart(32, "0"), genre, sample_count, success_count };
+  return { id: String(id), genre, sample_count, success_count };
+}
+
+/**
+ * The ids of the file: hex digits, as the codec's program takes them.
+ *
+ * @param {Rows} rows @returns {Rows}
+ */
+export function asGiven({ lines, meta, values }) {
+  const padded = meta.map((row, at) => {
+    if (!/^[0-9a-f]{1,32}$/i.test(row.id)) {
+      throw new Complaint(`line ${at + 1}: to be sent, id must be 1 to 32 hex digits`);
+    }
+    return { ...row, id: row.id.toLowerCase().padStart(32, "0") };
+  });
+  return { lines, meta: padded, values };
 }
 
 /**
@@ -66,10 +83,12 @@ function metaOf(line, where) {
  *
  * @param {Rows} rows
  */
-export function firstsAndLaters({ meta }) {
-  const passing = meta.flatMap(({ sample_count, success_count }, row) => {
+export function firstsAndLaters(rows) {
+  const { meta } = rows;
+  const passing = inOrder(rows).filter((row) => {
+    const { sample_count = 0, success_count = 0 } = meta[row] ?? {};
     const passes = success_count * 1000 >= SUCCESS_PERMILLE_MIN * sample_count;
-    return passes && sample_count >= SAMPLE_COUNT_MIN ? [row] : [];
+    return passes && sample_count >= SAMPLE_COUNT_MIN;
   });
   const messages = waves(meta, passing).map((wave) => parts(wave, MESSAGE_PATTERNS, false));
   return { firsts: messages[0]?.length ?? 0, messages: messages.flat() };
@@ -112,6 +131,30 @@ export function globals(rows) {
 }
 
 /**
+ * All rows in the order of the file, but of one id by the field `version`, where there is one.
+ *
+ * @param {Rows} rows
+ */
+function inOrder({ lines, meta }) {
+  /** @type {Map<string, number[]>} */
+  const places = new Map();
+  meta.forEach(({ id }, row) => {
+    const list = places.get(id);
+    if (list) list.push(row);
+    else places.set(id, [row]);
+  });
+  const order = meta.map((_, row) => row);
+  for (const list of places.values()) {
+    const version = (/** @type {number} */ row) => Number(lines[row]?.version ?? 0);
+    const sorted = [...list].sort((a, b) => version(a) - version(b) || a - b);
+    list.forEach((place, at) => {
+      order[place] = sorted[at] ?? place;
+    });
+  }
+  return order;
+}
+
+/**
  * The first row of each id, the second one of each, and so on: no message holds an id twice.
  *
  * @param {Meta[]} meta @param {number[]} rows
@@ -149,7 +192,7 @@ function readText(path) {
   }
 }
 
-/** @param {string} path of a NumPy array of float16 or float32 */
+/** @param {string} path of a NumPy array of float16, float32 or float64, rows or columns first */
 function readArray(path) {
   const bytes = readText(path);
   if (bytes.length < 12 || bytes.toString("latin1", 0, 6) !== "\x93NUMPY") {
@@ -158,19 +201,42 @@ function readArray(path) {
   const start = bytes.readUInt8(6) > 1 ? 12 + bytes.readUInt32LE(8) : 10 + bytes.readUInt16LE(8);
   const head = bytes.toString("latin1", 0, start);
   const data = bytes.subarray(start);
-  const rows = Number(head.match(/'shape': \((\d+), 384\)/)?.[1] ?? Number.NaN);
-  if (Number.isNaN(rows) || head.includes("'fortran_order': True")) {
-    throw new Complaint(`${path}: not rows of 384`);
+  const shape = head.match(/'shape': ?\((\d+), ?(\d+)\)/);
+  const rows = Number(shape?.[1] ?? Number.NaN);
+  if (!(rows >= 0 && Number(shape?.[2]) === DIMENSIONS)) {
+    throw new Complaint(`${path}: not rows of ${DIMENSIONS}`);
   }
-  const size = head.includes("'<f4'") ? 4 : head.includes("'<f2'") ? 2 : undefined;
-  if (size === undefined) throw new Complaint(`${path}: neither float16 nor float32`);
+  const kind = /** @type {keyof typeof NUMBERS} */ (head.match(/'descr': ?'<(f[248])'/)?.[1] ?? "");
+  const read = NUMBERS[kind];
+  if (!read) throw new Complaint(`${path}: neither float16 nor float32 nor float64, little endian`);
+  const size = Number(kind.slice(1));
   if (data.length !== size * DIMENSIONS * rows) {
     throw new Complaint(`${path}: ${data.length} bytes of data are not ${rows} rows`);
   }
-  const at = (/** @type {number} */ place) =>
-    size === 4 ? data.readFloatLE(4 * place) : half(data.readUInt16LE(2 * place));
-  return Float32Array.from({ length: DIMENSIONS * rows }, (_, place) => at(place));
+  const columns = head.includes("'fortran_order': True");
+  const values = new Float32Array(DIMENSIONS * rows);
+  for (let row = 0; row < rows; row++) {
+    for (let at = 0; at < DIMENSIONS; at++) {
+      const place = columns ? at * rows + row : row * DIMENSIONS + at;
+      const value = read(data, size * place);
+      // A float64 that is finite may be none as float32.
+      if (!Number.isFinite(Math.fround(value))) {
+        throw new Complaint(`${path}: row ${row}, component ${at} is not finite`);
+      }
+      values[row * DIMENSIONS + at] = value;
+    }
+    const some = values.subarray(row * DIMENSIONS, (row + 1) * DIMENSIONS);
+    if (some.every((value) => value === 0)) throw new Complaint(`${path}: row ${row} is zero`);
+  }
+  return values;
 }
+
+/** How a number at a place of the data is read. */
+const NUMBERS = {
+  f2: (/** @type {Buffer} */ data, /** @type {number} */ at) => half(data.readUInt16LE(at)),
+  f4: (/** @type {Buffer} */ data, /** @type {number} */ at) => data.readFloatLE(at),
+  f8: (/** @type {Buffer} */ data, /** @type {number} */ at) => data.readDoubleLE(at),
+};
 
 /** IEEE 754 binary16. @param {number} bits */
 function half(bits) {
