@@ -6,6 +6,7 @@ mod commands;
 mod devices;
 mod erasure;
 mod exchange;
+mod figures;
 mod http;
 #[cfg(feature = "crypto")]
 mod identity;

@@ -15,7 +15,7 @@ async fn narrow(home: &Home) -> TcpStream {
 }
 
 /// The start of a WebSocket; its answer is read.
-async fn upgrade(stream: &mut TcpStream, headers: &[&str]) {
+pub(super) async fn upgrade(stream: &mut TcpStream, headers: &[&str]) {
     let usual = ["GET /ws HTTP/1.1", "host: localhost", "connection: upgrade"];
     let own = ["upgrade: websocket", "sec-websocket-version: 13"];
     let key = ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="];
@@ -74,7 +74,7 @@ async fn whoever_never_reads_loses_a_connection_of_requests() {
 }
 
 /// The server's figures once they have this line.
-async fn until_figure(home: &Home, line: &str) -> String {
+pub(super) async fn until_figure(home: &Home, line: &str) -> String {
     let find = async {
         loop {
             let (_, figures) = home.get("/metrics").await;

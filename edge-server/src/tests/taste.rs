@@ -24,17 +24,17 @@ pub(super) fn feed_of(titles: &[&str]) -> Value {
     json!({"titles": titles.collect::<Vec<_>>()})
 }
 
-fn embedding(dice: &mut Dice) -> Embedding {
+pub(super) fn embedding(dice: &mut Dice) -> Embedding {
     let components: Vec<f32> = (0..DIMENSIONS).map(|_| dice.normal() as f32).collect();
     Embedding::from_f32(&components).unwrap()
 }
 
-fn pattern(id: u128, seed: u64) -> Pattern {
+pub(super) fn pattern(id: u128, seed: u64) -> Pattern {
     let (genre, at) = (Genre::new("drama").unwrap(), embedding(&mut Dice::new(seed)));
     Pattern::new(PatternId(id), genre, at, 40, 32).unwrap()
 }
 
-async fn open_home() -> Home {
+pub(super) async fn open_home() -> Home {
     let folder = tempfile::tempdir().unwrap();
     let mut args = args(folder.path());
     args.aggregate.no_noise = true;
@@ -47,7 +47,7 @@ impl Home {
         Tables::read(&self.server.edge.aggregate.tables().1).unwrap()
     }
 
-    async fn feed(&self, titles: &[&str]) -> Answer {
+    pub(super) async fn feed(&self, titles: &[&str]) -> Answer {
         let bearer = format!("Bearer {}", token("operator", "admin"));
         let headers = [("authorization", &*bearer), ("content-type", "application/json")];
         self.ask("POST /api/v1/content", &headers, &feed_of(titles).to_string()).await
@@ -67,7 +67,7 @@ impl Home {
         frame.expect("an answer").to_vec()
     }
 
-    async fn bring(&self, household: &str, patterns: &[Pattern]) -> Taken {
+    pub(super) async fn bring(&self, household: &str, patterns: &[Pattern]) -> Taken {
         let tables = self.tables();
         let outgoing: Vec<Outgoing> =
             patterns.iter().map(|pattern| Outgoing { pattern, base: None }).collect();
@@ -80,7 +80,7 @@ impl Home {
         receipt.taken
     }
 
-    async fn close(&self, later_ms: u64) -> usize {
+    pub(super) async fn close(&self, later_ms: u64) -> usize {
         let then = UnixMillis(now().0 + later_ms);
         self.server.edge.aggregate.close_due(then).await.unwrap()
     }
@@ -105,7 +105,7 @@ fn request(tables: &Tables) -> Request<'static> {
     }
 }
 
-const QUARTER_MS: u64 = 366 * DAY_MS / 4;
+pub(super) const QUARTER_MS: u64 = 366 * DAY_MS / 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_household_brings_it_can_see_and_take_back() {
