@@ -158,20 +158,25 @@ async fn a_device_and_a_household_have_so_many_sockets() {
         socket.close().await
     };
     assert_eq!(refused("tv").await, CloseCode::RateLimited);
-    let plain = home.plain_with(&token_of("home", "phone", "read")).await;
+    let mut plain = home.plain_with(&token_of("home", "phone", "read")).await;
+    // Its token is acknowledged before it has its place; what comes next is not.
+    assert_eq!(plain.ask(json!({"type": "ping"})).await["type"], "pong");
     assert_eq!(refused("tablet").await, CloseCode::RateLimited);
     let mut other = home.connect().await;
     other.send(hello(2, &token("other", "read")).encode()).await;
     other.welcome().await;
     drop((first, plain));
     // The places come back when the server has noticed.
-    loop {
-        let mut socket = home.connect().await;
-        socket.send(hello(4, &token_of("home", "tablet", "read")).encode()).await;
-        if let Some(Ok(Message::Binary(_))) = socket.message().await {
-            break;
+    let comes_back = async {
+        loop {
+            let mut socket = home.connect().await;
+            socket.send(hello(4, &token_of("home", "tablet", "read")).encode()).await;
+            if let Some(Ok(Message::Binary(_))) = socket.message().await {
+                break;
+            }
         }
-    }
+    };
+    timeout(DEADLINE, comes_back).await.expect("a place");
 }
 
 #[tokio::test(flavor = "multi_thread")]
