@@ -2,24 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use futures_util::{SinkExt, StreamExt};
-use omega_sync_core::clock::UnixMillis;
+use futures_util::StreamExt;
 use omega_sync_core::household::Intent;
 use omega_sync_core::id::{ContentId, ProfileId};
-use omega_sync_core::message::SUBPROTOCOL;
-use omega_sync_core::replica::Now;
-use omega_sync_core::session::client::{Client, Input, Output, Status};
+use omega_sync_load::Tv;
+use omega_sync_load::home::{Home, missing};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// Nothing here takes longer, unless it never ends.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,8 +40,12 @@ impl Place {
     }
 
     fn token(&self, device: &str) -> String {
+        self.token_of("home", device)
+    }
+
+    fn token_of(&self, household: &str, device: &str) -> String {
         let mut token = Command::new(EDGE);
-        token.args(["token", "--household", "home", "--device", device, "--jwt-secret-file"]);
+        token.args(["token", "--household", household, "--device", device, "--jwt-secret-file"]);
         let output = token.arg(self.secret()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().into()
@@ -54,7 +56,12 @@ impl Place {
     }
 
     fn start_with(&self, flags: &[&str]) -> Edge {
-        let mut edge = self.spawn(flags);
+        self.start_in(flags, &[])
+    }
+
+    /// A server with variables in its environment.
+    fn start_in(&self, flags: &[&str], variables: &[(&str, &str)]) -> Edge {
+        let mut edge = self.spawn(flags, variables);
         let mut stderr = edge.child.stderr.take().unwrap();
         edge.log = Some(std::thread::spawn(move || {
             let mut text = String::new();
@@ -66,14 +73,15 @@ impl Place {
 
     /// A server whose log nobody reads.
     fn start_unread(&self) -> Edge {
-        self.spawn(&[])
+        self.spawn(&[], &[])
     }
 
-    fn spawn(&self, flags: &[&str]) -> Edge {
+    fn spawn(&self, flags: &[&str], variables: &[(&str, &str)]) -> Edge {
         let data: &Path = &self.folder.path().join("data");
         let mut serve = Command::new(EDGE);
         serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        serve.arg("--jwt-secret-file").arg(self.secret()).args(flags).env("SYNC_LOG", "trace");
+        serve.arg("--jwt-secret-file").arg(self.secret()).args(flags);
+        serve.env("SYNC_LOG", "trace").envs(variables.iter().copied());
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -135,85 +143,9 @@ impl Drop for Edge {
     }
 }
 
-/// A TV: the core's client on a real socket, with its storage in memory.
-struct Tv {
-    client: Client,
-    socket: WebSocketStream<tokio::net::TcpStream>,
-    started: Instant,
-}
-
-impl Tv {
-    async fn connect(edge: &Edge, token: &str, seed: u8) -> Self {
-        let socket = Self::socket(edge, token).await;
-        let client = Client::load(&[], None, [seed; 16]).unwrap().client;
-        let mut tv = Self { client, socket, started: Instant::now() };
-        tv.come_online().await;
-        tv
-    }
-
-    /// Comes back with what it knows, as after a power cut of the server.
-    async fn reconnect(&mut self, edge: &Edge, token: &str) {
-        self.input(Input::Offline).await;
-        self.socket = Self::socket(edge, token).await;
-        self.come_online().await;
-    }
-
-    async fn come_online(&mut self) {
-        self.input(Input::Online).await;
-        self.until(|tv| tv.client.status() == Status::Live).await;
-    }
-
-    async fn socket(edge: &Edge, token: &str) -> WebSocketStream<tokio::net::TcpStream> {
-        let mut request = format!("ws://{}/ws", edge.address).into_client_request().unwrap();
-        let protocols = format!("{SUBPROTOCOL}, omega.token.{token}");
-        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
-        request.headers_mut().insert("x-request-id", "a-tv".parse().unwrap());
-        let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
-        tokio_tungstenite::client_async(request, stream).await.unwrap().0
-    }
-
-    fn now(&self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        Now { unix: UnixMillis(unix), steady_ms: self.started.elapsed().as_millis() as u64 }
-    }
-
-    async fn input(&mut self, input: Input<'_>) {
-        let outputs = self.client.handle(self.now(), input);
-        self.carry_out(outputs).await;
-    }
-
-    async fn operate(&mut self, intent: Intent) {
-        let outputs = self.client.operate(self.now(), intent).unwrap();
-        self.carry_out(outputs).await;
-        self.input(Input::Woke).await;
-    }
-
-    async fn carry_out(&mut self, outputs: Vec<Output>) {
-        let mut outputs = std::collections::VecDeque::from(outputs);
-        while let Some(output) = outputs.pop_front() {
-            match output {
-                Output::Connect => {
-                    outputs.extend(self.client.handle(self.now(), Input::Opened(String::new())));
-                }
-                Output::Send(frame) => {
-                    self.socket.send(Message::Binary(frame.into())).await.unwrap();
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Takes what the server sends until something is so.
-    async fn until(&mut self, so: impl Fn(&Self) -> bool) {
-        while !so(self) {
-            let message = timeout(DEADLINE, self.socket.next()).await.expect("in time");
-            match message.unwrap().unwrap() {
-                Message::Binary(frame) => self.input(Input::Frame(&frame)).await,
-                Message::Ping(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
+/// A new TV of a server's.
+async fn connect(edge: &Edge, token: &str, seed: u8) -> Tv {
+    Tv::connect(edge.address, token, [seed; 16]).await.unwrap()
 }
 
 fn title(name: &str) -> ContentId {
@@ -232,12 +164,14 @@ async fn a_program_and_a_tv_share_a_household_through_power_cuts() {
     let place = Place::new();
     let token = place.token("backend");
     let edge = place.start();
-    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    let mut tv = connect(&edge, &place.token("tv"), 1).await;
     let (status, body) = edge.ask(&token, ADD, &adding("from-rest"));
     assert_eq!(status, 200, "{body}");
-    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("from-rest"))).await;
-    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await;
-    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("from-rest")))
+        .await
+        .unwrap();
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await.unwrap();
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await.unwrap();
     let (_, list) = edge.ask(&token, LIST, "");
     assert!(list.contains("from-rest") && list.contains("from-tv"), "{list}");
     edge.kill();
@@ -247,10 +181,64 @@ async fn a_program_and_a_tv_share_a_household_through_power_cuts() {
     assert_eq!(after, list, "what was answered is durable");
     let (status, _) = edge.ask(&token, ADD, &adding("from-rest-2"));
     assert_eq!(status, 200);
-    let tv = Tv::connect(&edge, &place.token("tv"), 2).await;
+    let tv = connect(&edge, &place.token("tv"), 2).await;
     for name in ["from-rest", "from-tv", "from-rest-2"] {
         assert!(tv.client.replica().is_listed(ProfileId::DEFAULT, &title(name)), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_at_work_has_what_it_acknowledged() {
+    const HOUSEHOLDS: u8 = 8;
+    /// Acknowledged writes of all, in each of its lives.
+    const WRITES: u32 = 400;
+    let place = Place::new();
+    let data = place.folder.path().join("data").into_os_string();
+    let mut acked = [0; HOUSEHOLDS as usize];
+    let tokens = std::array::from_fn(|at| place.token_of(&format!("home-{at}"), "tv"));
+    let tokens: [String; HOUSEHOLDS as usize] = tokens;
+    for life in 0..3 {
+        let edge = place.start();
+        let mut homes = Vec::new();
+        for (at, token) in tokens.iter().enumerate() {
+            let seed = life * 3 * HOUSEHOLDS + at as u8 + 1;
+            let mut tvs = Vec::new();
+            for more in 0..3 {
+                tvs.push(connect(&edge, token, seed + more * HOUSEHOLDS).await);
+            }
+            // They have never been here: what they know is what the server's disk has.
+            for tv in &tvs {
+                assert_eq!(missing(acked[at], tv.client.replica()), None, "home-{at}, life {life}");
+            }
+            homes.push(Home { tvs, acked: acked[at] });
+        }
+        let all = Arc::new(AtomicU32::new(0));
+        let work = homes.into_iter().map(|mut home| {
+            let all = all.clone();
+            tokio::spawn(async move {
+                // Until the server is gone.
+                while home.write().await.is_ok() {
+                    all.fetch_add(1, Ordering::Relaxed);
+                }
+                home.acked
+            })
+        });
+        let work: Vec<_> = work.collect();
+        let enough = async {
+            while all.load(Ordering::Relaxed) < WRITES {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(DEADLINE, enough).await.expect("so many in time");
+        edge.kill();
+        for (at, home) in work.into_iter().enumerate() {
+            acked[at] = home.await.unwrap();
+        }
+        let word = std::ffi::OsStr::new;
+        let (code, said, _) = run(&[word("check"), word("--data"), &data]);
+        assert!(code == Some(0) && said.contains("8 households, nothing wrong"), "{said}");
+    }
+    assert!(acked.iter().sum::<u32>() >= 3 * WRITES, "{acked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,9 +253,9 @@ async fn the_log_has_no_token_and_no_title() {
     assert_eq!(edge.ask(&token, "GET /api/v1/watchlist?after=a-secret-title", "").0, 422);
     assert_eq!(edge.ask(&token, "GET /a-secret-title", "").0, 404);
     assert_eq!(edge.ask(&token, ADD, r#"{"operation": "a-secret-title"}"#).0, 422);
-    let mut tv = Tv::connect(&edge, &token, 1).await;
-    tv.operate(Intent::Add(ProfileId::DEFAULT, title("a-secret-title-too"))).await;
-    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    let mut tv = connect(&edge, &token, 1).await;
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("a-secret-title-too"))).await.unwrap();
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await.unwrap();
     let log = edge.stop();
     assert!(log.contains("POST") && log.contains("/api/v1/sync/watchlist"), "{log}");
     assert!(log.contains("status=401") && log.contains("status=422"), "{log}");
@@ -314,9 +302,11 @@ async fn what_goes_wrong_is_logged_with_the_request_that_it_is_for() {
     let place = Place::new();
     let token = place.token("backend");
     let edge = place.start();
-    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    let mut tv = connect(&edge, &place.token("tv"), 1).await;
     assert_eq!(edge.ask(&token, ADD, &adding("before")).0, 200);
-    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("before"))).await;
+    tv.until(|tv| tv.client.replica().is_listed(ProfileId::DEFAULT, &title("before")))
+        .await
+        .unwrap();
     let file = place.folder.path().join("data").join("omega.sqlite3");
     let intruder = rusqlite::Connection::open(file).unwrap();
     // Another program has the database and does not let go.
@@ -344,9 +334,9 @@ async fn a_server_that_is_asked_to_end_drains_first() {
     let place = Place::new();
     let token = place.token("backend");
     let mut edge = place.start_with(&["--drain", "2s"]);
-    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
-    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await;
-    tv.until(|tv| tv.client.replica().outbox().is_empty()).await;
+    let mut tv = connect(&edge, &place.token("tv"), 1).await;
+    tv.operate(Intent::Add(ProfileId::DEFAULT, title("from-tv"))).await.unwrap();
+    tv.until(|tv| tv.client.replica().outbox().is_empty()).await.unwrap();
     // A request of which the last byte comes late.
     let body = adding("late");
     let mut late = TcpStream::connect(edge.address).unwrap();
@@ -423,7 +413,7 @@ async fn a_database_is_looked_after_from_the_command_line() {
     let restore = [word("restore"), word("--data"), &data, &backup, word("--replace")];
     let (code, _, complaint) = run(&restore);
     assert!(code == Some(1) && complaint.contains("in use by another server"), "{complaint}");
-    let mut tv = Tv::connect(&edge, &place.token("tv"), 1).await;
+    let mut tv = connect(&edge, &place.token("tv"), 1).await;
     edge.kill();
 
     let (code, said, complaint) = run(&restore);
@@ -432,7 +422,7 @@ async fn a_database_is_looked_after_from_the_command_line() {
     let (_, list) = edge.ask(&token, LIST, "");
     assert!(list.contains("before") && !list.contains("after"), "{list}");
     // The TV, which knew more than the backup, brings it.
-    tv.reconnect(&edge, &place.token("tv")).await;
+    tv.reconnect(edge.address, &place.token("tv")).await.unwrap();
     assert!(tv.client.replica().is_listed(ProfileId::DEFAULT, &title("after")));
     let (_, list) = edge.ask(&token, LIST, "");
     assert!(list.contains("before") && list.contains("after"), "{list}");
