@@ -300,7 +300,7 @@ export async function idle(edge, many = 9_900) {
 }
 
 /** JSON sockets, as many as a household may have, of so many households. @param {Edge} edge @param {number} households */
-async function crowd(edge, households) {
+export async function crowd(edge, households) {
   /** @type {Socket[]} */
   const sockets = [];
   for (let household = 0; household < households; household += 1) {
