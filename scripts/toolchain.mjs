@@ -21,7 +21,7 @@ const STD_SOURCE = "lib/rustlib/src/rust/library/Cargo.lock";
 const WASM_LINKER = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER";
 
 /** Features that the server is tested with beside those of the lean build that `npm run build` makes. */
-export const FEATURES = ["--features", "omega-edge/crypto"];
+export const FEATURES = ["--features", "omega-edge/otel"];
 export const WASM_TRIPLE = "wasm32-unknown-unknown";
 /** Rebuilds the standard library: Cargo's `build-std`, in the form that any program can pass on. */
 const BUILD_STD = {

@@ -6,8 +6,6 @@
 //! public keys ([`jwks`]). Invariants: a key has one algorithm, which no token can change; a token
 //! or secret is never part of an error, a log line or a `Debug` text.
 
-#[cfg(feature = "crypto")]
-pub(crate) mod fetch;
 pub mod jwks;
 mod provider;
 pub(crate) mod revoked;

@@ -182,6 +182,10 @@ pub struct ServeArgs {
     /// What the log has: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log: LevelFilter,
+    /// Collector of OpenTelemetry that gets spans by OTLP (protobuf over HTTP, `/v1/traces` is added), such
+    /// as `http://127.0.0.1:4318`
+    #[arg(long, value_name = "URL")]
+    pub otel_exporter_otlp_endpoint: Option<String>,
     /// How devices catch up.
     #[command(flatten)]
     pub delta_sync: DeltaSyncArgs,
@@ -332,6 +336,11 @@ impl ServeArgs {
             ..Limits::default()
         };
         Limits { delta_sync, ..self.quota.put_into(rates) }
+    }
+
+    /// Where spans go. An empty address is none, as OpenTelemetry has it.
+    pub fn collector(&self) -> Option<&str> {
+        self.otel_exporter_otlp_endpoint.as_deref().filter(|address| !address.is_empty())
     }
 
     /// The address to listen on.

@@ -384,6 +384,13 @@ impl StartError {
         Self::Usage(format!("{flag} needs a build with public keys: --features crypto"))
     }
 
+    /// A flag needs what this build has not.
+    #[cfg(not(feature = "otel"))]
+    pub fn without_otel() -> Self {
+        let needs = "needs a build with OpenTelemetry: --features otel";
+        Self::Usage(format!("OTEL_EXPORTER_OTLP_ENDPOINT {needs}"))
+    }
+
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

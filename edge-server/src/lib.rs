@@ -13,6 +13,8 @@ pub mod delta_sync;
 mod dev;
 mod dispatch;
 pub mod error;
+#[cfg(feature = "crypto")]
+pub(crate) mod fetch;
 mod http;
 mod hub;
 pub mod limits;
@@ -20,6 +22,8 @@ mod listen;
 pub mod log;
 mod metrics;
 mod news;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod outbox;
 pub mod pairing;
 mod plays;

@@ -32,7 +32,9 @@ type Inbox = mpsc::UnboundedReceiver<Told>;
 
 /// Runs a room until it is idle, the server stops, or it fails. It is loaded on behalf of `first`.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
-    let (outboxes, code) = match load(&seat).instrument(first).await {
+    let span = tracing::info_span!(parent: &first, "load");
+    drop(first);
+    let (outboxes, code) = match load(&seat).instrument(span).await {
         Ok((mut room, presence)) => {
             room.set_differences(seat.limits().delta_sync.enabled);
             room.set_entries_max(seat.limits().entries_max);
@@ -154,6 +156,11 @@ impl Batch {
         self.span.clone().unwrap_or_else(tracing::Span::none)
     }
 
+    /// The span of making all of it durable.
+    fn span_of_commit(&self) -> tracing::Span {
+        tracing::info_span!(parent: &self.span(), "commit")
+    }
+
     fn add(&mut self, outputs: Vec<RoomOutput>) {
         for output in outputs {
             match output {
@@ -211,7 +218,7 @@ impl RoomTask<'_> {
             let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
             let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
             if let Some(commit) = commit
-                && let Err(error) = self.persist(commit).instrument(batch.span()).await
+                && let Err(error) = self.persist(commit).instrument(batch.span_of_commit()).await
             {
                 let _in = batch.span().entered();
                 tracing::warn!(household = %self.seat.household(), %error, "a room ends");

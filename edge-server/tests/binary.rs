@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[cfg(feature = "otel")]
+#[path = "binary/otel.rs"]
+mod otel;
+
 use futures_util::StreamExt;
 use omega_sync_core::household::Intent;
 use omega_sync_core::id::{ContentId, ProfileId};

@@ -29,7 +29,7 @@ pub enum Source {
     File(PathBuf),
     /// At an address that answers GET.
     #[cfg(feature = "crypto")]
-    Url(super::fetch::Address),
+    Url(crate::fetch::Address),
 }
 
 /// Why keys could not be read.
@@ -49,7 +49,7 @@ pub enum ReadError {
     /// They could not be fetched.
     #[cfg(feature = "crypto")]
     #[error(transparent)]
-    Fetch(#[from] super::fetch::FetchError),
+    Fetch(#[from] crate::fetch::FetchError),
     /// They are no keys.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -164,7 +164,7 @@ fn source(_: &str, _: Option<&Path>) -> Result<Source, StartError> {
 #[cfg(feature = "crypto")]
 fn source(text: &str, authorities: Option<&Path>) -> Result<Source, StartError> {
     if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
-        let address = crate::auth::fetch::Address::new(text, authorities);
+        let address = crate::fetch::Address::new(text, authorities);
         return Ok(Source::Url(address.map_err(|error| StartError::Usage(error.to_string()))?));
     }
     Ok(Source::File(text.into()))

@@ -19,13 +19,13 @@ pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 const ADDRESS: [&str; 3] = ["listen", "host", "port"];
 /// The file that the others may come from.
 const FILE: &str = "config";
-/// Names that have been those of environment variables as they are.
-const PLAIN: &str = "delta-sync";
+/// What names begin with that are those of environment variables as they are.
+const PLAIN: [&str; 2] = ["delta-sync", "otel"];
 
 /// The variable of the environment that stands for a flag.
 pub fn variable_of(flag: &str) -> String {
     let name = flag.replace('-', "_").to_uppercase();
-    if flag.starts_with(PLAIN) { name } else { format!("SYNC_{name}") }
+    if PLAIN.iter().any(|plain| flag.starts_with(plain)) { name } else { format!("SYNC_{name}") }
 }
 
 /// The flags of a command that can be set elsewhere: all but what is meant for one run only.

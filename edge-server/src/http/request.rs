@@ -62,9 +62,10 @@ pub(crate) async fn carry(
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or(STATIC, MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", id = id.as_str(), %method, route);
+    let status = tracing::field::Empty;
+    let span = tracing::info_span!("request", id = id.as_str(), %method, route, status);
     let work = timeout(edge.limits.request_timeout, next.run(request));
-    let response = match work.instrument(span).await {
+    let response = match work.instrument(span.clone()).await {
         Ok(response) => response,
         Err(_) => Error::Timeout.into_response(),
     };
@@ -76,6 +77,7 @@ pub(crate) async fn carry(
     response.headers_mut().insert(REQUEST_ID, id.0.clone());
     let (status, took) = (response.status(), started.elapsed());
     let (id, status, micros) = (id.as_str(), status.as_u16(), took.as_micros());
+    span.record("status", status);
     edge.metrics.requested(&method, route, status, took);
     if QUIET.contains(&route) && status < 500 {
         tracing::debug!(target: ACCESS, id, %method, route, status, micros);
