@@ -27,6 +27,8 @@ const ID_BITS: u32 = 128;
 const SHORT_BITS: u32 = 8;
 /// Patterns that tell about how many fit a message.
 const GUESS_PATTERNS: usize = 16;
+/// How often the size of some patterns tells how many to try next.
+const GUESSES: usize = 3;
 /// Least and greatest cosine that may be asked for.
 const FLOORS: (f32, f32) = (0.5, 0.999);
 
@@ -109,23 +111,23 @@ pub fn encode_within(
     let encoded = |count: usize| {
         write(tables, floor, &patterns[..count], Effort::Full).map(|(encoded, ..)| encoded)
     };
-    // From a few the size of all is told, and what is told is made true one by one.
+    // From a few the size of all is told; what is told is made true by halves.
+    let mut best = encoded(0)?;
+    let (mut fits, mut too_many) = (0, patterns.len() + 1);
     let mut count = patterns.len().min(GUESS_PATTERNS);
-    let mut best = encoded(count)?;
-    if count < patterns.len() {
-        count = (count * bytes_max / best.bytes.len()).min(patterns.len());
-        best = encoded(count)?;
-    }
-    while best.bytes.len() > bytes_max && count > 0 {
-        count -= 1;
-        best = encoded(count)?;
-    }
-    while count < patterns.len() {
-        let more = encoded(count + 1)?;
-        if more.bytes.len() > bytes_max {
-            break;
+    let mut guesses = GUESSES;
+    while too_many - fits > 1 {
+        let tried = encoded(count)?;
+        let told = count * bytes_max / tried.bytes.len();
+        if tried.bytes.len() <= bytes_max {
+            (fits, best) = (count, tried);
+        } else {
+            too_many = count;
         }
-        (best, count) = (more, count + 1);
+        guesses = guesses.saturating_sub(1);
+        let middle = fits.midpoint(too_many);
+        let (least, most) = (fits + 1, (too_many - 1).max(fits + 1));
+        count = if guesses > 0 { told.clamp(least, most) } else { middle.max(least) };
     }
     Ok(best)
 }
