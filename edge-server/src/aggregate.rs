@@ -25,7 +25,7 @@ use self::contribution::counted;
 use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;
-use self::settings::{DAY_MS, Settings, day, year_of_day};
+use self::settings::{DAY_MS, Settings, day, epoch_ends, year_of_day, year_of_epoch};
 use crate::config::aggregate::TablesFile;
 use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
@@ -180,8 +180,8 @@ impl Aggregate {
         });
         let is_counted = |pattern: &_| counted.iter().any(|one| std::ptr::eq(*one, pattern));
         let counted = patterns().map(is_counted).collect();
-        let epoch = self.settings.epoch(now).max(shared.closed_epoch + 1);
-        Ok(Own { kept, epoch, epoch_ends: self.settings.epoch_ends(epoch), counted })
+        let epoch = self.settings.open_epoch(now, shared.closed_epoch);
+        Ok(Own { kept, epoch, epoch_ends: epoch_ends(epoch), counted })
     }
 
     /// Whether a household takes part; when it does not, what waits of it is erased.
@@ -215,7 +215,7 @@ impl Aggregate {
     /// What is left of the budgets of this year: of patterns and of trends.
     pub(crate) async fn left(&self) -> Result<[Rho; 2], StoreError> {
         let now = now();
-        let year = self.settings.year_of_epoch(self.settings.epoch(now));
+        let year = year_of_epoch(self.settings.epoch(now));
         let patterns = self.store.spent(Account::Patterns, year).await?;
         let trends = self.store.spent(Account::Trends, year_of_day(day(now))).await?;
         let left = |limit, spent| privacy::Ledger::new(limit, spent).left();

@@ -128,9 +128,9 @@ impl Aggregate {
             return Ok(Taken::Taken);
         }
         let now = now();
-        self.shared(now).await?;
+        let shared = self.shared(now).await?;
         let brought = Brought {
-            epoch: self.settings.epoch(now),
+            epoch: self.settings.open_epoch(now, shared.closed_epoch),
             device: caller.device.clone(),
             region: Some(region.clone()),
             patterns,
@@ -166,7 +166,7 @@ impl Aggregate {
             full: conflict,
             not_private: !self.settings.is_private() || shared.not_private,
             known,
-            epoch: self.settings.epoch(now).max(shared.closed_epoch + 1),
+            epoch: self.settings.open_epoch(now, shared.closed_epoch),
             tables,
             receipt,
             ..Answer::default()

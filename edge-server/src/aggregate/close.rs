@@ -7,7 +7,7 @@ use super::median::Alarm;
 use super::privacy::{Entropy, NoEntropy, Rho};
 use super::region::Region;
 use super::release::{Geometry, Noise, Place, Released, Tally};
-use super::settings::{Settings, day, year_of_day};
+use super::settings::{Settings, YEAR_MINUTES, day, year_of_day, year_of_epoch};
 use super::space::{Anchor, Axes, Title, anchors_for};
 use super::trends::{Courses, hide, list, next_day};
 use crate::store::StoreError;
@@ -70,7 +70,8 @@ impl Closing<'_> {
     ) -> Result<Option<Ended>, CloseError> {
         let open = self.settings.epoch(now);
         let shared = self.runtime.block_on(self.store.shared(open, day(now)))?;
-        let epoch = shared.closed_epoch + 1;
+        let follows = shared.closed_epoch;
+        let epoch = self.settings.epoch_after(follows);
         if epoch >= open {
             return Ok(None);
         }
@@ -86,13 +87,22 @@ impl Closing<'_> {
         let ended = released.len();
         let charge = Charge {
             account: Account::Patterns,
-            year: self.settings.year_of_epoch(epoch),
+            year: year_of_epoch(epoch),
             rho,
             limit: self.settings.year_limit(),
         };
-        let forget_before = epoch.saturating_sub(u64::from(self.settings.releases()));
+        let forget_before = epoch.saturating_sub(YEAR_MINUTES);
         let private = self.settings.is_private();
-        let end = EpochEnd { epoch, revision, forget_before, charge, private, released, clusters };
+        let end = EpochEnd {
+            epoch,
+            follows,
+            revision,
+            forget_before,
+            charge,
+            private,
+            released,
+            clusters,
+        };
         let close = self.runtime.block_on(self.store.end_epoch(end))?;
         Ok(Some(Ended { close, rho, released: ended, alarms }))
     }
@@ -217,7 +227,7 @@ impl Closing<'_> {
             limit: self.settings.days_limit(),
         };
         let private = self.settings.is_private();
-        let end = DayEnd { day: ending, charge, private, regions };
+        let end = DayEnd { day: ending, counts, charge, private, regions };
         let close = self.runtime.block_on(self.store.end_day(end))?;
         Ok(Some(Ended { close, rho, released, alarms: Vec::new() }))
     }

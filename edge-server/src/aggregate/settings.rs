@@ -10,6 +10,10 @@ use omega_sync_core::clock::UnixMillis;
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Days of a year of the ledger.
 pub const YEAR_DAYS: u64 = 365;
+/// Milliseconds of a minute: epochs end on whole ones, counted from 1970.
+const MINUTE_MS: u64 = 60 * 1_000;
+/// Minutes of a year of the ledger.
+pub const YEAR_MINUTES: u64 = YEAR_DAYS * DAY_MS / MINUTE_MS;
 /// ε of a year of patterns, for a household, when nothing else is set.
 pub const EPSILON: f64 = 4.0;
 /// δ of a year of patterns, for a household, when nothing else is set.
@@ -106,25 +110,26 @@ impl Settings {
         self.releases
     }
 
-    /// The epoch of a time.
+    /// The epoch of a time. Its number is the minute that follows it, so it says the same whatever the
+    /// number of releases in a year was before, or becomes.
     pub fn epoch(&self, now: UnixMillis) -> u64 {
+        let minute = now.0 / MINUTE_MS;
+        let (year, within) = (minute / YEAR_MINUTES, minute % YEAR_MINUTES);
         // Years are divided evenly: no epoch is in two of them.
-        let year = now.0 / (YEAR_DAYS * DAY_MS);
-        let within = now.0 % (YEAR_DAYS * DAY_MS);
         let releases = u64::from(self.releases);
-        year * releases + within * releases / (YEAR_DAYS * DAY_MS)
+        let next = within * releases / YEAR_MINUTES + 1;
+        year * YEAR_MINUTES + (next * YEAR_MINUTES).div_ceil(releases)
     }
 
-    /// When an epoch is over, in Unix milliseconds.
-    pub fn epoch_ends(&self, epoch: u64) -> u64 {
-        let releases = u64::from(self.releases);
-        let (year, next) = (epoch / releases, epoch % releases + 1);
-        year * YEAR_DAYS * DAY_MS + (next * YEAR_DAYS * DAY_MS).div_ceil(releases)
+    /// The first epoch that is not closed, when those up to `closed` are: a shorter one than others
+    /// where the number of releases in a year has changed.
+    pub fn epoch_after(&self, closed: u64) -> u64 {
+        self.epoch(UnixMillis(epoch_ends(closed)))
     }
 
-    /// The year that an epoch is charged to.
-    pub fn year_of_epoch(&self, epoch: u64) -> u64 {
-        epoch / u64::from(self.releases)
+    /// The epoch that what comes now counts in. A clock that went back brings nothing into a closed one.
+    pub fn open_epoch(&self, now: UnixMillis, closed: u64) -> u64 {
+        self.epoch(now).max(self.epoch_after(closed))
     }
 }
 
@@ -138,6 +143,16 @@ impl Default for Settings {
         });
         made.expect("the defaults are in their ranges, as a test sees")
     }
+}
+
+/// When an epoch is over, in Unix milliseconds.
+pub fn epoch_ends(epoch: u64) -> u64 {
+    epoch.saturating_mul(MINUTE_MS)
+}
+
+/// The year that an epoch is charged to.
+pub fn year_of_epoch(epoch: u64) -> u64 {
+    epoch.saturating_sub(1) / YEAR_MINUTES
 }
 
 /// The day of a time.
@@ -200,13 +215,39 @@ mod tests {
     fn years_are_divided_into_epochs_without_a_gap() {
         for releases in [1, 3, 4, 7, 365, RELEASES_MAX] {
             let settings = Settings { releases, ..Settings::default() };
-            for epoch in [0, 1, 5, 57 * u64::from(releases), 57 * u64::from(releases) + 3] {
-                let end = settings.epoch_ends(epoch);
+            let year = 57 * YEAR_DAYS * DAY_MS;
+            let (mut epoch, mut epochs) = (settings.epoch(UnixMillis(year)), 1);
+            while epochs < releases.min(1_000) {
+                let end = epoch_ends(epoch);
                 assert_eq!(settings.epoch(UnixMillis(end - 1)), epoch, "{releases}");
-                assert_eq!(settings.epoch(UnixMillis(end)), epoch + 1, "{releases}");
+                assert!(settings.epoch_after(epoch) > epoch, "{releases}");
+                assert_eq!(year_of_epoch(epoch), 57);
+                (epoch, epochs) = (settings.epoch_after(epoch), epochs + 1);
             }
-            let last = settings.epoch_ends(u64::from(releases) - 1);
-            assert_eq!(last, YEAR_DAYS * DAY_MS);
+            let last = settings.epoch(UnixMillis(year + YEAR_DAYS * DAY_MS - 1));
+            assert_eq!(last, 58 * YEAR_MINUTES, "{releases}: all of the year, and no more");
+            assert_eq!((year_of_epoch(last), epoch_ends(last)), (57, year + YEAR_DAYS * DAY_MS));
+            assert!(epochs < releases || epoch == last, "{releases} of them");
+        }
+    }
+
+    /// What was closed stays closed, what is open ends no later, and the ledger's year is the calendar's.
+    #[test]
+    fn another_number_of_releases_goes_on_where_the_last_one_was() {
+        let now = UnixMillis(56 * YEAR_DAYS * DAY_MS + 200 * DAY_MS);
+        let of = |releases| Settings { releases, ..Settings::default() };
+        for (before, after) in [(4, 12), (12, 4), (4, 3), (3, 7), (1, RELEASES_MAX)] {
+            let open = of(before).epoch(now);
+            let closed = epoch_ends(open) - YEAR_DAYS * DAY_MS / u64::from(before);
+            let closed = closed / MINUTE_MS;
+            let after = of(after);
+            let mut epoch = after.epoch_after(closed);
+            assert!(closed < epoch && after.open_epoch(now, closed) >= epoch);
+            while epoch < open {
+                assert_eq!(year_of_epoch(epoch), 56);
+                epoch = after.epoch_after(epoch);
+            }
+            assert!(epoch >= open && year_of_epoch(epoch) == 56);
         }
     }
 }

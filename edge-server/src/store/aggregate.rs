@@ -56,7 +56,7 @@ pub struct Waiting {
 /// What a device brings.
 #[derive(Debug, Clone)]
 pub struct Brought {
-    /// In which epoch; a closed one stands for the first that is open.
+    /// In which epoch, by its number; one that is closed stands for the next.
     pub epoch: u64,
     /// Which device.
     pub device: DeviceId,
@@ -125,8 +125,10 @@ impl Account {
 /// An epoch's end.
 #[derive(Debug, Clone)]
 pub struct EpochEnd {
-    /// Which epoch.
+    /// Which epoch. What waits for it or for an earlier one is counted.
     pub epoch: u64,
+    /// The last one that was closed before.
+    pub follows: u64,
     /// The revision it was computed from, 0 when nobody had brought anything.
     pub revision: u64,
     /// Who was counted in an epoch before this is forgotten.
@@ -157,6 +159,8 @@ pub struct RegionDay {
 pub struct DayEnd {
     /// Which day.
     pub day: u64,
+    /// What it was computed from.
+    pub counts: DayCounts,
     /// What it costs.
     pub charge: Charge,
     /// Whether it has noise.
@@ -229,6 +233,9 @@ pub struct Kept {
     pub playing: Vec<(u64, ContentId)>,
 }
 
+/// Households that began each title in each region.
+pub type DayCounts = BTreeMap<(Region, ContentId), u64>;
+
 /// A first play: day, household, region, title.
 pub type FirstPlay = (u64, HouseholdId, Region, ContentId);
 
@@ -257,14 +264,14 @@ pub trait AggregateStore: Send + Sync {
     /// Notes first plays, of households that take part, up to the day's bound.
     fn note_playing(&self, plays: Vec<FirstPlay>) -> Answer<()>;
 
-    /// Households of an epoch, those after a given one.
+    /// Households of an epoch and of those before it, those after a given one.
     fn epoch_page(&self, epoch: u64, after: Option<HouseholdId>) -> Answer<EpochPage>;
 
     /// Ends an epoch.
     fn end_epoch(&self, end: EpochEnd) -> Answer<Close>;
 
     /// Households that began each title in each region on a day.
-    fn day_counts(&self, day: u64) -> Answer<BTreeMap<(Region, ContentId), u64>>;
+    fn day_counts(&self, day: u64) -> Answer<DayCounts>;
 
     /// What is remembered of titles, by region.
     fn courses(&self) -> Answer<BTreeMap<Region, BTreeMap<ContentId, Course>>>;

@@ -5,7 +5,7 @@ use omega_edge::aggregate::close::Closing;
 use omega_edge::aggregate::dice::Dice;
 use omega_edge::aggregate::region::Region;
 use omega_edge::aggregate::release::Tally;
-use omega_edge::aggregate::settings::Settings;
+use omega_edge::aggregate::settings::{Settings, YEAR_MINUTES, epoch_ends, year_of_epoch};
 use omega_edge::store::aggregate::{Account, AggregateStore, Brought, FeedTitle, Item, Wanted};
 use omega_edge::store::sqlite::SqliteStore;
 use omega_sync_core::clock::UnixMillis;
@@ -30,8 +30,8 @@ struct Options {
     seed: u64,
 }
 
-/// The first epoch: any but 0, before which there is none.
-const FIRST_EPOCH: u64 = 228;
+/// The season begins after this epoch: with a year of the ledger.
+const EPOCH_BEFORE: u64 = 57 * YEAR_MINUTES;
 /// Households whose lists are compared.
 const LISTENERS: usize = 1_000;
 /// Titles fed, and households that bring something, at once.
@@ -95,7 +95,7 @@ impl Server {
         let store = SqliteStore::open(folder.path())?;
         let settings = Settings::default();
         let server = Self { runtime, store, settings, _folder: folder };
-        server.runtime.block_on(server.store.shared(FIRST_EPOCH, 1))?;
+        server.runtime.block_on(server.store.shared(server.epoch(0), 1))?;
         for chunk in titles.chunks(CHUNK) {
             let fed = chunk.iter().map(|title| FeedTitle {
                 content: title.content.clone(),
@@ -105,6 +105,11 @@ impl Server {
             server.runtime.block_on(server.store.feed(fed.collect()))?;
         }
         Ok(server)
+    }
+
+    /// An epoch of the season, from 0.
+    fn epoch(&self, number: u64) -> u64 {
+        (0..=number).fold(EPOCH_BEFORE, |before, _| self.settings.epoch_after(before))
     }
 
     /// Many households at once, so that one fsync serves them.
@@ -157,7 +162,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
     let mut dice = Dice::new(options.seed ^ 0xd1ce);
     let (mut epochs, mut last) = (Vec::new(), Value::Null);
     for number in 0..options.epochs {
-        let epoch = FIRST_EPOCH + number;
+        let epoch = server.epoch(number);
         for home in &mut homes {
             // The last epoch's viewings are what lists are compared with.
             let up_to = home.watches.len() * (number as usize + 1) / (options.epochs as usize + 1);
@@ -169,7 +174,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
         );
         server.bring(epoch, &all)?;
         let before = server.closing().geometry()?.0;
-        let now = UnixMillis(server.settings.epoch_ends(epoch));
+        let now = UnixMillis(epoch_ends(epoch));
         let ended = server.closing().epoch(now, &mut dice)?.ok_or("the epoch is not over")?;
         let truth = truth(&before.anchors, all[..honest].iter().map(Vec::as_slice));
         let fresh = server.released()?;
@@ -234,9 +239,9 @@ fn poisoned(
 /// What was spent in each year, and what that is as an ε.
 fn budget(server: &Server, options: &Options) -> Result<Value, Box<dyn Error>> {
     let settings = &server.settings;
-    let year = |epoch| settings.year_of_epoch(epoch);
     let mut years = Vec::new();
-    for year in year(FIRST_EPOCH)..=year(FIRST_EPOCH + options.epochs - 1) {
+    let last = server.epoch(options.epochs - 1);
+    for year in year_of_epoch(server.epoch(0))..=year_of_epoch(last) {
         let spent = server.runtime.block_on(server.store.spent(Account::Patterns, year))?;
         let delta = settings.year().delta();
         years.push(json!({

@@ -13,8 +13,8 @@ use crate::aggregate::region::Region;
 use crate::aggregate::space::Anchor;
 use crate::aggregate::trends::{Course, TITLES_OF_DAY_MAX};
 use crate::store::aggregate::{
-    Account, AggregateStore, Brought, Close, DayEnd, EpochEnd, EpochPage, FeedTitle, FirstPlay,
-    Kept, Published, Shared, TrendList, WAITING_MAX, Waiting, Wanted,
+    Account, AggregateStore, Brought, Close, DayCounts, DayEnd, EpochEnd, EpochPage, FeedTitle,
+    FirstPlay, Kept, Published, Shared, TrendList, WAITING_MAX, Waiting, Wanted,
 };
 use crate::store::{Answer, StoreError};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
@@ -89,7 +89,7 @@ impl AggregateStore for SqliteStore {
         self.write(move |connection| epoch::end(connection, &end))
     }
 
-    fn day_counts(&self, day: u64) -> Answer<BTreeMap<(Region, ContentId), u64>> {
+    fn day_counts(&self, day: u64) -> Answer<DayCounts> {
         self.read(move |connection| day::counts(connection, day))
     }
 

@@ -6,7 +6,7 @@ use super::{all, run};
 use crate::aggregate::region::Region;
 use crate::aggregate::trends::{Course, Trend};
 use crate::store::StoreError;
-use crate::store::aggregate::{Close, DayEnd, TrendList};
+use crate::store::aggregate::{Close, DayCounts, DayEnd, TrendList};
 use omega_sync_core::id::ContentId;
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
@@ -15,10 +15,7 @@ fn content(row: &Row<'_>, at: usize) -> rusqlite::Result<ContentId> {
     ContentId::new(&row.get::<_, String>(at)?).map_err(refused)
 }
 
-pub(super) fn counts(
-    connection: &Connection,
-    day: u64,
-) -> Result<BTreeMap<(Region, ContentId), u64>, StoreError> {
+pub(super) fn counts(connection: &Connection, day: u64) -> Result<DayCounts, StoreError> {
     let sql =
         "SELECT region, content, count(*) FROM playing WHERE day = ?1 GROUP BY region, content";
     let counts = all(connection, sql, [signed(day)], |row| {
@@ -48,7 +45,9 @@ pub(super) fn courses(
 }
 
 pub(super) fn end(connection: &Connection, end: &DayEnd) -> Result<Close, StoreError> {
-    if !close(connection, "closed_day", end.day)? {
+    if counts(connection, end.day)? != end.counts
+        || !close(connection, "closed_day", end.day, end.day.saturating_sub(1))?
+    {
         return Ok(Close::Stale);
     }
     run(connection, "DELETE FROM playing WHERE day <= ?1", [signed(end.day)])?;

@@ -13,7 +13,7 @@ use omega_sync_core::pattern::{Pattern, PatternId};
 use rusqlite::{Connection, params};
 
 fn revision(connection: &Connection, epoch: u64) -> Result<u64, StoreError> {
-    let sql = "SELECT revision FROM epoch WHERE number = ?1";
+    let sql = "SELECT sum(revision) FROM epoch WHERE number <= ?1 HAVING count(*) > 0";
     let found = one(connection, sql, [signed(epoch)], |row| Ok(unsigned(row.get(0)?)))?;
     Ok(found.unwrap_or(0))
 }
@@ -24,28 +24,37 @@ pub(super) fn page(
     epoch: u64,
     after: Option<&HouseholdId>,
 ) -> Result<EpochPage, StoreError> {
-    let sql = "SELECT household, region, pattern, genre, samples, successes, embedding FROM waiting
-               WHERE epoch = ?1 AND household > ?2
+    let sql = "SELECT household, region, pattern, genre, samples, successes, embedding, device
+               FROM waiting
+               WHERE epoch <= ?1 AND household > ?2
                  AND NOT EXISTS (SELECT 1 FROM contributed AS c
                                  WHERE c.household = waiting.household AND c.epoch = ?1)
-               ORDER BY household, device, pattern LIMIT ?3";
+               ORDER BY household, device, pattern, epoch LIMIT ?3";
     let after = after.map_or("", |household| household.as_str());
     let values = params![signed(epoch), after, PAGE_ROWS_MAX as i64];
-    let rows: Vec<(HouseholdId, Option<Region>, Pattern)> = all(connection, sql, values, |row| {
-        let household = HouseholdId::new(&row.get::<_, String>(0)?).map_err(refused)?;
-        let from = match row.get_ref(1)? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(region(row, 1)?),
-        };
-        Ok((household, from, pattern(row, 2)?))
-    })?;
+    let rows: Vec<(HouseholdId, Option<Region>, Pattern, String)> =
+        all(connection, sql, values, |row| {
+            let household = HouseholdId::new(&row.get::<_, String>(0)?).map_err(refused)?;
+            let from = match row.get_ref(1)? {
+                rusqlite::types::ValueRef::Null => None,
+                _ => Some(region(row, 1)?),
+            };
+            Ok((household, from, pattern(row, 2)?, row.get(7)?))
+        })?;
     let more = rows.len() == PAGE_ROWS_MAX;
     let mut households: Vec<Counted> = Vec::new();
-    for (household, region, pattern) in rows {
+    let mut last_device = String::new();
+    for (household, region, pattern, device) in rows {
         match households.last_mut().filter(|last| last.household == household) {
-            Some(last) => last.patterns.push(pattern),
+            Some(of) => {
+                // One that waits since an earlier epoch has a newer version in this one.
+                let is_last = |last: &Pattern| last.id == pattern.id && last_device == device;
+                of.patterns.pop_if(|last| is_last(last));
+                of.patterns.push(pattern);
+            }
             None => households.push(Counted { household, region, patterns: vec![pattern] }),
         }
+        last_device = device;
     }
     if more {
         // The last one may go on in the next page; its patterns are fewer than a page.
@@ -57,12 +66,12 @@ pub(super) fn page(
 pub(super) fn end(connection: &Connection, end: &EpochEnd) -> Result<Close, StoreError> {
     let epoch = signed(end.epoch);
     if revision(connection, end.epoch)? != end.revision
-        || !close(connection, "closed_epoch", end.epoch)?
+        || !close(connection, "closed_epoch", end.epoch, end.follows)?
     {
         return Ok(Close::Stale);
     }
     let sql = "INSERT INTO contributed (epoch, household)
-               SELECT DISTINCT ?1, household FROM waiting WHERE epoch = ?1
+               SELECT DISTINCT ?1, household FROM waiting WHERE epoch <= ?1
                ON CONFLICT DO NOTHING";
     run(connection, sql, [epoch])?;
     // First what the trigger would count up.

@@ -74,9 +74,15 @@ pub(super) fn next_version(connection: &Connection) -> Result<i64, StoreError> {
     one(connection, sql, [], |row| row.get(0))?.ok_or_else(missing)
 }
 
-/// Whether it is this span's turn to be closed; if so, it counts as closed.
-pub(super) fn close(connection: &Connection, column: &str, span: u64) -> Result<bool, StoreError> {
-    let sql = format!("UPDATE shared SET {column} = ?1 WHERE {column} = ?1 - 1 RETURNING {column}");
-    let closed = one(connection, &sql, [signed(span)], |row| Ok(unsigned(row.get(0)?)))?;
+/// Whether it is this span's turn to be closed, after the one it follows; if so, it counts as closed.
+pub(super) fn close(
+    connection: &Connection,
+    column: &str,
+    span: u64,
+    follows: u64,
+) -> Result<bool, StoreError> {
+    let sql = format!("UPDATE shared SET {column} = ?1 WHERE {column} = ?2 RETURNING {column}");
+    let values = [signed(span), signed(follows)];
+    let closed = one(connection, &sql, values, |row| Ok(unsigned(row.get(0)?)))?;
     Ok(closed == Some(span))
 }

@@ -76,7 +76,8 @@ fn epoch_end(epoch: u64, revision: u64, spend: u64) -> EpochEnd {
     let released = vec![Released { place: None, pattern: pattern(epoch.into(), 60) }];
     let (charge, clusters) = (charge(Account::Patterns, spend), Vec::new());
     let private = true;
-    EpochEnd { epoch, revision, forget_before: 0, charge, private, released, clusters }
+    let follows = epoch - 1;
+    EpochEnd { epoch, follows, revision, forget_before: 0, charge, private, released, clusters }
 }
 
 fn title(name: &str, at: usize) -> FeedTitle {
@@ -308,7 +309,12 @@ fn a_day_ends_once_and_keeps_no_household() {
         vec![Trend { content: content(0), genre: Genre::new("war").unwrap(), strength: 4.5 }];
     let courses = BTreeMap::from([(content(0), course)]);
     let regions = vec![RegionDay { region: region.clone(), courses, list: list.clone() }];
-    let end = DayEnd { day: 100, charge: charge(Account::Trends, 99), private: false, regions };
+    let charge = charge(Account::Trends, 99);
+    let end = DayEnd { day: 100, counts, charge, private: false, regions };
+    bench.run(bench.store.set_opted_out(&household("other"), true)).unwrap();
+    assert_eq!(bench.run(bench.store.end_day(end.clone())).unwrap(), Close::Stale, "one less");
+    let counts = bench.run(bench.store.day_counts(100)).unwrap();
+    let end = DayEnd { counts, ..end };
     assert_eq!(bench.run(bench.store.end_day(end.clone())).unwrap(), Close::Done);
     assert_eq!(bench.run(bench.store.end_day(end.clone())).unwrap(), Close::Stale);
     assert!(bench.run(bench.store.day_counts(100)).unwrap().is_empty());
@@ -316,9 +322,29 @@ fn a_day_ends_once_and_keeps_no_household() {
     assert_eq!(trends, TrendList { day: 100, private: false, list });
     assert_eq!(bench.run(bench.store.courses()).unwrap()[&region][&content(0)], course);
     assert!(bench.run(bench.store.shared(10, 101)).unwrap().not_private);
-    let end = DayEnd { day: 101, ..end };
+    let end = DayEnd { day: 101, counts: BTreeMap::new(), ..end };
     assert_eq!(bench.run(bench.store.end_day(end)).unwrap(), Close::Spent);
     assert_eq!(bench.run(bench.store.trends(&region)).unwrap().unwrap().day, 100);
+}
+
+/// Where the number of releases in a year has changed, something may wait for an end that never comes.
+#[test]
+fn an_epoch_counts_what_waits_for_an_earlier_one_and_nothing_twice() {
+    let bench = bench();
+    bench.bring("home", 11, vec![pattern(1, 20), pattern(2, 20)]);
+    bench.bring("home", 13, vec![pattern(1, 30)]);
+    bench.bring("other", 14, vec![pattern(3, 20)]);
+    let page = bench.page(13);
+    let [home] = &page.households[..] else { panic!("{page:?}") };
+    let samples: Vec<u32> = home.patterns.iter().map(Pattern::sample_count).collect();
+    assert_eq!(samples, [30, 20], "the newer version, and what has no newer one");
+    let end = |revision| EpochEnd { follows: 9, ..epoch_end(13, revision, 10) };
+    bench.bring("home", 11, vec![pattern(4, 20)]);
+    assert_eq!(bench.run(bench.store.end_epoch(end(page.revision))).unwrap(), Close::Stale);
+    let revision = bench.page(13).revision;
+    assert_eq!(bench.run(bench.store.end_epoch(end(revision))).unwrap(), Close::Done);
+    assert!(bench.page(13).households.is_empty());
+    assert_eq!(bench.page(14).households.len(), 1, "what comes later waits");
 }
 
 /// A backup knows less than the world: what waits in it may have been released since.

@@ -119,3 +119,31 @@ fn write_a_database_of_this_schema() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite/tests/schemas");
     std::fs::write(folder.join(name), text).unwrap();
 }
+
+/// What waited when epochs were counted from 1970 still waits, in an epoch that is not closed.
+#[test]
+fn contributions_of_counted_epochs_wait_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "UPDATE shared SET closed_epoch = 226, closed_day = 20700;
+                INSERT INTO waiting VALUES
+                    (226, 'home', 'tv', x'01', NULL, 'war', 9, 9, x'00'),
+                    (227, 'home', 'tv', x'01', NULL, 'war', 12, 9, x'00');
+                INSERT INTO epoch VALUES (227, 5);
+                INSERT INTO contributed VALUES (226, 'home');";
+    build(&folder, 7, rows);
+    let store = open(&folder);
+    run(store.close()).unwrap();
+    let file = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    let now = "unixepoch() / 60";
+    for (sql, expected) in [
+        (format!("SELECT closed_epoch BETWEEN {now} - 60 AND {now} FROM shared"), 1),
+        (format!("SELECT epoch BETWEEN {now} AND {now} + 131400 FROM waiting"), 1),
+        ("SELECT samples FROM waiting".into(), 12),
+        ("SELECT epoch = (SELECT number FROM epoch) FROM waiting".into(), 1),
+        ("SELECT revision FROM epoch".into(), 1),
+        ("SELECT count(*) FROM contributed".into(), 0),
+    ] {
+        let found: i64 = file.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, expected, "{sql}");
+    }
+}
