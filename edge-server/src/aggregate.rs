@@ -86,7 +86,7 @@ pub(crate) struct Aggregate {
     tables: Arc<Tables>,
     tables_file: Arc<[u8]>,
     metrics: Arc<Metrics>,
-    pages: Pages,
+    pages: Arc<Pages>,
     regions: Mutex<HashMap<HouseholdId, Region>>,
 }
 
@@ -97,7 +97,7 @@ impl Aggregate {
         TablesFile { bytes, tables }: TablesFile,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (pages, regions) = (Pages::default(), Mutex::default());
+        let (pages, regions) = Default::default();
         Self { store, settings, tables, tables_file: bytes, metrics, pages, regions }
     }
 

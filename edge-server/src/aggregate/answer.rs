@@ -59,9 +59,13 @@ struct PageKey {
     bytes_max: usize,
 }
 
-/// Pages that were encoded lately.
+/// Pages that were encoded lately. One is encoded at a time: whoever waits finds what was asked for
+/// before, and nobody can occupy all threads with it.
 #[derive(Default)]
-pub(super) struct Pages(Mutex<HashMap<PageKey, Arc<Page>>>);
+pub(super) struct Pages {
+    known: Mutex<HashMap<PageKey, Arc<Page>>>,
+    encoding: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Aggregate {
     /// Answers a frame. `version`, if it is there, is the one that the device has; else its request says.
@@ -249,36 +253,55 @@ impl Aggregate {
         after: u64,
         bytes_max: usize,
     ) -> Result<Arc<Page>, StoreError> {
+        let bytes_max = size_class(bytes_max);
         let key = PageKey { version: shared.version, places, after, bytes_max };
+        if let Some(page) = self.pages.get(&key) {
+            return Ok(page);
+        }
+        let turn = self.pages.encoding.clone().lock_owned().await;
         if let Some(page) = self.pages.get(&key) {
             return Ok(page);
         }
         let wanted = key.places.clone().map_or(Wanted::Titles, Wanted::Patterns);
         let rows = self.store.published(wanted, after).await?;
-        let tables = self.tables.clone();
-        let encode = move || encode(&tables, rows, bytes_max);
+        let (tables, pages) = (self.tables.clone(), self.pages.clone());
+        // A request that is given up leaves its page, and its turn ends with the work.
+        let encode = move || {
+            let page = encode(&tables, rows, bytes_max).map(|page| pages.keep(key, page));
+            drop(turn);
+            page
+        };
         let encoded = tokio::task::spawn_blocking(encode).await;
         let failed = |error: String| StoreError::Unavailable(error);
         let page = encoded.map_err(|error| failed(error.to_string()))?;
-        let page = page.map_err(|error| failed(error.to_string()))?;
-        Ok(self.pages.keep(key, page))
+        page.map_err(|error| failed(error.to_string()))
     }
 }
 
 impl Pages {
     fn get(&self, key: &PageKey) -> Option<Arc<Page>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn keep(&self, key: PageKey, page: Page) -> Arc<Page> {
         let page = Arc::new(page);
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         pages.retain(|known, _| known.version == key.version);
-        if pages.len() < PAGES_MAX {
-            pages.insert(key, page.clone());
+        if pages.len() >= PAGES_MAX
+            && let Some(any) = pages.keys().next().cloned()
+        {
+            pages.remove(&any);
         }
+        pages.insert(key, page.clone());
         page
     }
+}
+
+/// The size that a page is made for: one of eight in each power of two, not above this one, so that devices
+/// whose trends or caps differ by a little share their pages.
+fn size_class(bytes_max: usize) -> usize {
+    let bits = bytes_max.checked_ilog2().unwrap_or(0).saturating_sub(3);
+    bytes_max >> bits << bits
 }
 
 /// Decodes a batch against what waits of the device.
