@@ -7,7 +7,7 @@
  * @packageDocumentation
  */
 
-import type { Client, OpenOptions } from "./api.js";
+import type { Client, ExportedData, OpenOptions } from "./api.js";
 import { type EngineSource, type Entropy, rows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { openWith } from "./index.js";
@@ -15,7 +15,7 @@ import { openStorage } from "./indexeddb.js";
 import { platformWebSocket } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
 import { Tap } from "./tap.js";
-import { Taste } from "./taste.js";
+import { type ExportedTaste, Taste } from "./taste.js";
 import { TasteDriver } from "./taste-driver.js";
 import { newTaste } from "./taste-engine.js";
 import { httpUrl } from "./transport.js";
@@ -52,6 +52,8 @@ export interface PatternsOptions extends OpenOptions {
 /** One device's copy of its household, with taste. */
 export interface PatternsClient extends Client {
   readonly taste: Taste;
+  /** Everything this device holds of the household and its taste, as plain data. */
+  exportData(): Promise<ExportedData & { taste: ExportedTaste }>;
 }
 
 /** Opens this device's copy; as in `omega-sync`. It rejects with `invalid_option` for taste, too. */
@@ -119,9 +121,14 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
     if (what === "profiles") keepProfiles(client, driver);
   });
   follow();
-  const { close, destroy } = client;
+  const { close, destroy, exportData } = client;
   return Object.assign(client, {
     taste,
+    exportData: async () => {
+      const household = await exportData.call(client);
+      const profiles = household.profiles.map(({ id }) => id);
+      return { ...household, taste: taste.exported(profiles) };
+    },
     close: async () => {
       await driver.close();
       await close.call(client);

@@ -97,6 +97,22 @@ export interface Contribution {
   takenMs: number;
 }
 
+/** A title that was watched, as far as it is remembered. */
+export interface ViewedTitle {
+  content: string;
+  /** Whether it was watched to its end, or nearly. */
+  success: boolean;
+}
+
+/** What {@link PatternsClient.exportData} gives beside the household. */
+export interface ExportedTaste {
+  /** Of each profile of the household; patterns without their vectors, which are means of the titles'. */
+  profiles: { id: string; patterns: LearnedPattern[]; viewed: ViewedTitle[] }[];
+  /** What left this device and the server has. */
+  contributions: Contribution[];
+  optedOut: boolean;
+}
+
 /** How it stands with taste. */
 export interface TasteStatus {
   /** Version of the global patterns that is here; 0 for none. */
@@ -191,6 +207,25 @@ export class Taste {
       successRate: Number(successes) / Number(samples),
       example: String(example),
     }));
+  }
+
+  /** The titles that were watched here, oldest first; of the whole device the last 2,048 are kept. */
+  viewed(): ViewedTitle[] {
+    const list = this.driver.read((engine) => rows(engine.viewed(this.profile), "tn"));
+    return list.map(([content, success]) => ({
+      content: String(content),
+      success: success === 1,
+    }));
+  }
+
+  /** @internal */
+  exported(profiles: readonly string[]): ExportedTaste {
+    const of = (id: string) => {
+      const taste = this.forProfile(id);
+      return { id, patterns: taste.patterns(), viewed: taste.viewed() };
+    };
+    const { optedOut } = this.status();
+    return { profiles: profiles.map(of), contributions: this.contributions(), optedOut };
   }
 
   /**

@@ -239,3 +239,37 @@ class BrokenStorage extends MemoryStorage {
     return super.commit(change);
   }
 }
+
+test("an export has what each profile watched, what was learned of it, and what left", async (context) => {
+  const tv = await offline(context, storages());
+  const kids = await tv.profiles.create("Kids");
+  await tv.taste.learnTitles(titles("Drama", 1, 0, 12).concat(titles("Kids", 2, 0, 3)));
+  for (let at = 0; at < 10; at += 1) {
+    await tv.taste.record({ content: `Drama:${at}`, watched: at < 8 ? 1 : 0.3 });
+  }
+  await tv.taste.forProfile(kids).record({ content: "Kids:1", watched: 0.95 });
+  await tv.taste.optOut(true);
+  await tv.watchlist.add("mine");
+
+  const exported = await tv.exportData();
+  assert.deepEqual(JSON.parse(JSON.stringify(exported)), exported, "plain data and nothing else");
+  assert.deepEqual(
+    exported.profiles.map(({ watchlist }) => watchlist.map(({ content }) => content)),
+    [["mine"], []],
+    "the household's part is as ever",
+  );
+  const { profiles, contributions, optedOut } = exported.taste;
+  assert.deepEqual([contributions, optedOut], [[], true]);
+  assert.deepEqual(
+    profiles.map(({ id, viewed }) => [id, viewed]),
+    [
+      ["", Array.from({ length: 10 }, (_, at) => ({ content: `Drama:${at}`, success: at < 8 }))],
+      [kids, [{ content: "Kids:1", success: true }]],
+    ],
+  );
+  assert.deepEqual(
+    profiles.map(({ patterns }) => patterns),
+    [tv.taste.patterns(), tv.taste.forProfile(kids).patterns()],
+  );
+  assert.deepEqual([tv.taste.patterns().length, profiles[1]?.patterns[0]?.genre], [1, "kids"]);
+});

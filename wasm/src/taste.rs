@@ -235,6 +235,20 @@ impl Taste {
         self.answer.end()
     }
 
+    /// Titles that a profile watched, the oldest first, and of each 1 when it was a success.
+    pub fn viewed(&mut self, profile_id: &str) -> Address {
+        let profile = match profile(profile_id) {
+            Ok(profile) => profile,
+            Err(code) => return self.answer.refuse(code),
+        };
+        self.answer.clear();
+        for (content, success) in self.core.learner().outcomes(profile) {
+            self.answer.text(content.as_str());
+            self.answer.number(f64::from(u8::from(success)));
+        }
+        self.answer.end()
+    }
+
     /// Title, genre, score (about 0 to 1), reason (0 own, 1 global, 2 trend) and the title that is the
     /// reason, of so many; `genre` may be empty, `excluded` has an id a line. Nothing is different
     /// afterwards.

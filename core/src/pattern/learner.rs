@@ -385,8 +385,13 @@ impl Learner {
 
     /// The titles that a profile watched, the oldest first.
     pub fn viewed(&self, profile: ProfileId) -> impl Iterator<Item = &ContentId> {
+        self.outcomes(profile).map(|(content, _)| content)
+    }
+
+    /// The same, and of each whether it was a success.
+    pub fn outcomes(&self, profile: ProfileId) -> impl Iterator<Item = (&ContentId, bool)> {
         let own = self.viewed.iter().filter(move |viewed| viewed.profile == profile);
-        own.map(|viewed| &viewed.content)
+        own.map(|viewed| (&viewed.content, viewed.success))
     }
 
     /// Whether anything is known of a profile that is not in `profiles`.
