@@ -46,6 +46,11 @@ export interface OpenOptions {
   profile?: string;
   /** `indexeddb` (default), `memory`, or a storage of your own. */
   storage?: "indexeddb" | "memory" | Storage;
+  /**
+   * Whether to ask the engine to keep IndexedDB also when the device runs out of room. Left out: yes,
+   * but not where the viewer would be asked (Firefox).
+   */
+  persist?: boolean;
   /** Name of the IndexedDB database; `omega-sync:` and the device when left out. */
   name?: string;
   /** Where the WebAssembly file is; needed only where it is not beside the package's script. */

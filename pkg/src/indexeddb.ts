@@ -223,7 +223,18 @@ export async function storageFor(
 ): Promise<{ storage: Storage; warning?: OmegaError }> {
   const kind = options.storage ?? "indexeddb";
   if (typeof kind === "object") return { storage: kind };
-  return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
+  const opened = await openStorage(options.name ?? `omega-sync:${options.device}`, kind);
+  if (opened.storage.kind === "indexeddb") askToKeep(options.persist);
+  return opened;
+}
+
+/** Asks that the origin's storage be kept; the engine decides, and nothing here depends on it. */
+function askToKeep(persist: boolean | undefined): void {
+  // Chromium and Safari decide by themselves; Firefox asks the viewer, which is for the app to time.
+  if (persist ?? !navigator.userAgent.includes("Firefox/")) {
+    // Missing on plain http and before Chromium 52; a page without an origin is refused.
+    navigator.storage?.persist?.().catch(() => undefined);
+  }
 }
 
 /** Opens the platform's storage, or memory with the reason why it is not durable. */

@@ -51,9 +51,10 @@ const PAGE = `<!doctype html>
     const query = new URLSearchParams({ household, device: "${DEVICE}" });
     return (await (await fetch("/dev/token?" + query)).json()).token;
   }
-  async function reopen() {
+  async function reopen(more) {
     if (client) await client.close();
-    client = await OmegaSync.open({ url: location.origin, device: "${DEVICE}", household, token });
+    const settings = { url: location.origin, device: "${DEVICE}", household, token };
+    client = await OmegaSync.open(Object.assign(settings, more));
   }
   async function add(title) {
     try {
