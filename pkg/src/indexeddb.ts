@@ -26,7 +26,7 @@ const LOG = "log";
 const META = "meta";
 const ASIDE = "aside";
 /** The key of the generation that may commit. */
-export const GENERATION = "generation";
+const GENERATION = "generation";
 const LIFE = "life";
 /** Before a tab's name; its last write that is stored has this key. */
 const MARK = "mark:";
@@ -141,11 +141,21 @@ export class IndexedDbStorage implements SharedStorage {
     await finished(transaction);
   }
 
-  /** Reads what is kept beside the records. */
-  async look(read: (meta: IDBObjectStore) => void): Promise<void> {
+  /** Reads what is kept beside the records, and the generation that may commit. */
+  async look(keys: IDBKeyRange): Promise<{ generation: unknown; beside: unknown[] }> {
     const transaction = await this.begin([META], "readonly");
-    read(transaction.objectStore(META));
+    const meta = transaction.objectStore(META);
+    const seen: { generation: unknown; beside: unknown[] } = { generation: undefined, beside: [] };
+    // Each answer is a task of its own: two are enough, because these keys are neighbours.
+    onResult(meta.getAll(IDBKeyRange.bound(GENERATION, LIFE)), ([generation, life]) => {
+      this.live(life);
+      seen.generation = generation;
+    });
+    onResult(meta.getAll(keys), (found) => {
+      seen.beside = found;
+    });
     await finished(transaction);
+    return seen;
   }
 
   async aside(): Promise<AsideEntry[]> {

@@ -6,7 +6,7 @@
  * count.
  */
 
-import { type Beside, GENERATION, type IndexedDbStorage } from "./indexeddb.js";
+import type { Beside, IndexedDbStorage } from "./indexeddb.js";
 import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */
@@ -29,20 +29,8 @@ export class StoredView implements Beside {
 
   /** What a page can show now: all lists, then patches in their order; nothing if it would be wrong. */
   async read(storage: IndexedDbStorage): Promise<ViewUpdate[]> {
-    let generation: unknown;
-    let view: unknown[] = [];
-    // Each answer is a task of its own: two are enough, because the keys are in this order.
-    await storage.look((meta) => {
-      const current = meta.get(GENERATION);
-      current.onsuccess = () => {
-        generation = current.result;
-      };
-      const all = meta.getAll(IDBKeyRange.bound(LISTS, PATCHES_END));
-      all.onsuccess = () => {
-        view = all.result;
-      };
-    });
-    const [lists, stamp, ...patches] = view as [Lists | undefined, unknown, ...string[]];
+    const { generation, beside } = await storage.look(IDBKeyRange.bound(LISTS, PATCHES_END));
+    const [lists, stamp, ...patches] = beside as [Lists | undefined, unknown, ...string[]];
     if (stamp !== generation || lists === undefined || typeof stamp !== "number") return [];
     this.stamp = stamp;
     this.patches = patches.length;

@@ -272,6 +272,7 @@ export class WorkerKeeper implements Keeper {
     if (this.ended !== undefined) return;
     this.ended = error;
     this.failed = error;
+    if (error.code === "destroyed") this.standing = { ...this.standing, isErased: true };
     this.events.failed(error);
     this.events.status();
   }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { titles } from "../js/tv.mjs";
 import { until } from "../js/until.mjs";
-import { add, DEVICE, freeze, status, TEST_MS_MAX, twoPages } from "./tabs.mjs";
+import { add, BUILDS, DEVICE, freeze, status, TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
@@ -27,11 +27,13 @@ function nextUser(page) {
   return page.evaluate("household = household + '-next'; client = undefined; reopen()");
 }
 
-for (const from of ["leader", "follower"]) {
-  test(`logout in the ${from} stops both tabs and erases everything`, {
+for (const [from, build] of ["leader", "follower"].flatMap((role) =>
+  BUILDS.map((build) => [role, build]),
+)) {
+  test(`logout in the ${from} stops both tabs and erases everything: ${build}`, {
     timeout: TEST_MS_MAX,
   }, async (context) => {
-    const { first, second, phone, errors } = await twoPages(context, []);
+    const { first, second, phone, errors } = await twoPages(context, [], build);
     await first.evaluate("reopen()");
     await second.evaluate("reopen()");
     await add(first, "secret");
@@ -58,45 +60,47 @@ for (const from of ["leader", "follower"]) {
   });
 }
 
-test("a tab that slept through a logout neither shows nor stores anything of the next user", {
-  timeout: TEST_MS_MAX,
-}, async (context) => {
-  const { first, second } = await twoPages(context, []);
-  await first.evaluate("reopen()");
-  await add(first, "secret");
-  await first.evaluate("client.flushed()");
-  await second.evaluate("reopen()");
-  const wake = await freeze(first, "add('late')");
-  await second.evaluate("client.destroy()");
-  await nextUser(second);
-  await add(second, "of the next");
-  assert.equal(await wake(), "destroyed");
-  await first.evaluate("until(() => client.status().state === 'stopped')");
-  assert.equal((await status(first)).closeReason, "destroyed");
-  await until("only the next user's title", async () => {
-    const shown = await second.evaluate("titles()");
-    return String(shown) === "of the next";
+for (const build of BUILDS) {
+  test(`a tab that slept through a logout neither shows nor stores anything of the next user: ${build}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second } = await twoPages(context, [], build);
+    await first.evaluate("reopen()");
+    await add(first, "secret");
+    await first.evaluate("client.flushed()");
+    await second.evaluate("reopen()");
+    const wake = await freeze(first, "add('late')");
+    await second.evaluate("client.destroy()");
+    await nextUser(second);
+    await add(second, "of the next");
+    assert.equal(await wake(), "destroyed");
+    await first.evaluate("until(() => client.status().state === 'stopped')");
+    assert.equal((await status(first)).closeReason, "destroyed");
+    await until("only the next user's title", async () => {
+      const shown = await second.evaluate("titles()");
+      return String(shown) === "of the next";
+    });
+    await first.evaluate("client.close()");
+    await nextUser(first);
+    await first.evaluate("shows(['of the next'])");
   });
-  await first.evaluate("client.close()");
-  await nextUser(first);
-  await first.evaluate("shows(['of the next'])");
-});
 
-test("what another household left is refused, not shown; wipe erases it", {
-  timeout: TEST_MS_MAX,
-}, async (context) => {
-  const { first } = await twoPages(context, []);
-  await first.evaluate("reopen()");
-  await add(first, "secret");
-  await first.evaluate("client.flushed()");
-  await first.evaluate("client.close()");
-  const refused = await first.evaluate(
-    "household += '-next', client = undefined, reopen().then(String, ({ code }) => code)",
-  );
-  assert.equal(refused, "household_mismatch");
-  await first.evaluate(`OmegaSync.wipe({ device: "${DEVICE}" })`);
-  assert.equal(await stored(first), 0);
-  await first.evaluate("reopen()");
-  assert.deepEqual(await first.evaluate("titles()"), []);
-  await first.evaluate(`OmegaSync.wipe({ device: "nobody" })`);
-});
+  test(`what another household left is refused, not shown; wipe erases it: ${build}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first } = await twoPages(context, [], build);
+    await first.evaluate("reopen()");
+    await add(first, "secret");
+    await first.evaluate("client.flushed()");
+    await first.evaluate("client.close()");
+    const refused = await first.evaluate(
+      "household += '-next', client = undefined, reopen().then(String, ({ code }) => code)",
+    );
+    assert.equal(refused, "household_mismatch");
+    await first.evaluate(`OmegaSync.wipe({ device: "${DEVICE}" })`);
+    assert.equal(await stored(first), 0);
+    await first.evaluate("reopen()");
+    assert.deepEqual(await first.evaluate("titles()"), []);
+    await first.evaluate(`OmegaSync.wipe({ device: "nobody" })`);
+  });
+}
