@@ -110,6 +110,14 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
   let requests = false;
   const follow = () => {
     const { state, closeReason, role } = client.status();
+    if (closeReason === "destroyed" || closeReason === "erased") {
+      driver.forget().catch((thrown: unknown) => {
+        const error = fromEngine(thrown);
+        // Where another tab was first, that has been told.
+        if (error.code !== "destroyed") report(client, error);
+      });
+      return;
+    }
     // Between two requests of the household, and during one, taste may make its own.
     requests = role === "leader" && (state === "polling" || (requests && BETWEEN.has(state)));
     const live = (state === "live" && tap.isOpen) || requests;

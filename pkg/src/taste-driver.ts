@@ -8,6 +8,7 @@
  */
 
 import { fromEngine, OmegaError } from "./errors.js";
+import { DESTROYED } from "./indexeddb.js";
 import type { Storage, StorageChange } from "./storage.js";
 import type { Tap } from "./tap.js";
 import {
@@ -136,9 +137,11 @@ export class TasteDriver {
   }
 
   /** Ends in order: what is queued is stored, then everything is released. */
-  async close(): Promise<void> {
+  async close(
+    why = new OmegaError("closed", "this client is closed; call open again"),
+  ): Promise<void> {
     if (this.ended !== undefined) return;
-    this.ended = new OmegaError("closed", "this client is closed; call open again");
+    this.ended = why;
     clearTimeout(this.timer);
     clearTimeout(this.retry);
     await this.pumping;
@@ -146,10 +149,15 @@ export class TasteDriver {
     this.parts.engine.free();
   }
 
+  /** The household was erased, here or at the server: its taste goes with it, unless it has gone. */
+  async forget(): Promise<void> {
+    if (this.ended === undefined) await this.destroy();
+  }
+
   /** Erases everything for good. */
   async destroy(): Promise<void> {
     this.queue = [];
-    await this.close();
+    await this.close(new OmegaError("destroyed", DESTROYED));
     await Promise.all(this.parts.storages.map((storage) => storage.destroy?.()));
   }
 

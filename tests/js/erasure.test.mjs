@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { MemoryStorage } from "omega-sync";
+import { open } from "omega-sync/patterns";
+import WebSocket from "ws";
 import { Edge } from "./edge.mjs";
+import { title } from "./titles.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
-import { eventually } from "./until.mjs";
+import { eventually, until } from "./until.mjs";
 
 /** @type {Edge} */
 let edge;
@@ -26,6 +29,20 @@ test("TVs forget an erased household and begin anew", async (context) => {
   const kitchen = await openTv(context, edge, household, "tv-kitchen", { poll });
   await eventually(kitchen, "the title", () => titles(kitchen).includes("tmdb:603"));
 
+  const taste = /** @type {const} */ ([new MemoryStorage(), new MemoryStorage()]);
+  const settings = {
+    url: edge.address,
+    device: "tv-kids",
+    storage: new MemoryStorage(),
+    WebSocket,
+  };
+  const token = async () => edge.token(household, "tv-kids");
+  const kids = await open({ ...settings, token, taste: { storages: taste } });
+  context.after(() => kids.close());
+  await kids.taste.record({ ...title("Drama", 1, 0), watched: 1 });
+  await eventually(kids, "the title", () => kids.watchlist.has("tmdb:603"));
+  assert.equal((await taste[0].load()).length > 0, true);
+
   const headers = { authorization: `Bearer ${edge.token(household, "phone")}` };
   const address = `${edge.address}/api/v1/household`;
   const answer = await fetch(`${address}?confirm=erase`, { method: "DELETE", headers });
@@ -40,6 +57,13 @@ test("TVs forget an erased household and begin anew", async (context) => {
     assert.equal(tv.pending, 0);
     await tv.close();
   }
+
+  await eventually(kids, "stopped", () => kids.status().closeReason === "erased");
+  assert.throws(() => kids.taste.patterns(), { code: "destroyed" });
+  await until("the taste is gone", async () => {
+    const left = await Promise.all(taste.map((storage) => storage.load()));
+    return left.flat().length === 0;
+  });
 
   const again = await openTv(context, edge, household, "tv-bedroom", { storage: off });
   await eventually(again, "live", () => again.status().state === "live");

@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OmegaError } from "omega-sync";
+import { open } from "omega-sync/patterns";
+import WebSocket from "ws";
+import { title } from "./titles.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
 import { eventually } from "./until.mjs";
 
@@ -43,6 +46,9 @@ class Disk {
       }),
       aside: async () => [],
       close: () => undefined,
+      destroy: async () => {
+        disk.records = [];
+      },
     };
   }
 }
@@ -102,4 +108,26 @@ test("a follower that missed what was stored looks when it hears of the leader",
   await leader.watchlist.add("missed");
   await eventually(follower, "it", () => titles(follower).join() === "before,missed");
   assert.equal(missed, 1);
+});
+
+test("after a logout in another tab nothing of the taste can be read", async (context) => {
+  const disk = new Disk();
+  const tabs = [];
+  for (let tab = 0; tab < 2; tab += 1) {
+    const settings = { url: NOWHERE.address, device: "tv", token: async () => "token", WebSocket };
+    const client = await open({ ...settings, storage: disk.open() });
+    context.after(() => client.close());
+    client.pause();
+    await client.taste.record({ ...title("Drama", 1, 0), watched: 1 });
+    assert.equal(client.taste.patterns().length, 1);
+    tabs.push(client);
+  }
+  const [here, there] = tabs;
+  assert.ok(here && there);
+  await here.destroy();
+  await eventually(there, "it hears", () => there.status().closeReason === "destroyed");
+  for (const { taste } of tabs) {
+    assert.throws(() => taste.patterns(), { code: "destroyed" });
+    assert.throws(() => taste.viewed(), { code: "destroyed" });
+  }
 });
