@@ -23,7 +23,9 @@ import {
 import type { Change, Client, Rejected, Status } from "./api.js";
 import type { Device } from "./devices.js";
 import type { Profile, Progress, WatchlistItem } from "./household.js";
+import type { PatternsClient } from "./patterns.js";
 import { Snapshot } from "./snapshot.js";
+import type { Recommendation, RecommendOptions } from "./taste.js";
 
 const ClientContext = createContext<Client | undefined>(undefined);
 
@@ -111,6 +113,47 @@ export function useDevices(): readonly Device[] {
       .list()
       .map((device) => (device.isOnline ? { ...device, lastSeen: undefined } : device));
   return useShown("devices", undefined, "", list, []);
+}
+
+/** What {@link useRecommendations} may be told. */
+export interface UseRecommendationsOptions extends RecommendOptions {
+  /** Whose taste; that of the profile given to `open` when left out. */
+  profile?: string;
+}
+
+/**
+ * Titles that the viewer will probably like, as {@link Taste.recommend} gives them; with a client of
+ * `omega-sync/patterns`. Renders again when the list is another one: because something was watched or
+ * learned, or because a title of it was begun elsewhere. A `title` function should stay the same one.
+ */
+export function useRecommendations(
+  count: number,
+  options: UseRecommendationsOptions = {},
+): readonly Recommendation[] {
+  const client = useClient<PatternsClient>();
+  const { profile, genre, title, exclude = [] } = options;
+  // Ids have no line breaks.
+  const excluded = exclude.join("\n");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `exclude` is new each time, its text is not.
+  const snapshot = useMemo(() => {
+    const taste = profile === undefined ? client.taste : client.taste.forProfile(profile);
+    const wish: RecommendOptions = { exclude };
+    if (genre !== undefined) wish.genre = genre;
+    if (title !== undefined) wish.title = title;
+    const told = (tell: () => void) => [
+      taste.onChange((what) => {
+        if (what !== "contributions") tell();
+      }),
+      client.on("change", ({ what }) => {
+        if (what === "progress") tell();
+      }),
+      client.on("status", ({ state }) => {
+        if (state === "stopped") tell();
+      }),
+    ];
+    return new Snapshot<readonly Recommendation[]>(() => taste.recommend(count, wish), [], told);
+  }, [client, count, profile, genre, title, excluded]);
+  return useSyncExternalStore(snapshot.subscribe, snapshot.get);
 }
 
 /** Writes that the server refused, until they are taken with `takeRejected`. */

@@ -1,7 +1,7 @@
 // `omega-sync/react` in Chromium, with the newest React and the oldest one it is for, on the real server:
 // what a change of another device draws again is counted.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,6 +9,7 @@ import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { PKG, ROOT } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
+import { titles } from "../js/titles.mjs";
 import { newHousehold, openTv } from "../js/tv.mjs";
 import { WAIT_MS } from "../js/until.mjs";
 import { launchBrowser, uncaught } from "./browser.mjs";
@@ -17,7 +18,7 @@ import { launchBrowser, uncaught } from "./browser.mjs";
 const APP = `
   import { createElement as h, memo } from "react";
   import { createRoot } from "react-dom/client";
-  import { open } from "omega-sync/inline";
+  import { open } from "ENTRY";
   import * as sync from "omega-sync/react";
 
   const counts = {};
@@ -52,7 +53,8 @@ const APP = `
   window.counts = counts;
   window.shown = shown;
   window.begin = async (url, device, token) => {
-    window.client = await open({ url, device, token: async () => token, storage: "memory" });
+    const settings = { url, device, token: async () => token, storage: "memory" };
+    window.client = await open({ ...settings, ...MORE });
     const root = createRoot(document.getElementById("root"));
     window.draw = (kids) =>
       root.render(
@@ -63,11 +65,53 @@ const APP = `
     window.draw();
   };`;
 
+/** The same for what is recommended. */
+const TASTE_APP = `
+  import { createElement as h, memo } from "react";
+  import { createRoot } from "react-dom/client";
+  import { open } from "omega-sync/patterns";
+  import { OmegaSyncProvider, useRecommendations } from "omega-sync/react";
+
+  const counts = {};
+  const shown = {};
+  const Part = memo(({ name, count, genre, profile }) => {
+    const options = { exclude: ["Drama:11"], ...(genre && { genre }), ...(profile && { profile }) };
+    const list = useRecommendations(count, options);
+    counts[name] = (counts[name] ?? 0) + 1;
+    shown[name] = list;
+    return h("p", { "data-testid": name }, list.map(({ content }) => content).join(" ") || "nothing");
+  });
+  window.counts = counts;
+  window.shown = shown;
+  window.begin = async (url, device, token) => {
+    const settings = { url, device, token: async () => token, storage: "memory" };
+    const wasm = "omega_sync_patterns_bg.wasm";
+    const tables = "omega-sync-tables.bin";
+    window.client = await open({ ...settings, wasm, taste: { tables } });
+    const kids = await client.profiles.create("Kids");
+    createRoot(document.getElementById("root")).render(
+      h(OmegaSyncProvider, { client: window.client },
+        h(Part, { name: "for you", count: 5 }),
+        h(Part, { name: "crime", count: 5, genre: "Crime" }),
+        h(Part, { name: "kids", count: 5, profile: kids })),
+    );
+    return kids;
+  };`;
+
 /** Where each React is: the package is built with the newest, the tests bring the oldest. */
-const REACTS = [
-  { name: "18", from: join(ROOT, "tests", "package.json") },
-  { name: "19", from: join(PKG, "package.json") },
+const OLDEST = { version: "18", from: join(ROOT, "tests", "package.json") };
+const NEWEST = { version: "19", from: join(PKG, "package.json") };
+/** What is tried, and how its client is opened. */
+const CASES = [
+  { name: "React 18", react: OLDEST, entry: "omega-sync/inline", more: "{}" },
+  { name: "React 19", react: NEWEST, entry: "omega-sync/inline", more: "{}" },
+  {
+    ...{ name: "React 19, engine in a Worker", react: NEWEST, entry: "omega-sync/worker" },
+    more: '{ script: "omega-sync.iife.js" }',
+  },
 ];
+/** What these fetch. */
+const FILES = ["omega-sync.iife.js", "omega_sync_patterns_bg.wasm", "omega-sync-tables.bin"];
 
 const site = mkdtempSync(join(tmpdir(), "omega-react-"));
 /** @type {Edge} */
@@ -76,6 +120,7 @@ let edge;
 let browser;
 
 before(async () => {
+  for (const file of FILES) copyFileSync(join(PKG, "dist", file), join(site, file));
   edge = await Edge.start("--static", site);
   browser = await launchBrowser();
 });
@@ -85,23 +130,37 @@ after(async () => {
   rmSync(site, { recursive: true, force: true });
 });
 
-/** @param {string} name @param {string} from whose React @returns its version, major */
-async function bundle(name, from) {
+/**
+ * Builds an app with a React and opens it, as a device of a household.
+ * @param {import("node:test").TestContext} context
+ * @param {string} code @param {typeof OLDEST} react @param {string} household
+ */
+async function openApp(context, code, { version, from }, household) {
   const require = createRequire(from);
+  assert.equal(require("react").version.split(".")[0], version);
   const at = (/** @type {string} */ module) => dirname(require.resolve(`${module}/package.json`));
   await build({
-    stdin: { contents: APP, resolveDir: join(ROOT, "tests") },
-    outfile: join(site, `react-${name}.js`),
+    stdin: { contents: code, resolveDir: join(ROOT, "tests") },
+    outfile: join(site, "app.js"),
     bundle: true,
     format: "iife",
     alias: { react: at("react"), "react-dom": at("react-dom") },
     define: { "process.env.NODE_ENV": '"production"' },
     logLevel: "silent",
   });
-  const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
-    <div id="root"></div><script src="react-${name}.js"></script>`;
-  writeFileSync(join(site, `react-${name}.html`), page);
-  return require("react").version.split(".")[0];
+  const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+    <div id="root"></div><script src="app.js"></script>`;
+  writeFileSync(join(site, "index.html"), html);
+  const page = await browser.newPage();
+  context.after(() => page.close());
+  page.setDefaultTimeout(WAIT_MS);
+  const errors = uncaught(page);
+  await page.goto(`${edge.address}/`);
+  const begun = await page.evaluate(
+    (words) => Reflect.get(window, "begin")(...words),
+    [edge.address, "tv", edge.token(household, "tv")],
+  );
+  return { page, errors, begun };
 }
 
 /** @typedef {Record<string, number>} Counts */
@@ -120,11 +179,10 @@ async function drawn(page, name, text, change) {
   return Object.fromEntries(more.filter(([, count]) => count !== 0));
 }
 
-for (const { name, from } of REACTS) {
-  test(`React ${name}: only what changed is drawn again`, {
+for (const { name, react, entry, more } of CASES) {
+  test(`${name}: only what changed is drawn again`, {
     timeout: 4 * WAIT_MS,
   }, async (context) => {
-    assert.equal(await bundle(name, from), name);
     const household = newHousehold();
     const phone = await openTv(context, edge, household, "phone");
     const kids = await phone.profiles.create("Kids");
@@ -133,15 +191,8 @@ for (const { name, from } of REACTS) {
     }
     await phone.devices.describe({ name: "Phone" });
     await phone.flushed();
-    const page = await browser.newPage();
-    context.after(() => page.close());
-    page.setDefaultTimeout(WAIT_MS);
-    const errors = uncaught(page);
-    await page.goto(`${edge.address}/react-${name}.html`);
-    await page.evaluate(
-      (words) => Reflect.get(window, "begin")(...words),
-      [edge.address, "tv", edge.token(household, "tv")],
-    );
+    const code = APP.replace("ENTRY", entry).replace("MORE", more);
+    const { page, errors } = await openApp(context, code, react, household);
     await page.getByTestId("state").filter({ hasText: "live" }).waitFor();
     await page.getByTestId("row two").waitFor();
     await page.getByTestId("devices").filter({ hasText: '"isOnline":true' }).waitFor();
@@ -195,3 +246,66 @@ for (const { name, from } of REACTS) {
     assert.deepEqual(errors, []);
   });
 }
+
+test("what is recommended is drawn again when it is something else", {
+  timeout: 4 * WAIT_MS,
+}, async (context) => {
+  const household = newHousehold();
+  const phone = await openTv(context, edge, household, "phone");
+  const { page, errors, begun: kids } = await openApp(context, TASTE_APP, NEWEST, household);
+  const known = titles("Drama", 1, 0, 20).concat(titles("Crime", 2, 0, 9));
+  /** Runs in the page. @param {(client: any, value: any) => unknown} work @param {unknown} [value] */
+  const inPage = (work, value) =>
+    page.evaluate(`(${work})(client, ${JSON.stringify(value ?? null)})`);
+  /** @returns {Promise<string[]>} */
+  const list = async () => (await page.getByTestId("for you").innerText()).split(" ");
+
+  const none = { "for you": 1, crime: 1, kids: 1 };
+  assert.deepEqual(await page.evaluate("counts"), none);
+  await inPage((client, value) => client.taste.learnTitles(value), known);
+  assert.deepEqual(await page.evaluate("counts"), none, "nothing is known of anybody");
+  const watch = () => inPage((client) => client.taste.record({ content: "Drama:0", watched: 1 }));
+  assert.deepEqual(await drawn(page, "for you", "Drama:", watch), { "for you": 1, crime: 1 });
+  const before = await list();
+  assert.deepEqual(
+    [before.length, before.includes("Drama:11"), before.includes("Drama:0")],
+    [5, false, false],
+  );
+  await page.evaluate("Object.assign(window, { before: shown['for you'] })");
+  // Of what another device begins to watch, only a title of the list makes it another one.
+  const elsewhere = { positionSeconds: 5, durationSeconds: 50 };
+  const begin = async (/** @type {string} */ content) => {
+    await phone.progress.set(content, elsewhere);
+    await page.evaluate(`new Promise((resolve) => {
+      const look = () => client.progress.get("${content}") && resolve();
+      client.on("change", look);
+      look();
+    })`);
+  };
+  assert.deepEqual(await drawn(page, "for you", String(before[0]), () => begin("elsewhere")), {});
+  const own = () => inPage((client) => client.watchlist.add("Drama:3"));
+  assert.deepEqual(await drawn(page, "for you", String(before[0]), own), {});
+  const [first = "", second = ""] = before;
+  assert.deepEqual(await drawn(page, "for you", second, () => begin(first)), { "for you": 1 });
+  assert.equal((await list()).includes(first), false);
+  assert.ok(
+    await page.evaluate("shown['for you'][0] === before[1]"),
+    "what stays is the same object",
+  );
+  // Another genre, another profile.
+  const crime = () => inPage((client) => client.taste.record({ content: "Crime:1", watched: 1 }));
+  const both = await drawn(page, "crime", "Crime:", crime);
+  assert.deepEqual([both.crime, both.kids], [1, undefined]);
+  const cartoon = () =>
+    inPage(
+      (client, profile) =>
+        client.taste.forProfile(profile).record({ content: "Crime:2", watched: 1 }),
+      kids,
+    );
+  assert.deepEqual(await drawn(page, "kids", "Crime:", cartoon), { kids: 1 });
+  await page.evaluate("client.destroy()");
+  for (const part of ["for you", "crime", "kids"]) {
+    await page.getByTestId(part).filter({ hasText: "nothing" }).waitFor();
+  }
+  assert.deepEqual(errors, []);
+});
