@@ -7,6 +7,7 @@
  */
 
 import type { Replica, SyncState } from "./engine.js";
+import { type ErrorCode, textOf } from "./errors.js";
 import type { Storage } from "./storage.js";
 
 /** Each write of the engine with its arguments, without the two clocks that end them all. */
@@ -47,6 +48,39 @@ export interface Writes {
 
 /** The name of a write. */
 export type WriteName = keyof Writes;
+
+/** What the texts of a call are, in their places; a letter that is not in `NO_TEXT` is of no text. */
+const TEXTS: { [Name in WriteName | ReadName]?: string } = {
+  watchlist: "p",
+  has: "pc",
+  progress: "pc",
+  progressAll: "p",
+  watchlistAdd: "pc",
+  watchlistRemove: "pc",
+  progressSet: "pc",
+  progressRemove: "pc",
+  profileName: "pn",
+  profileDelete: "p",
+  deviceDescribe: "dd-dd",
+  deviceRemove: "d",
+  deviceAsk: "-d-p-t",
+};
+/** What is said when something else is in the place of such a text. */
+const NO_TEXT: Record<string, ErrorCode> = {
+  p: "invalid_profile",
+  c: "invalid_content_id",
+  n: "invalid_profile_name",
+  d: "invalid_device",
+  t: "invalid_command",
+};
+
+/** Throws when anything but a text is where one belongs. */
+export function checkTexts(name: WriteName | ReadName, values: readonly unknown[]): void {
+  for (const [place, letter] of Array.from(TEXTS[name] ?? "").entries()) {
+    const code = NO_TEXT[letter];
+    if (code !== undefined) textOf(values[place], code);
+  }
+}
 
 /** What can be read, and the cells of a row of it: `t` is a text, `n` a number. */
 export const READS = {

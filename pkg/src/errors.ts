@@ -112,6 +112,15 @@ export function refusal(code: string): OmegaError {
   return new OmegaError("engine_failed", `the engine refused the call: ${code}`);
 }
 
+/**
+ * The text that an app without types may have passed something else for: at the engine's border a number
+ * would be taken for an address. Throws `code` then.
+ */
+export function textOf(value: unknown, code: ErrorCode): string {
+  if (typeof value === "string") return value;
+  throw refusal(code);
+}
+
 /** What was thrown on the way into the engine or out of it, as an {@link OmegaError}. */
 export function fromEngine(thrown: unknown): OmegaError {
   if (thrown instanceof OmegaError) return thrown;

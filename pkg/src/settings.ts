@@ -2,7 +2,7 @@
 
 import type { OpenOptions, PollOptions } from "./api.js";
 import { checkDeltaSync } from "./delta-sync.js";
-import { OmegaError } from "./errors.js";
+import { OmegaError, refusal, textOf } from "./errors.js";
 import { socketUrl } from "./socket.js";
 import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS, TOKEN_TIMEOUT_MS } from "./transport.js";
 
@@ -22,15 +22,25 @@ export interface Settings {
   tokenTimeoutMs: number;
 }
 
-/** Throws `invalid_url` or `invalid_option`. */
+/** A profile's id, or the default one's. */
+const PROFILE = /^([\da-f]{16})?$/i;
+
+/** Throws `invalid_url`, `invalid_device`, `invalid_profile`, `invalid_household` or `invalid_option`. */
 export function settingsOf(options: OpenOptions): Settings {
+  const { device, household = "", profile = "", token } = options;
+  if (textOf(device, "invalid_device") === "") throw refusal("invalid_device");
+  textOf(household, "invalid_household");
+  if (!PROFILE.test(profile)) throw refusal("invalid_profile");
+  if (typeof token !== "function") {
+    throw new OmegaError("invalid_option", "`token` must be a function that gives a token");
+  }
   const urls = options.urls ?? [options.url ?? ""];
   if (urls.length === 0) throw new OmegaError("invalid_url", "`urls` has no address");
   for (const url of urls) socketUrl(url);
   const poll = checkPoll(options.poll);
   return {
     urls,
-    household: options.household ?? "",
+    household,
     differences: checkDeltaSync(options.deltaSync).enabled,
     poll,
     requestsOnly: poll !== undefined,

@@ -9,7 +9,15 @@ import type {
   Rejected,
   Status,
 } from "./api.js";
-import type { Cells, Copy, Keeper, ReadName, WriteName, Writes } from "./calls.js";
+import {
+  type Cells,
+  type Copy,
+  checkTexts,
+  type Keeper,
+  type ReadName,
+  type WriteName,
+  type Writes,
+} from "./calls.js";
 import type { TabEvents } from "./client.js";
 import { Devices } from "./devices.js";
 import type { ReplayReport } from "./engine.js";
@@ -62,10 +70,12 @@ export class SyncClient implements Client, Copy {
   }
 
   rows(name: ReadName, ...values: string[]): Cells[] {
+    checkTexts(name, values);
     return this.tab.rows(name, ...values);
   }
 
-  write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+  async write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+    checkTexts(name, values);
     return this.tab.write(name, ...values);
   }
 

@@ -2,7 +2,7 @@
 
 import type { Client } from "./api.js";
 import { rows } from "./engine.js";
-import { OmegaError } from "./errors.js";
+import { OmegaError, textOf } from "./errors.js";
 import type { TasteDriver } from "./taste-driver.js";
 import type { TasteChange, TasteSync } from "./taste-engine.js";
 
@@ -147,7 +147,7 @@ export class Taste {
 
   /** The same for another profile. */
   forProfile(profile: string): Taste {
-    return new Taste(this.driver, this.client, profile, this);
+    return new Taste(this.driver, this.client, textOf(profile, "invalid_profile"), this);
   }
 
   /**
@@ -162,9 +162,12 @@ export class Taste {
     const { content, watched, genre = "", embedding = [] } = viewing;
     const finished = viewing.finished ?? watched >= FINISHED_FROM;
     const vector = Float32Array.from(embedding);
-    return this.driver.write((engine, ...now) =>
-      engine.record(this.profile, content, genre, vector, watched, finished, ...now),
-    );
+    return this.driver.write((engine, ...now) => {
+      const title = textOf(content, "invalid_content_id");
+      const known = textOf(genre, "invalid_title");
+      const part = Number(watched);
+      return engine.record(this.profile, title, known, vector, part, Boolean(finished), ...now);
+    });
   }
 
   /**
@@ -242,7 +245,8 @@ export class Taste {
     const { region } = this.status();
     const list = this.driver.read((engine, ...now) => {
       const text = excluded.join("\n");
-      return rows(engine.recommend(this.profile, count, genre, text, ...now), "ttnnt");
+      const only = textOf(genre, "invalid_title");
+      return rows(engine.recommend(this.profile, Number(count), only, text, ...now), "ttnnt");
     });
     return list.map(([content, ofGenre, score, kind, example]) => {
       const because = String(example);
@@ -308,7 +312,7 @@ export class Taste {
    * what it has. Recommendations go on, from what is learned here and from what others share.
    */
   optOut(optedOut: boolean): Promise<void> {
-    return this.driver.write((engine, ...now) => engine.optOut(optedOut, ...now));
+    return this.driver.write((engine, ...now) => engine.optOut(Boolean(optedOut), ...now));
   }
 
   /** How things stand now. */

@@ -211,7 +211,8 @@ export class Transport {
         .then(token)
         .then(resolve, reject)
         .then(() => clearTimeout(timer));
-    }).then((got) => {
+    }).then((got: unknown) => {
+      if (typeof got !== "string") throw new TypeError(`a token is a text, not ${typeof got}`);
       this.lastToken = got;
       return got;
     });

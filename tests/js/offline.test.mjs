@@ -14,12 +14,13 @@ async function nowhere() {
 /**
  * @param {import("node:test").TestContext} context
  * @param {import("omega-sync").Storage} storage
+ * @param {object} [more] settings
  */
-async function openAlone(context, storage) {
+async function openAlone(context, storage, more) {
   const edge = await nowhere();
   context.after(() => edge.dispose());
   const token = async () => "unused";
-  return openTv(context, edge, "home", "tv-living", { storage, token });
+  return openTv(context, edge, "home", "tv-living", { storage, token, ...more });
 }
 
 /** Memory that can be full, and counts its commits. */
@@ -79,6 +80,66 @@ test("bad input fails the one call, with a code, and changes nothing", async (co
   for (const [code, call] of calls) await assert.rejects(call, { name: "OmegaError", code });
   assert.equal(tv.pending, 0);
   await tv.watchlist.add("tmdb:1");
+});
+
+test("what is no text fails the one call, with a code, and the engine lives", async (context) => {
+  const tv = await openAlone(context, new MemoryStorage());
+  const update = { positionSeconds: 1, durationSeconds: 2 };
+  for (const wrong of /** @type {any[]} */ ([603, undefined, null, { id: 603 }, ["a"], 1n])) {
+    /** @type {Array<[string, () => unknown]>} */
+    const calls = [
+      ["invalid_content_id", () => tv.watchlist.add(wrong)],
+      ["invalid_content_id", () => tv.watchlist.remove(wrong)],
+      ["invalid_content_id", () => tv.watchlist.has(wrong)],
+      ["invalid_content_id", () => tv.progress.set(wrong, update)],
+      ["invalid_content_id", () => tv.progress.remove(wrong)],
+      ["invalid_content_id", () => tv.progress.resume(wrong)],
+      ["invalid_profile", () => tv.forProfile(wrong).watchlist.items()],
+      ["invalid_profile", () => tv.forProfile(wrong).watchlist.add("tmdb:1")],
+      ["invalid_profile", () => tv.forProfile(wrong).progress.completed()],
+      ["invalid_profile", () => tv.profiles.rename(wrong, "Kid")],
+      ["invalid_profile", () => tv.profiles.delete(wrong)],
+      ["invalid_profile_name", () => tv.profiles.create(wrong)],
+      ["invalid_device", () => tv.devices.remove(wrong)],
+      ["invalid_device", () => tv.devices.send(wrong, { type: "play" })],
+      ["invalid_command", () => tv.devices.send("b", { type: "load_content", contentId: wrong })],
+      ["invalid_command", () => tv.devices.handoff("b", { contentId: wrong })],
+    ];
+    for (const [code, call] of calls) {
+      await assert.rejects(
+        async () => await call(),
+        { name: "OmegaError", code },
+        `${wrong} ${call}`,
+      );
+    }
+  }
+  assert.equal(tv.pending, 0);
+  await tv.watchlist.add("tmdb:1");
+  assert.deepEqual(titles(tv), ["tmdb:1"]);
+});
+
+test("a token that is no text fails, and is asked for again", async (context) => {
+  for (const wrong of [undefined, { token: "x" }]) {
+    const tv = await openAlone(context, new MemoryStorage(), { token: async () => wrong });
+    const error = await new Promise((resolve) => tv.on("error", resolve));
+    assert.equal(error.code, "token_failed");
+  }
+});
+
+test("what `open` is told is checked before anything is opened", async (context) => {
+  /** @type {Array<[string, object]>} */
+  const settings = [
+    ["invalid_profile", { profile: "nonsense" }],
+    ["invalid_profile", { profile: 5 }],
+    ["invalid_household", { household: 5 }],
+    ["invalid_device", { device: undefined }],
+    ["invalid_device", { device: "" }],
+    ["invalid_option", { token: undefined }],
+  ];
+  for (const [code, wrong] of settings) {
+    const opening = openAlone(context, new MemoryStorage(), wrong);
+    await assert.rejects(opening, { name: "OmegaError", code }, JSON.stringify(wrong));
+  }
 });
 
 test("full storage rejects the write, sends nothing, and heals by itself", async (context) => {

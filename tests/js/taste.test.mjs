@@ -127,6 +127,29 @@ test("a title that nobody told of needs its genre and embedding", async (context
   assert.equal(tv.taste.patterns()[0]?.sampleCount, 1, "no part of it was watched");
 });
 
+test("what is of the wrong kind fails the one call, and the engine lives", async (context) => {
+  const tv = await offline(context, storages());
+  const { genre, embedding } = title("Drama", 1, 1);
+  for (const wrong of /** @type {any[]} */ ([603, null, { id: 1 }])) {
+    const { taste } = tv;
+    await assert.rejects(
+      taste.record({ content: wrong, watched: 1, genre, embedding }),
+      refusedWith("invalid_content_id"),
+    );
+    await assert.rejects(
+      taste.record({ content: "x:1", watched: 1, genre: wrong, embedding }),
+      refusedWith("invalid_title"),
+    );
+    assert.throws(() => taste.forProfile(wrong), refusedWith("invalid_profile"));
+    assert.throws(() => taste.recommend(5, { genre: wrong }), refusedWith("invalid_title"));
+    assert.deepEqual(taste.recommend(wrong), []);
+    await taste.record({ content: "x:0", watched: wrong, genre, embedding, finished: wrong });
+    await taste.optOut(wrong);
+  }
+  await tv.taste.record({ content: "x:1", watched: 1, genre, embedding });
+  assert.equal(tv.taste.patterns().length, 1);
+});
+
 test("profiles learn apart, and a deleted one takes its patterns with it", async (context) => {
   const tv = await offline(context, storages());
   await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
