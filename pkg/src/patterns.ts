@@ -12,6 +12,7 @@ import { type EngineSource, type Entropy, rows, type SyncState } from "./engine.
 import { fromEngine, OmegaError } from "./errors.js";
 import { openWith } from "./index.js";
 import { openStorage } from "./indexeddb.js";
+import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
 import { Tap } from "./tap.js";
@@ -76,9 +77,9 @@ export async function openPatterns(
   const chosen = options.taste ?? {};
   let driver: TasteDriver | undefined;
   const Inner = options.WebSocket ?? platformWebSocket();
-  const tap = new Tap(
+  const tap: Tap = new Tap(
     Inner,
-    (frame) => request(options, frame),
+    (frame) => request(tap.requests, options, frame),
     (bytes) => driver?.frame(bytes),
   );
   const client = await openWith({ ...options, WebSocket: tap.WebSocket }, engine, entropy);
@@ -88,7 +89,9 @@ export async function openPatterns(
       engine: configured(chosen),
       storages: chosen.storages ?? (await storagesOf(options)),
       tap,
-      tables: tablesFrom(tables, (id) => tablesOf(options, id).catch(defaultTables)),
+      tables: tablesFrom(tap.requests, tables, (id) =>
+        tablesOf(tap.requests, options, id).catch(defaultTables),
+      ),
     };
     let taste: Taste | undefined;
     driver = new TasteDriver(parts, {
@@ -152,18 +155,23 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
 const BETWEEN = new Set<SyncState>(["connecting", "syncing"]);
 
 /** One frame about taste by itself. */
-function request(options: OpenOptions, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+function request(
+  requests: Requests,
+  options: OpenOptions,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array> {
   const type = { "Content-Type": "application/octet-stream" };
-  return ask(options, "/api/v1/sync", type, { method: "POST", body });
+  return ask(requests, options, "/api/v1/sync", type, { method: "POST", body });
 }
 
 /** The server's tables. */
-function tablesOf(options: OpenOptions, id: number): Promise<Uint8Array> {
-  return ask(options, `/api/v1/taste/tables/${id.toString(16).padStart(8, "0")}`, {}, {});
+function tablesOf(requests: Requests, options: OpenOptions, id: number): Promise<Uint8Array> {
+  return ask(requests, options, `/api/v1/taste/tables/${id.toString(16).padStart(8, "0")}`, {}, {});
 }
 
 /** What the first of the addresses says that has an answer. */
 async function ask(
+  requests: Requests,
   { url = "", urls = [url], token }: OpenOptions,
   path: string,
   type: Record<string, string>,
@@ -173,9 +181,8 @@ async function ask(
   let failure: unknown;
   for (const address of urls) {
     try {
-      const answer = await fetch(httpUrl(address, path), { ...what, headers });
-      if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
-      failure = answer.status;
+      const init = { ...what, headers };
+      return await requests.ask(httpUrl(address, path), init, bytesOf);
     } catch (thrown) {
       failure = thrown;
     }
@@ -209,16 +216,20 @@ function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
 }
 
 function tablesFrom(
+  requests: Requests,
   tables: TasteOptions["tables"],
   otherwise: (id: number) => Promise<Uint8Array>,
 ): (id: number) => Promise<Uint8Array> {
   if (typeof tables === "function") return tables;
-  if (tables !== undefined) return () => fetchFile(tables);
+  if (tables !== undefined) return () => requests.ask(tables, {}, bytesOf);
   return otherwise;
 }
 
 async function fetchFile(url: URL | string): Promise<Uint8Array> {
-  const response = await fetch(url);
+  return bytesOf(await fetch(url));
+}
+
+async function bytesOf(response: Response): Promise<Uint8Array> {
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}: ${response.url}`);
   return new Uint8Array(await response.arrayBuffer());
 }

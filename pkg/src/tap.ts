@@ -4,6 +4,7 @@
  * rest of the package knows nothing of them.
  */
 
+import { Requests } from "./requests.js";
 import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 
 /** First byte of the server's frames about taste; see `docs/protocol.md`, "Taste". */
@@ -16,6 +17,8 @@ const NO_ANSWER = new Uint8Array();
 export class Tap {
   /** What `open` gets in place of the platform's constructor. */
   readonly WebSocket: WebSocketConstructor;
+  /** Those about taste, which end with it. */
+  readonly requests = new Requests();
   private current: WebSocketLike | undefined;
 
   /** @param request sends a frame where there is no socket, and gives the answer */

@@ -144,6 +144,7 @@ export class TasteDriver {
     this.ended = why;
     clearTimeout(this.timer);
     clearTimeout(this.retry);
+    this.parts.tap.requests.end();
     await this.pumping;
     for (const storage of this.parts.storages) storage.close();
     this.parts.engine.free();

@@ -8,6 +8,7 @@
  */
 
 import { OmegaError } from "./errors.js";
+import { Requests } from "./requests.js";
 import { Socket, type SocketEvents, socketUrl, type WebSocketConstructor } from "./socket.js";
 
 /** How long requests do before a socket is tried again, in milliseconds; less up to a quarter. */
@@ -76,6 +77,11 @@ export class Transport {
   private socketAtMs = 0;
   private firstTimer: ReturnType<typeof setTimeout> | undefined;
   private lastToken = "";
+  private closed = false;
+  /** Of the present attempt. */
+  private readonly requests = new Requests();
+  /** Whether the first address is there. */
+  private readonly questions = new Requests();
 
   constructor(
     private readonly parts: TransportParts,
@@ -137,6 +143,7 @@ export class Transport {
   disconnect(): void {
     this.attempt += 1;
     for (const socket of this.sockets) socket.disconnect();
+    this.requests.end();
   }
 
   /** Writes a frame to the open socket. */
@@ -162,23 +169,23 @@ export class Transport {
     };
     // Without headers of its own it needs no leave of another origin, for which there may be no time.
     const said = hides ? { keepalive: true } : { headers };
-    fetch(url, { method: "POST", body, ...said })
-      .then((answer) => this.read(answer))
-      .then(
-        (read) => {
-          if (attempt !== this.attempt) return;
-          if (typeof read === "number") this.lost(read);
-          else this.events.answered(number, read);
-        },
-        () => {
-          if (attempt === this.attempt) this.lost(CLOSED_ABNORMALLY);
-        },
-      );
+    // Nor does it end with this client.
+    const requests = hides ? new Requests() : this.requests;
+    requests.ask(url, { method: "POST", body, ...said }, readAnswer).then(
+      (read) => {
+        if (attempt !== this.attempt) return;
+        if (typeof read === "number") this.lost(read);
+        else this.events.answered(number, read);
+      },
+      () => {
+        if (attempt === this.attempt) this.lost(CLOSED_ABNORMALLY);
+      },
+    );
   }
 
   /** All is exchanged by the present way. */
   succeeded(): void {
-    if (this.reached) return;
+    if (this.reached || this.closed) return;
     this.reached = true;
     if (this.socketAtMs === Number.POSITIVE_INFINITY) {
       this.socketAtMs = performance.now() + jittered(this.parts.socketRetryMs);
@@ -195,7 +202,9 @@ export class Transport {
 
   /** Ends it. */
   close(): void {
+    this.closed = true;
     this.disconnect();
+    this.questions.end();
     clearTimeout(this.firstTimer);
   }
 
@@ -216,13 +225,6 @@ export class Transport {
       this.lastToken = got;
       return got;
     });
-  }
-
-  private async read(answer: Response): Promise<Uint8Array | number> {
-    if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
-    const problem: unknown = await answer.json().catch(() => undefined);
-    const isOurs = typeof problem === "object" && problem !== null && "code" in problem;
-    return (isOurs ? CODES[String(problem.code)] : undefined) ?? CLOSED_ABNORMALLY;
   }
 
   /** The attempt ended; if nobody was there the next one goes another way. */
@@ -251,11 +253,12 @@ export class Transport {
   private askFirst(): void {
     this.firstTimer = undefined;
     // It may refuse to say how it is, which is an answer; what stands before it says so when it is away.
-    fetch(httpUrl(this.parts.urls[0] ?? "", "/health"))
-      .then(({ status }) => status < SERVER_ERRORS_FROM)
+    const url = httpUrl(this.parts.urls[0] ?? "", "/health");
+    this.questions
+      .ask(url, {}, ({ status }) => status < SERVER_ERRORS_FROM)
       .catch(() => false)
       .then((ok) => {
-        if (this.place === 0) return;
+        if (this.place === 0 || this.closed) return;
         this.reached = false;
         if (!ok) {
           this.succeeded();
@@ -267,6 +270,14 @@ export class Transport {
         this.events.better();
       });
   }
+}
+
+/** The frame of an answer, or why there is none, as a socket's close code. */
+async function readAnswer(answer: Response): Promise<Uint8Array | number> {
+  if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
+  const problem: unknown = await answer.json().catch(() => undefined);
+  const isOurs = typeof problem === "object" && problem !== null && "code" in problem;
+  return (isOurs ? CODES[String(problem.code)] : undefined) ?? CLOSED_ABNORMALLY;
 }
 
 /** An address of the server by HTTP, whatever way it was given. */

@@ -3,13 +3,20 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, request } from "node:http";
-import { connect } from "node:net";
+import { connect, createServer as createListener } from "node:net";
 import { test } from "node:test";
+import { open } from "omega-sync";
+import { open as openWithTaste } from "omega-sync/patterns";
+import WebSocket from "ws";
 import { Edge } from "./edge.mjs";
 import { codeOf, newHousehold, openTv, titles } from "./tv.mjs";
-import { eventually } from "./until.mjs";
+import { eventually, until } from "./until.mjs";
 
 /** @typedef {import("node:test").TestContext} TestContext */
+
+const SocketClass = /** @type {import("omega-sync").WebSocketConstructor} */ (
+  /** @type {unknown} */ (WebSocket)
+);
 
 /** A proxy before a server; what it lets through can be changed. */
 class Gateway {
@@ -76,6 +83,32 @@ class Gateway {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
+}
+
+/**
+ * An address that takes every connection and never answers.
+ * @param {TestContext} context
+ */
+async function deafAddress(context) {
+  /** Requests that wait. @type {Set<import("node:net").Socket>} */
+  const waiting = new Set();
+  const heard = { waiting, requests: 0, address: "" };
+  const server = createListener((socket) => {
+    context.after(() => socket.destroy());
+    // Node opens a connection in advance: one is a request when something is said on it.
+    socket.once("data", () => {
+      heard.requests += 1;
+      waiting.add(socket);
+    });
+    socket.on("error", () => undefined);
+    socket.on("close", () => waiting.delete(socket));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  context.after(() => server.close());
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  heard.address = `http://127.0.0.1:${port}`;
+  return heard;
 }
 
 /** @param {TestContext} context */
@@ -181,4 +214,36 @@ test("a request that is refused says why, and the token is asked for anew", asyn
   await eventually(tv, "stopped", () => tv.status().state === "stopped");
   assert.equal(tv.status().closeReason, "household_mismatch");
   assert.deepEqual(titles(tv), ["film"]);
+});
+
+test("a request that gets no answer is called off by the next one, and by close", async (context) => {
+  const deaf = await deafAddress(context);
+  const tv = await open({
+    ...{ url: deaf.address, device: "tv", token: async () => "unread", storage: "memory" },
+    ...{ WebSocket: SocketClass, poll: { everySeconds: 600 } },
+  });
+  context.after(() => tv.close());
+  for (let asked = 1; asked <= 8; asked += 1) {
+    await until(`request ${asked} leaves`, () => deaf.requests === asked);
+    await until("those before it are gone", () => deaf.waiting.size === 1);
+    if (asked < 8) tv.syncNow().catch(() => undefined);
+  }
+  await tv.close();
+  await until("the last one is gone", () => deaf.waiting.size === 0);
+});
+
+test("a request about taste that gets no answer is called off by close", async (context) => {
+  const { edge, household } = await behindProxy(context);
+  const deaf = await deafAddress(context);
+  const token = edge.token(household, "tv");
+  const tv = await openWithTaste({
+    ...{ url: edge.address, device: "tv", token: async () => token, storage: "memory" },
+    ...{ WebSocket: SocketClass, taste: { tables: `${deaf.address}/tables` } },
+  });
+  context.after(() => tv.close());
+  await eventually(tv, "live", () => tv.status().state === "live");
+  tv.taste.sync().catch(() => undefined);
+  await until("the tables are asked for", () => deaf.requests === 1);
+  await tv.close();
+  await until("the request is gone", () => deaf.waiting.size === 0);
 });
