@@ -49,21 +49,13 @@ export interface Writes {
 /** The name of a write. */
 export type WriteName = keyof Writes;
 
-/** What the texts of a call are, in their places; a letter that is not in `NO_TEXT` is of no text. */
+/** What the texts of a call are, by their places; a profile and a title where nothing is said. */
 const TEXTS: { [Name in WriteName | ReadName]?: string } = {
-  watchlist: "p",
-  has: "pc",
-  progress: "pc",
-  progressAll: "p",
-  watchlistAdd: "pc",
-  watchlistRemove: "pc",
-  progressSet: "pc",
-  progressRemove: "pc",
   profileName: "pn",
-  profileDelete: "p",
   deviceDescribe: "dd-dd",
   deviceRemove: "d",
   deviceAsk: "-d-p-t",
+  deviceReply: "-",
 };
 /** What is said when something else is in the place of such a text. */
 const NO_TEXT: Record<string, ErrorCode> = {
@@ -76,8 +68,9 @@ const NO_TEXT: Record<string, ErrorCode> = {
 
 /** Throws when anything but a text is where one belongs. */
 export function checkTexts(name: WriteName | ReadName, values: readonly unknown[]): void {
-  for (const [place, letter] of Array.from(TEXTS[name] ?? "").entries()) {
-    const code = NO_TEXT[letter];
+  const letters = TEXTS[name] ?? "pc";
+  for (let place = 0; place < values.length; place += 1) {
+    const code = NO_TEXT[letters[place] ?? ""];
     if (code !== undefined) textOf(values[place], code);
   }
 }

@@ -118,7 +118,7 @@ export function refusal(code: string): OmegaError {
  */
 export function textOf(value: unknown, code: ErrorCode): string {
   if (typeof value === "string") return value;
-  throw refusal(code);
+  throw new OmegaError(code, `a text is needed, not ${typeof value}`);
 }
 
 /** What was thrown on the way into the engine or out of it, as an {@link OmegaError}. */

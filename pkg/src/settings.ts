@@ -2,7 +2,7 @@
 
 import type { OpenOptions, PollOptions } from "./api.js";
 import { checkDeltaSync } from "./delta-sync.js";
-import { OmegaError, refusal, textOf } from "./errors.js";
+import { OmegaError, textOf } from "./errors.js";
 import { socketUrl } from "./socket.js";
 import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS, TOKEN_TIMEOUT_MS } from "./transport.js";
 
@@ -28,11 +28,13 @@ const PROFILE = /^([\da-f]{16})?$/i;
 /** Throws `invalid_url`, `invalid_device`, `invalid_profile`, `invalid_household` or `invalid_option`. */
 export function settingsOf(options: OpenOptions): Settings {
   const { device, household = "", profile = "", token } = options;
-  if (textOf(device, "invalid_device") === "") throw refusal("invalid_device");
+  textOf(device, "invalid_device");
   textOf(household, "invalid_household");
-  if (!PROFILE.test(profile)) throw refusal("invalid_profile");
+  if (!PROFILE.test(profile)) {
+    throw new OmegaError("invalid_profile", "`profile` is no id of a profile");
+  }
   if (typeof token !== "function") {
-    throw new OmegaError("invalid_option", "`token` must be a function that gives a token");
+    throw new OmegaError("invalid_option", "`token` must be a function");
   }
   const urls = options.urls ?? [options.url ?? ""];
   if (urls.length === 0) throw new OmegaError("invalid_url", "`urls` has no address");

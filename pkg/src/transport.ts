@@ -221,7 +221,7 @@ export class Transport {
         .then(resolve, reject)
         .then(() => clearTimeout(timer));
     }).then((got: unknown) => {
-      if (typeof got !== "string") throw new TypeError(`a token is a text, not ${typeof got}`);
+      if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
       this.lastToken = got;
       return got;
     });

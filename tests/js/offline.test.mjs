@@ -133,7 +133,6 @@ test("what `open` is told is checked before anything is opened", async (context)
     ["invalid_profile", { profile: 5 }],
     ["invalid_household", { household: 5 }],
     ["invalid_device", { device: undefined }],
-    ["invalid_device", { device: "" }],
     ["invalid_option", { token: undefined }],
   ];
   for (const [code, wrong] of settings) {
