@@ -179,7 +179,11 @@ export interface Client {
    * Logout: erases everything this device has stored, in every tab, and stops them; what the server has
    * stays. Writes that it does not have yet are lost: wait for {@link Client.flushed} before, if there is
    * a network. Resolves when nothing can be read any more, neither here nor by the next user; other tabs
-   * of the app then have the state `stopped` with the reason `destroyed`.
+   * of the app then have the state `stopped` with the reason `destroyed`. Also after {@link Client.close},
+   * and when all was erased before.
+   *
+   * Rejects with `invalid_option` when `storage` is one that can't erase, or with what its erasing failed
+   * with: then nothing can be read or written any more, and another call tries again.
    */
   destroy(): Promise<void>;
 }

@@ -79,6 +79,14 @@ export function openChannel(name: string, hear: (message: Message) => void): Cha
   }
 }
 
+/** Tells the tabs of this life that it was erased, where there is no way to them yet, or any more. */
+export function tellErased(life: string | undefined): void {
+  if (life === undefined) return;
+  const channel = openChannel(life, () => undefined);
+  channel?.post({ kind: "destroyed", tab: "" });
+  channel?.close();
+}
+
 function broadcast(channel: BroadcastChannel, hear: (message: Message) => void): Channel {
   channel.onmessage = (event: MessageEvent<Message>) => hear(event.data);
   return {

@@ -96,6 +96,7 @@ export class Driver {
   /** Why this driver takes no more writes. */
   private ended: OmegaError | undefined;
   private paused = false;
+  private freed = false;
   private waiters: Barrier[] = [];
   private syncing: Barrier[] = [];
 
@@ -187,12 +188,14 @@ export class Driver {
     clearTimeout(this.retryTimer);
     this.rejectWaiters(this.ended);
     this.storage.close();
-    this.replica.free();
+    await this.release();
   }
 
-  /** Lets the engine's memory go, once nobody reads from it. */
+  /** Lets the engine's memory go, once; from then on nobody reads from it. */
   async release(): Promise<void> {
     await this.pumping;
+    if (this.freed) return;
+    this.freed = true;
     this.replica.free();
   }
 
@@ -217,9 +220,9 @@ export class Driver {
     return this.ended?.code ?? this.failure?.code ?? engineFailure()?.code;
   }
 
-  /** Runs a read; after `close` there is nothing to read from. */
+  /** Runs a read; after `close` and `release` there is nothing to read from. */
   read<T>(query: (replica: Replica) => T): T {
-    if (this.ended?.code === "closed") throw this.ended;
+    if (this.ended !== undefined && (this.freed || this.ended.code === "closed")) throw this.ended;
     try {
       return query(this.replica);
     } catch (thrown) {

@@ -37,6 +37,7 @@ const NO_ANSWER = 0;
 export class Port<Theirs extends Calls<Theirs>> {
   private last = NO_ANSWER;
   private readonly waiting = new Map<number, Waiting>();
+  private ended: OmegaError | undefined;
 
   constructor(
     private readonly inner: PortLike,
@@ -58,6 +59,7 @@ export class Port<Theirs extends Calls<Theirs>> {
     this.last += 1;
     const call = this.last;
     return new Promise((resolve, reject) => {
+      if (this.ended !== undefined) throw this.ended;
       this.waiting.set(call, { resolve, reject });
       this.post({ name, values, call });
     });
@@ -65,6 +67,7 @@ export class Port<Theirs extends Calls<Theirs>> {
 
   /** No answer will come any more. */
   end(error: OmegaError): void {
+    this.ended = error;
     for (const { reject } of Array.from(this.waiting.values())) reject(error);
     this.waiting.clear();
   }

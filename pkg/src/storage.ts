@@ -2,6 +2,8 @@
  * What a storage has to do, and the one that is memory. `indexeddb.ts` has the one that lasts.
  */
 
+import { OmegaError } from "./errors.js";
+
 /** Records of a replica that could not be read, kept for export. */
 export interface AsideEntry {
   /** Why they were set aside. */
@@ -42,7 +44,10 @@ export interface Storage {
   aside(): Promise<AsideEntry[]>;
   /** Releases the storage. */
   close(): void;
-  /** Erases everything for good, what was set aside included. Needed for {@link Client.destroy}. */
+  /**
+   * Erases everything for good, what was set aside included, also after `close`. Needed for
+   * {@link Client.destroy}.
+   */
   destroy?(): Promise<void>;
 }
 
@@ -69,6 +74,16 @@ export interface SharedStorage extends Storage {
 /** Whether a storage is one of these. */
 export function isShared(storage: Storage): storage is SharedStorage {
   return "peek" in storage;
+}
+
+/** Erases a storage, unless that was done elsewhere. */
+export async function eraseStorage(storage: Storage): Promise<void> {
+  try {
+    await storage.destroy?.();
+  } catch (thrown) {
+    if (!(thrown instanceof OmegaError && thrown.code === "destroyed")) throw thrown;
+  }
+  storage.close();
 }
 
 /** Sets of unreadable records that are kept; the oldest goes when one more comes. */

@@ -11,7 +11,7 @@
 
 import type { ReadName, WriteName, Writes } from "./calls.js";
 import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
-import { type Channel, type Message, openChannel } from "./channel.js";
+import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
 import type { Driver, DriverParts, TabEvents } from "./client.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
@@ -19,7 +19,7 @@ import { fromEngine, OmegaError } from "./errors.js";
 import { Follower, type FollowerOwner } from "./follower.js";
 import { DESTROYED, randomName } from "./indexeddb.js";
 import { Leader, type LeaderOwner } from "./leader.js";
-import { isShared, type SharedStorage, type Storage } from "./storage.js";
+import { eraseStorage, isShared, type SharedStorage, type Storage } from "./storage.js";
 import { endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
 
 /** What a tab needs to work. */
@@ -49,6 +49,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private syncing: Waiter[] = [];
   private started = false;
   private taking = false;
+  /** Whether this tab has erased the storage. */
+  private isEmpty = false;
   private ended: OmegaError | undefined;
 
   private constructor(
@@ -207,28 +209,29 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
 
   /** Ends in order: what is queued is stored, here or by the leader. */
   async close(): Promise<void> {
-    if (this.ended === undefined) {
-      await this.own.answered();
-      await this.driver?.close();
-    }
+    if (this.ended === undefined) await this.own.answered();
+    await this.driver?.close();
     this.finish(CLOSED());
     this.parts.storage.close();
   }
 
-  /** Erases everything of this storage, in every tab. */
+  /** Erases everything of this storage, in every tab; also after `close`. */
   async destroy(): Promise<void> {
     const { driver, parts } = this;
+    // What is there now may be of the next user.
+    if (this.isEmpty) return;
     if (parts.storage.destroy === undefined) {
       throw new OmegaError("invalid_option", "this storage has no `destroy`: erase it yourself");
     }
     const error = new OmegaError("destroyed", DESTROYED);
     // From here on nothing is read, written or sent; then what is stored goes.
-    this.post({ kind: "destroyed", tab: this.name });
+    if (this.ended === undefined) this.post({ kind: "destroyed", tab: this.name });
+    else tellErased(this.shared?.life);
     this.finish(error);
     driver?.halt(error);
     await driver?.release();
-    await parts.storage.destroy();
-    parts.storage.close();
+    await eraseStorage(parts.storage);
+    this.isEmpty = true;
   }
 
   private async join(): Promise<void> {
@@ -245,6 +248,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private async lead(): Promise<void> {
     const { parts, shared } = this;
     const records = await parts.storage.load();
+    if (this.ended !== undefined) throw this.ended;
     const { replica, damage } = loadReplica(records, parts.household);
     try {
       parts.loaded(replica);
@@ -286,11 +290,13 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private async follow(): Promise<void> {
     const { shared, parts } = this;
     if (shared === undefined) return;
-    this.follower = await Follower.open(shared, parts.household, this);
+    const follower = await Follower.open(shared, parts.household, this);
+    this.follower = follower;
     try {
-      this.follower.read((replica) => parts.loaded(replica));
+      if (this.ended !== undefined) throw this.ended;
+      follower.read((replica) => parts.loaded(replica));
     } catch (thrown) {
-      this.follower.close();
+      follower.close();
       throw thrown;
     }
     this.connectTabs();
@@ -481,14 +487,15 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private finish(error: OmegaError): void {
     const first = this.ended === undefined;
     if (first && this.leader !== undefined) this.post({ kind: "end", tab: this.name });
-    this.ended = error;
+    // What was erased stays so, whatever is done with it afterwards.
+    if (!this.isErased) this.ended = error;
+    if (error.code === "closed" || error.code === "destroyed") this.follower?.close();
     if (!first) return;
     this.leader?.orders.stop();
     this.election.stop();
     this.channel?.close();
     for (const own of this.own.list()) this.own.settle(own, error);
     endAll(this.flushing.splice(0).concat(this.syncing.splice(0)), error);
-    if (error.code === "closed" || error.code === "destroyed") this.follower?.close();
   }
 }
 

@@ -7,14 +7,14 @@
  */
 
 import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
-import { type Channel, openChannel } from "./channel.js";
+import { type Channel, openChannel, tellErased } from "./channel.js";
 import type { TabEvents } from "./client.js";
 import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
 import { DESTROYED, type IndexedDbStorage } from "./indexeddb.js";
 import { watchLifecycle } from "./lifecycle.js";
 import type { Port } from "./port.js";
 import type { EngineCalls, Loaded, Opening, PageCalls, PassedEvent, Standing } from "./serve.js";
-import type { Storage } from "./storage.js";
+import { eraseStorage, type Storage } from "./storage.js";
 import type { StoredView } from "./stored-view.js";
 import { View, type ViewUpdate } from "./view.js";
 
@@ -52,8 +52,6 @@ export class WorkerKeeper implements Keeper {
   /** Before that nobody can look at what an event is about. */
   private isOpen = false;
   private ended: OmegaError | undefined;
-  /** Why there is no engine. */
-  private failed: OmegaError | undefined;
 
   private constructor(
     private readonly parts: KeeperParts,
@@ -162,8 +160,10 @@ export class WorkerKeeper implements Keeper {
   async destroy(): Promise<void> {
     await this.ask((port) => port.call("destroy")).catch(async (error: OmegaError) => {
       // Without an engine the page erases it.
-      if (error !== this.failed) throw error;
-      await this.parts.storage.destroy?.();
+      if (error !== this.ended) throw error;
+      if (this.isErased) return;
+      tellErased(this.parts.shared?.life);
+      await eraseStorage(this.parts.storage);
     });
     this.standing = { ...this.standing, isErased: true };
     await this.finish(erased());
@@ -271,14 +271,13 @@ export class WorkerKeeper implements Keeper {
   private fail(error: OmegaError): void {
     if (this.ended !== undefined) return;
     this.ended = error;
-    this.failed = error;
     if (error.code === "destroyed") this.standing = { ...this.standing, isErased: true };
     this.events.failed(error);
     this.events.status();
   }
 
   private async finish(error: OmegaError): Promise<void> {
-    this.ended = error;
+    if (this.ended?.code !== "destroyed") this.ended = error;
     this.stopWatching();
     this.channel?.close();
     this.parts.storage.close();

@@ -8,18 +8,28 @@ import { add, BUILDS, DEVICE, freeze, status, TEST_MS_MAX, twoPages } from "./ta
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
-/** Records in the database, 0 when there is none. @param {Page} page @returns {Promise<number>} */
+/** Everything that is in any database of the page's origin. @param {Page} page @returns {Promise<number>} */
 function stored(page) {
-  return page.evaluate(`new Promise((resolve, reject) => {
-    const request = indexedDB.open("omega-sync:${DEVICE}");
-    request.onerror = () => reject(request.error);
-    request.onupgradeneeded = () => request.transaction.abort();
-    request.onerror = () => resolve(0);
-    request.onsuccess = () => {
-      const all = request.result.transaction("log").objectStore("log").count();
-      all.onsuccess = () => { request.result.close(); resolve(all.result); };
-    };
-  })`);
+  return page.evaluate(async () => {
+    let count = 0;
+    for (const { name } of await indexedDB.databases()) {
+      /** @type {IDBDatabase} */
+      const database = await new Promise((resolve, reject) => {
+        const request = indexedDB.open(String(name));
+        request.onerror = () => reject(request.error);
+        request.onsuccess = () => resolve(request.result);
+      });
+      const stores = Array.from(database.objectStoreNames);
+      const transaction = database.transaction(stores);
+      const counts = stores.map((store) => transaction.objectStore(store).count());
+      await new Promise((resolve) => {
+        transaction.oncomplete = resolve;
+      });
+      for (const { result } of counts) count += result;
+      database.close();
+    }
+    return count;
+  });
 }
 
 /** Logs the next user in. @param {Page} page */
@@ -56,6 +66,38 @@ for (const [from, build] of ["leader", "follower"].flatMap((role) =>
     await there.evaluate("client.flushed()");
     assert.deepEqual(await there.evaluate("titles()"), ["of the next"]);
     assert.deepEqual(titles(phone), ["secret"], "the server's copy stays");
+    assert.deepEqual(errors, [[], []]);
+  });
+}
+
+/** Logout and what apps do around it. */
+const ORDERS = [
+  "client.close().then(() => client.destroy())",
+  "client.destroy().then(() => client.close())",
+  "Promise.all([client.close(), client.destroy()])",
+];
+
+for (const build of BUILDS) {
+  test(`logout in any order of calls erases all and breaks nothing, in ${build}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first, second, errors } = await twoPages(context, [], build);
+    for (const order of ORDERS) {
+      for (const page of [first, second]) await page.evaluate("client = undefined, reopen()");
+      await second.evaluate("until(() => client.status().role === 'follower')");
+      await add(first, "secret");
+      await first.evaluate(order);
+      await second.evaluate("until(() => client.status().closeReason === 'destroyed')");
+      assert.equal(await stored(first), 0, order);
+      const again = "client.destroy().then(() => client.close()).then(() => add('more'))";
+      for (const page of [first, second]) {
+        assert.equal(await page.evaluate(again), "destroyed", order);
+        assert.equal((await status(page)).closeReason, "destroyed", order);
+      }
+    }
+    await first.evaluate("client = undefined, reopen()");
+    await add(first, "of the next");
+    await first.evaluate("shows(['of the next'])");
     assert.deepEqual(errors, [[], []]);
   });
 }

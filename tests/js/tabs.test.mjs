@@ -2,73 +2,12 @@
 // its commits take as long as a test wants.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { OmegaError } from "omega-sync";
 import { open } from "omega-sync/patterns";
 import WebSocket from "ws";
+import { Disk, leaderAndFollower, NOWHERE } from "./disk.mjs";
 import { title } from "./titles.mjs";
-import { newHousehold, openTv, titles } from "./tv.mjs";
+import { titles } from "./tv.mjs";
 import { eventually } from "./until.mjs";
-
-/** @typedef {import("omega-sync").StorageChange} StorageChange */
-
-/** What the tabs share. */
-class Disk {
-  /** @type {Uint8Array[]} */
-  records = [];
-  generation = 0;
-  name = newHousehold();
-  /** @type {() => Promise<void>} what each commit waits for */
-  gate = () => Promise.resolve();
-
-  /** One tab's way to it. */
-  open() {
-    const disk = this;
-    let generation = -1;
-    /** @param {StorageChange} change */
-    const commit = async ({ replace, append }) => {
-      await disk.gate();
-      if (generation !== disk.generation) throw new OmegaError("superseded", "another tab");
-      disk.records = (replace === undefined ? disk.records : [replace]).concat(append);
-    };
-    return {
-      ...{ kind: "ours", name: disk.name, marks: new Map(), commit },
-      get life() {
-        return disk.generation === 0 ? undefined : disk.name;
-      },
-      load: async () => {
-        disk.generation += 1;
-        generation = disk.generation;
-        return disk.records.slice();
-      },
-      peek: async () => ({
-        records: disk.records.slice(),
-        leads: generation === disk.generation,
-      }),
-      aside: async () => [],
-      close: () => undefined,
-      destroy: async () => {
-        disk.records = [];
-      },
-    };
-  }
-}
-
-/** Nobody is there. */
-const NOWHERE = /** @type {any} */ ({
-  address: "http://127.0.0.1:1",
-  token: () => "token",
-});
-
-/** @param {import("node:test").TestContext} context @param {Disk} disk */
-async function leaderAndFollower(context, disk) {
-  const leader = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
-  leader.pause();
-  await leader.watchlist.add("before");
-  const follower = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
-  await eventually(follower, "it follows", () => follower.status().state === "offline");
-  assert.equal(follower.status().role, "follower");
-  return { leader, follower };
-}
 
 test("what changes while a commit is under way is told once it is stored", async (context) => {
   const disk = new Disk();

@@ -1,0 +1,71 @@
+// A storage of the app's own that several tabs in one process share.
+import assert from "node:assert/strict";
+import { OmegaError } from "omega-sync";
+import { newHousehold, openTv } from "./tv.mjs";
+import { eventually } from "./until.mjs";
+
+/** @typedef {import("omega-sync").StorageChange} StorageChange */
+
+/** What the tabs share. */
+export class Disk {
+  /** @type {Uint8Array[]} */
+  records = [];
+  generation = 0;
+  /** How often it was erased. */
+  erased = 0;
+  name = newHousehold();
+  /** @type {() => Promise<void>} what each commit waits for */
+  gate = () => Promise.resolve();
+
+  /** One tab's way to it. */
+  open() {
+    const disk = this;
+    const life = disk.erased;
+    let generation = -1;
+    /** @param {StorageChange} change */
+    const commit = async ({ replace, append }) => {
+      await disk.gate();
+      if (generation !== disk.generation) throw new OmegaError("superseded", "another tab");
+      disk.records = (replace === undefined ? disk.records : [replace]).concat(append);
+    };
+    return {
+      ...{ kind: "ours", name: disk.name, marks: new Map(), commit },
+      get life() {
+        return disk.generation === 0 ? undefined : disk.name;
+      },
+      load: async () => {
+        disk.generation += 1;
+        generation = disk.generation;
+        return disk.records.slice();
+      },
+      peek: async () => ({
+        records: disk.records.slice(),
+        leads: generation === disk.generation,
+      }),
+      aside: async () => [],
+      close: () => undefined,
+      destroy: async () => {
+        if (life !== disk.erased) throw new OmegaError("destroyed", "erased before");
+        disk.erased += 1;
+        disk.records = [];
+      },
+    };
+  }
+}
+
+/** Nobody is there. */
+export const NOWHERE = /** @type {any} */ ({
+  address: "http://127.0.0.1:1",
+  token: () => "token",
+});
+
+/** @param {import("node:test").TestContext} context @param {Disk} disk */
+export async function leaderAndFollower(context, disk) {
+  const leader = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
+  leader.pause();
+  await leader.watchlist.add("before");
+  const follower = await openTv(context, NOWHERE, "", "tv", { storage: disk.open() });
+  await eventually(follower, "it follows", () => follower.status().state === "offline");
+  assert.equal(follower.status().role, "follower");
+  return { leader, follower };
+}
