@@ -1,10 +1,12 @@
 //! Which known titles a viewer will probably like, and why.
 //!
-//! Three things speak for a title: the viewer's own sub-taste of its genre that lies nearest, what other
-//! households with a similar taste like (the global patterns), and what is watched in the region. Each
-//! gives a score in units of 2^-15; the weighted sum decides. From the best a list is chosen one by one, each
-//! the better the less it resembles those before it (maximal marginal relevance: Carbonell, Goldstein
-//! 1998).
+//! Two questions make a score, in units of 2^-15. How much is the genre in demand: the viewer's viewings
+//! of it among all of theirs, with a few more as all households divide theirs (the mean of a Dirichlet
+//! posterior), by how many titles share that demand. How well does the title match: the viewer's own
+//! sub-taste that lies nearest, what households with a similar taste like (the global patterns, worth a
+//! few viewings, so that they fade as the viewer's own come in), and what is watched in the region. From
+//! the best a list is chosen one by one, each the better the less it resembles those before it (maximal
+//! marginal relevance: Carbonell, Goldstein 1998).
 //!
 //! All integers, so the same list everywhere. Time: one inner product of 384 small integers for each
 //! title and pattern of its genre, at most `QUERIES_MAX`.
@@ -19,15 +21,16 @@ use crate::id::{ContentId, ProfileId};
 pub const RECOMMENDED_MAX: usize = 100;
 /// Patterns that a title is compared with.
 const QUERIES_MAX: usize = 4;
-/// The parts of a score, in parts of their sum.
-const OWN_WEIGHT: i32 = 4;
-const GLOBAL_WEIGHT: i32 = 2;
-const TREND_WEIGHT: i32 = 1;
-const WEIGHTS: i32 = OWN_WEIGHT + GLOBAL_WEIGHT + TREND_WEIGHT;
+/// Viewings that all households' genres are worth beside the viewer's own.
+const DEMAND_VIEWINGS: u64 = 2;
+/// Viewings that the global patterns of a genre are worth beside the viewer's own of it.
+const GLOBAL_VIEWINGS: u64 = 6;
+/// Households of a genre without a global pattern: half of the fewest that one is shown of.
+const UNSHOWN_HOUSEHOLDS: u64 = 25;
+/// A trend is worth so many parts of full likeness.
+const TREND_PARTS: i32 = 4;
 /// Samples of a pattern at which it counts half of what it would with many.
 const HALF_SURE: u32 = 4;
-/// Own samples of a genre at which its global patterns count half of what they do without any.
-const GLOBAL_HALF: u64 = 8;
 /// What a full likeness to a title in the list leaves of a score: a half.
 const LIKENESS_PARTS: i32 = 2;
 /// Titles as alike as this, in units of 2^-15, are the same to a viewer: only one is listed.
@@ -100,6 +103,8 @@ struct Query<'a> {
 struct Queries<'a> {
     own: Vec<Query<'a>>,
     global: Option<Query<'a>>,
+    /// What the strongest trend is worth.
+    trend: i32,
 }
 
 /// A title on its way into the list.
@@ -174,13 +179,13 @@ fn score(asked: &Queries<'_>, vector: &[i8], norm: i32, trend: i32) -> (i32, Bec
         .global
         .as_ref()
         .map_or(0, |query| times((dot(vector, &query.vector) / norm).max(0), query.worth));
-    let parts = [own.1 * OWN_WEIGHT, global * GLOBAL_WEIGHT, trend * TREND_WEIGHT];
+    let parts = [own.1, global, times(trend, asked.trend)];
     let reason = match parts {
         [own_part, global, trend] if own_part >= global && own_part >= trend => Because::Own(own.2),
         [_, global, trend] if global >= trend => Because::Global,
         _ => Because::Trend,
     };
-    (parts.iter().sum::<i32>() / WEIGHTS, reason)
+    (parts.iter().sum(), reason)
 }
 
 /// The inner product. The norms are at most 2,489 and about 2^15, so it fits.
@@ -208,8 +213,9 @@ fn queries<'a>(sources: &Sources<'a>, wish: &Wish<'_>) -> Vec<Option<Queries<'a>
         .filter_map(|learned| Some((learned, learned.pattern()?)))
         .collect();
     let overall = overall(&own);
-    let genres = sources.catalog.genres().iter();
-    let asked = genres.map(|genre| {
+    let demand = demand(sources, &own);
+    let genres = sources.catalog.genres().iter().zip(demand);
+    let asked = genres.map(|(genre, demand)| {
         if wish.genre.is_some_and(|wanted| wanted != genre) {
             return None;
         }
@@ -218,27 +224,76 @@ fn queries<'a>(sources: &Sources<'a>, wish: &Wish<'_>) -> Vec<Option<Queries<'a>
         // Those with the most samples first; the sort keeps the order of equals.
         of_genre.sort_by_key(|(learned, _)| core::cmp::Reverse(learned.sample_count));
         of_genre.truncate(QUERIES_MAX - 1);
-        let mut queries = Queries { own: Vec::new(), global: None };
+        let samples = of_genre.iter().map(|(learned, _)| u64::from(learned.sample_count)).sum();
+        let global = global(sources.globals, genre, &of_genre);
+        let (own_part, global_part) = parts(samples, demand, global.is_some());
+        let mut queries = Queries { own: Vec::new(), global: None, trend: demand / TREND_PARTS };
         for (learned, pattern) in &of_genre {
             queries.own.push(Query {
                 vector: *pattern.embedding.as_slice(),
-                worth: worth(learned),
+                worth: times(worth(learned), own_part),
                 example: learned.example.as_ref(),
             });
         }
         if queries.own.is_empty() {
             queries.own.extend(overall.as_ref().map(|(vector, worth)| Query {
                 vector: *vector,
-                worth: worth / 2,
+                worth: times(*worth, own_part),
                 example: None,
             }));
         }
-        let interest = queries.own.iter().map(|query| query.worth.max(0)).max();
-        let interest = interest.unwrap_or(if own.is_empty() { ONE } else { 0 });
-        queries.global = global(sources.globals, genre, &of_genre, interest);
+        // They say which titles of a genre, and not that a viewer likes it who leaves all of it.
+        let liked = of_genre.is_empty() || of_genre.iter().any(|(learned, _)| worth(learned) > 0);
+        queries.global = global
+            .filter(|_| liked)
+            .map(|query| Query { worth: times(query.worth, global_part), ..query });
         Some(queries)
     });
     asked.collect()
+}
+
+/// How much a genre is in demand, the most that any is being 1: the viewings of it that the viewer liked
+/// and those that all households are worth, by the titles that it has here, because each gets a part of
+/// it. As many again as a genre has on average, so that a viewing of a tiny genre does not fill a list.
+/// Where nothing is known all are alike.
+fn demand(sources: &Sources<'_>, own: &[(&Learned, Pattern)]) -> Vec<i32> {
+    let genres = sources.catalog.genres();
+    let mut sizes = vec![0u64; genres.len()];
+    sources.catalog.entries().iter().for_each(|entry| sizes[usize::from(entry.genre)] += 1);
+    if own.is_empty() && sources.globals.is_empty() {
+        return vec![ONE; genres.len()];
+    }
+    let households = genres.iter().zip(&sizes).map(|(genre, size)| {
+        let of_genre = sources.globals.iter().filter(|pattern| pattern.genre == *genre);
+        match sources.globals.is_empty() {
+            true => *size,
+            false => UNSHOWN_HOUSEHOLDS.max(of_genre.map(|p| u64::from(p.sample_count())).sum()),
+        }
+    });
+    let households: Vec<u64> = households.collect();
+    let all = households.iter().sum::<u64>().max(1);
+    let average = sources.catalog.len() as u64 / genres.len().max(1) as u64;
+    let parts = genres.iter().zip(&households).zip(&sizes).map(|((genre, households), size)| {
+        let liked = own.iter().filter(|(learned, _)| learned.genre == *genre);
+        let liked = liked.map(|(learned, _)| {
+            u64::from((2 * learned.success_count).saturating_sub(learned.sample_count))
+        });
+        let prior = DEMAND_VIEWINGS * ONE as u64 * households / all;
+        (liked.sum::<u64>() * ONE as u64 + prior) * ONE as u64 / (size + average).max(1)
+    });
+    let parts: Vec<u64> = parts.collect();
+    let most = parts.iter().copied().max().unwrap_or(0).max(1);
+    parts.into_iter().map(|part| (part * ONE as u64 / most) as i32).collect()
+}
+
+/// What full likeness to the viewer's own patterns of a genre is worth, and to its global ones: together
+/// the genre's demand, divided as the viewings behind them. Without own ones the rest of what is known of
+/// the viewer stands for one.
+fn parts(samples: u64, demand: i32, has_global: bool) -> (i32, i32) {
+    let own = u64::max(samples, 1);
+    let global = if has_global { GLOBAL_VIEWINGS } else { 0 };
+    let part = |of: u64| (demand as u64 * of / (own + global)) as i32;
+    (part(own), part(global))
 }
 
 /// From -1 to 1: the share of successes, drawn to a half when there are few samples.
@@ -256,14 +311,11 @@ fn overall(own: &[(&Learned, Pattern)]) -> Option<([i16; DIMENSIONS], i32)> {
 }
 
 /// One direction for the global patterns of a genre: those near the viewer's own count most, without
-/// own ones those of many households. They are worth what the viewer's interest in the genre is: they
-/// say which of its titles, and not whether the viewer likes it; and the less, the more is known of the
-/// viewer. Of who has watched nothing yet they say both.
+/// own ones those of many households.
 fn global<'a>(
     globals: &[Pattern],
     genre: &Genre,
     own: &[&(&Learned, Pattern)],
-    interest: i32,
 ) -> Option<Query<'a>> {
     let of_genre: Vec<&Pattern> =
         globals.iter().filter(|pattern| pattern.genre == *genre).collect();
@@ -275,11 +327,7 @@ fn global<'a>(
         times(times(near, near), rate(pattern)) / 32 * size
     };
     let weighted = of_genre.iter().map(|pattern| (&pattern.embedding, weight(pattern)));
-    let samples = own.iter().map(|(learned, _)| u64::from(learned.sample_count)).sum::<u64>();
-    // Squared: what is well known needs no hearsay.
-    let doubt = (ONE as u64 * GLOBAL_HALF.pow(2) / (GLOBAL_HALF.pow(2) + samples.pow(2))) as i32;
     let worth = of_genre.iter().map(|pattern| rate(pattern)).max()?;
-    let worth = times(times(worth, interest), doubt);
     Some(Query { vector: *mean(weighted)?.as_slice(), worth, example: None })
 }
 

@@ -157,3 +157,61 @@ fn households_with_a_similar_taste_count_more_than_large_ones() {
     let even = |pick: &Pick| theme(pick).is_multiple_of(2);
     assert!(picks.len() == 10 && picks.iter().all(even), "{picks:?}");
 }
+
+/// A TV that knows 400 dramas, 400 crimes and 20 westerns, all of one theme: likeness tells little.
+fn three_genres() -> Tv {
+    let mut tv = Tv::new(1);
+    let titles = [("drama", 400), ("crime", 400), ("western", 20)];
+    let titles = titles.into_iter().flat_map(|(of, count)| (0..count).map(move |n| (of, n)));
+    tv.handle(Input::Titles(titles.map(|(of, n)| title(of, 1, n)).collect()));
+    tv
+}
+
+fn listed(picks: &[Pick], of: &str) -> usize {
+    picks.iter().filter(|pick| pick.genre == genre(of)).count()
+}
+
+fn liked_by(households: u32, of: &str) -> Pattern {
+    let id = PatternId(u128::from(households));
+    Pattern::new(id, genre(of), near(1, 0, 0.1), households, households).expect("valid")
+}
+
+#[test]
+fn a_genre_is_listed_as_much_as_the_viewer_watches_it() {
+    let mut tv = three_genres();
+    (0..50).for_each(|n| tv.watch(finished("drama", 1, 500 + n)));
+    (0..25).for_each(|n| tv.watch(finished("crime", 1, 500 + n)));
+    let picks = tv.taste.recommend(tv.now, &wish(20));
+    assert!(listed(&picks, "drama") == 20, "{picks:?}");
+    // Fewer viewings, of a genre that has few titles: each of them is more likely the next.
+    (0..40).for_each(|n| tv.watch(finished("western", 1, 500 + n)));
+    let picks = tv.taste.recommend(tv.now, &wish(20));
+    assert!(listed(&picks, "western") > 10, "{picks:?}");
+}
+
+#[test]
+fn who_is_new_hears_what_others_watch_and_who_is_known_does_not() {
+    let mut tv = three_genres();
+    let globals = [liked_by(3_000, "crime"), liked_by(60, "drama")];
+    let picks = |tv: &Tv, globals: &[Pattern]| {
+        let (catalog, learner) = (tv.taste.catalog(), tv.taste.learner());
+        let sources = Sources { catalog, learner, globals, trends: None };
+        recommend(&sources, &wish(20))
+    };
+    let count = |picks: &[Pick]| picks.iter().filter(|p| p.reason == Reason::Global).count();
+    let new = picks(&tv, &globals);
+    assert_eq!((listed(&new, "crime"), count(&new)), (20, 20), "nothing else is known: {new:?}");
+    // Two viewings are less than what many households are worth, twenty are more.
+    (0..2).for_each(|n| tv.watch(finished("drama", 1, 500 + n)));
+    let few = picks(&tv, &globals);
+    assert!(count(&few) > 10, "{few:?}");
+    (2..20).for_each(|n| tv.watch(finished("drama", 1, 500 + n)));
+    let settled = picks(&tv, &globals);
+    assert_eq!((listed(&settled, "drama"), count(&settled)), (20, 0), "{settled:?}");
+    // A hundred viewings: what others watch changes nothing that counts.
+    (20..100).for_each(|n| tv.watch(finished("drama", 1, 500 + n)));
+    let (with, without) = (picks(&tv, &globals), picks(&tv, &[]));
+    let names = names(&without);
+    let same = with.iter().filter(|pick| names.contains(&pick.content.as_str())).count();
+    assert!(same >= 18, "{same}: {with:?} {without:?}");
+}
