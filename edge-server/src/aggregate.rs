@@ -273,8 +273,8 @@ impl Aggregate {
             }
         }
         for alarm in &end.alarms {
-            let (cluster, distance) = (alarm.cluster.0, alarm.distance);
-            tracing::warn!(%cluster, distance, "mean and median of a cluster disagree");
+            let (cluster, why) = (alarm.cluster.0, alarm.why);
+            tracing::warn!(%cluster, %why, "a cluster may have been poisoned");
         }
     }
 

@@ -66,7 +66,7 @@ named! {
     EpochsClosed = "omega_epochs_closed_total" "Epochs of patterns that this node has closed",
     DaysClosed = "omega_days_closed_total" "Days of trends that this node has closed",
     BudgetRefusals = "omega_budget_refusals_total" "Releases that were left out: no budget left",
-    PoisonAlarms = "omega_poison_alarms_total" "Clusters whose mean and median disagreed",
+    PoisonAlarms = "omega_poison_alarms_total" "Clusters that may have been poisoned",
 }
 
 named! {

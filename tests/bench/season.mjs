@@ -1,5 +1,5 @@
 // `npm run --silent bench -- season [--titles P.npy --titles-meta P.jsonl] [--households N]
-// [--poisoners N] [--epochs N] [--seed N] [--plot FILE.svg]`: a simulated season of private aggregation
+// [--poisoners N] [--aim crowd] [--epochs N] [--seed N] [--plot FILE.svg]`: a simulated season of private aggregation
 // at the shipped defaults, with the server's own code (tests/season). Without files the catalogue is
 // made up. `--plot` draws quality against privacy from the figures.
 import { spawn } from "node:child_process";

@@ -1,12 +1,15 @@
-//! A second opinion on each cluster: the coordinate-wise median, which a few households can't move.
+//! A second opinion on each cluster, for the operator: its households' coordinate-wise median, which a
+//! few can't move, and how far from it they are.
 //!
-//! It is never released. When it is far from the mean that is, many households stand in one place on
-//! one side: the operator should look before the next epoch. What the alarm says is not private, so it
-//! goes to the operator's metrics and log only (`docs/privacy.md`).
+//! It is never released. When the median is far from the mean that is, many households stand in one
+//! place on one side. When they are more than half, the median is theirs; but then most of the cluster is
+//! much more alike than households are. What an alarm says is not private, so it goes to the operator's
+//! metrics and log only (`docs/privacy.md`).
 
 use super::contribution::Contribution;
 use super::space::AXES;
 use omega_sync_core::pattern::PatternId;
+use std::fmt;
 
 /// Households from which on a median says anything.
 const HOUSEHOLDS_MIN: usize = 20;
@@ -14,16 +17,39 @@ const HOUSEHOLDS_MIN: usize = 20;
 pub const DISTANCE_MIN: f64 = 0.06;
 /// Farther apart than so many times what chance makes them, they disagree.
 pub const CHANCE_TIMES: f64 = 2.0;
+/// Households of a cluster are too alike when they are spread less than this, as a fraction of an
+/// embedding's norm.
+pub const SPREAD_MIN: f64 = 0.05;
 /// A normal distribution's deviation over the median of its absolute deviations.
 const DEVIATION_OF_MAD: f64 = 1.4826;
+
+/// Why a cluster may have been poisoned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Why {
+    /// Its mean and its median are so far apart.
+    Disagree(f64),
+    /// Most of its households are the same but for so much.
+    Alike(f64),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disagree(distance) => {
+                write!(formatter, "mean and median are {distance:.3} apart")
+            }
+            Self::Alike(spread) => write!(formatter, "households are alike within {spread:.3}"),
+        }
+    }
+}
 
 /// A cluster that may have been poisoned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alarm {
     /// Which.
     pub cluster: PatternId,
-    /// How far apart its mean and median are.
-    pub distance: f64,
+    /// Why.
+    pub why: Why,
 }
 
 /// Where the households of one cluster are.
@@ -36,15 +62,15 @@ impl Members {
         self.0.push(contribution.placed());
     }
 
-    /// The distance between weighted mean and weighted median, if they disagree.
-    pub fn alarm(&mut self) -> Option<f64> {
-        let members = &mut self.0;
+    /// What is wrong with them, if anything is.
+    pub fn alarm(&self) -> Option<Why> {
+        let members = &self.0;
         if members.len() < HOUSEHOLDS_MIN {
             return None;
         }
         let total: f64 = members.iter().map(|(_, weight)| f64::from(*weight)).sum();
         let squares: f64 = members.iter().map(|(_, weight)| f64::from(*weight).powi(2)).sum();
-        let (mut apart, mut by_chance) = (0.0, 0.0);
+        let (mut apart, mut spread) = (0.0, 0.0);
         for axis in 0..AXES {
             let sum = members.iter().map(|(at, weight)| f64::from(at[axis]) * f64::from(*weight));
             let mean = sum.sum::<f64>() / total;
@@ -56,12 +82,16 @@ impl Members {
             values.iter_mut().for_each(|(value, _)| *value = (*value - median).abs());
             let deviation = DEVIATION_OF_MAD * weighted_median(&mut values, total);
             apart += (mean - median).powi(2);
-            by_chance += deviation.powi(2);
+            spread += deviation.powi(2);
         }
         // The mean of n has a variance of s²/n, the median π/2 as much; of weights n is (Σw)²/Σw².
-        let by_chance = (by_chance * std::f64::consts::FRAC_PI_2 * squares / total.powi(2)).sqrt();
-        let apart = apart.sqrt();
-        (apart > DISTANCE_MIN && apart > CHANCE_TIMES * by_chance).then_some(apart)
+        let by_chance = (spread * std::f64::consts::FRAC_PI_2 * squares / total.powi(2)).sqrt();
+        let (apart, spread) = (apart.sqrt(), spread.sqrt());
+        if spread < SPREAD_MIN {
+            return Some(Why::Alike(spread));
+        }
+        let disagree = apart > DISTANCE_MIN && apart > CHANCE_TIMES * by_chance;
+        disagree.then_some(Why::Disagree(apart))
     }
 }
 
@@ -109,10 +139,30 @@ mod tests {
     #[test]
     fn many_households_in_one_far_place_do() {
         for seed in 0..20 {
-            let distance = members(200, 50, seed).alarm().unwrap();
-            assert!(distance > 0.08 && distance < 0.12, "{distance}");
+            let why = members(200, 50, seed).alarm();
+            let far = |distance| distance > 0.08 && distance < 0.12;
+            assert!(matches!(why, Some(Why::Disagree(distance)) if far(distance)), "{why:?}");
         }
         assert_eq!(members(HOUSEHOLDS_MIN - 5, 4, 1).alarm(), None, "too few to say");
+    }
+
+    #[test]
+    fn households_that_are_most_of_a_cluster_and_all_the_same_do_too() {
+        for seed in 0..20 {
+            for honest in [0, 40, 90] {
+                let why = members(honest, 100, seed).alarm();
+                assert!(matches!(why, Some(Why::Alike(_))), "{honest}: {why:?}");
+            }
+        }
+        // At the edge: spread a little less, and a little more.
+        let spread = |by: f64| {
+            let mut all = members(400, 0, 1);
+            all.0.iter_mut().flat_map(|(at, _)| at).for_each(|to| *to *= by as f32);
+            all.alarm()
+        };
+        let as_made = 0.04 * (AXES as f64).sqrt();
+        assert!(matches!(spread(0.9 * SPREAD_MIN / as_made), Some(Why::Alike(_))));
+        assert_eq!(spread(1.1 * SPREAD_MIN / as_made), None);
     }
 
     #[test]

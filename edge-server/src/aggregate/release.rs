@@ -197,12 +197,10 @@ impl<'a> Tally<'a> {
         self.cells.iter().map(|((place, at), (_, cell))| (place, &anchors[*at], cell))
     }
 
-    /// Clusters whose mean and median disagree; seen by the operator only, and no part of the release.
-    pub fn alarms(&mut self) -> Vec<Alarm> {
-        let alarms = self.members.iter_mut().filter_map(|(at, members)| {
-            members
-                .alarm()
-                .map(|distance| Alarm { cluster: self.geometry.anchors[*at].id, distance })
+    /// Clusters that may have been poisoned; seen by the operator only, and no part of the release.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let alarms = self.members.iter().filter_map(|(at, members)| {
+            Some(Alarm { cluster: self.geometry.anchors[*at].id, why: members.alarm()? })
         });
         alarms.collect()
     }

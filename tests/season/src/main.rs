@@ -3,6 +3,7 @@
 
 use omega_edge::aggregate::close::Closing;
 use omega_edge::aggregate::dice::Dice;
+use omega_edge::aggregate::median::Alarm;
 use omega_edge::aggregate::region::Region;
 use omega_edge::aggregate::release::Tally;
 use omega_edge::aggregate::settings::{Settings, YEAR_MINUTES, epoch_ends, year_of_epoch};
@@ -26,6 +27,7 @@ struct Options {
     titles: Option<(PathBuf, PathBuf)>,
     households: usize,
     poisoners: usize,
+    crowd: bool,
     epochs: u64,
     seed: u64,
 }
@@ -51,8 +53,14 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options =
-        Options { titles: None, households: 5_000, poisoners: 100, epochs: 8, seed: 1 };
+    let mut options = Options {
+        titles: None,
+        households: 5_000,
+        poisoners: 100,
+        crowd: false,
+        epochs: 8,
+        seed: 1,
+    };
     let (mut embeddings, mut meta) = (None, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -62,6 +70,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--titles-meta" => meta = Some(PathBuf::from(value)),
             "--households" => options.households = value.parse()?,
             "--poisoners" => options.poisoners = value.parse()?,
+            "--aim" if value == "crowd" => options.crowd = true,
             "--epochs" => options.epochs = value.parse()?,
             "--seed" => options.seed = value.parse()?,
             other => return Err(format!("there is no {other}").into()),
@@ -155,10 +164,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
     let make = |at: usize| Home::new(&titles, &genres, options.seed * 1_000_000 + at as u64);
     let honest = options.households - options.poisoners;
     let mut homes: Vec<Home> = (0..honest).map(make).collect();
-    let largest = genres.iter().max_by_key(|genre| genre.len()).ok_or("no genre")?;
-    let target =
-        largest.iter().min_by(|a, b| titles[**a].popularity.total_cmp(&titles[**b].popularity));
-    let target = &titles[*target.ok_or("no title")?];
+    let target = target(&titles, &genres, options.crowd).ok_or("no title")?;
     let mut dice = Dice::new(options.seed ^ 0xd1ce);
     let (mut epochs, mut last) = (Vec::new(), Value::Null);
     for number in 0..options.epochs {
@@ -179,13 +185,17 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
         let truth = truth(&before.anchors, all[..honest].iter().map(Vec::as_slice));
         let fresh = server.released()?;
         let (cosine, centre) = cosines(&truth, &before.anchors, &fresh);
-        let poisoned = poisoned(&before.anchors, target, &truth, &fresh);
+        let mut poisoned = poisoned(&before.anchors, target, &truth, &fresh);
+        let (own, others): (Vec<Alarm>, Vec<Alarm>) = ended.alarms.into_iter().partition(|alarm| {
+            Some(alarm.cluster.0) == poisoned["cluster"].as_u64().map(u128::from)
+        });
+        poisoned["alarm"] = own.first().map_or(Value::Null, |alarm| alarm.why.to_string().into());
         eprintln!("epoch {number}: {} patterns released, {:?}", ended.released, ended.close);
         epochs.push(json!({
             "epoch": number, "clusters": before.anchors.len(), "released": ended.released,
             "shown": fresh.len(), "of_50_or_more": truth.values().filter(|one| one.1 >= 50).count(),
             "cosine": spread(&cosine), "public_centre": spread(&centre),
-            "rho": ended.rho.value(), "alarms": ended.alarms.len(), "poisoned": poisoned,
+            "rho": ended.rho.value(), "other_alarms": others.len(), "poisoned": poisoned,
         }));
         if number + 1 == options.epochs {
             let mut tally = Tally::new(&before);
@@ -206,14 +216,25 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
             });
         }
     }
-    let day = server.settings.day_noise().ok_or("no noise")?;
-    let trends = trends(&titles, options.households, day, &Region::new("DE")?);
+    let (day, region) = (server.settings.day_noise().ok_or("no noise")?, Region::new("DE")?);
     Ok(json!({
         "bench": "season", "catalogue": if options.titles.is_some() { "files" } else { "made up" },
         "titles": titles.len(), "households": options.households, "poisoners": options.poisoners,
         "epochs": epochs, "privacy": last["privacy"], "recommendations": last["recommendations"],
-        "trends": trends, "budget": budget(&server, options)?,
+        "trends": trends(&titles, options.households, day, &region), "budget": budget(&server, options)?,
     }))
+}
+
+/// The title that poisoners send: of the largest genre, where hardly anybody is or where most are.
+fn target<'a>(titles: &'a [Title], genres: &[Vec<usize>], crowd: bool) -> Option<&'a Title> {
+    let largest = genres.iter().max_by_key(|genre| genre.len())?;
+    let popularity = |at: &usize| titles[*at].popularity;
+    let by_popularity = |a: &&usize, b: &&usize| popularity(a).total_cmp(&popularity(b));
+    let at = match crowd {
+        true => largest.iter().max_by(by_popularity),
+        false => largest.iter().min_by(by_popularity),
+    };
+    Some(&titles[*at?])
 }
 
 /// How far the poisoners' cluster is from where its honest households are.
