@@ -16,7 +16,7 @@ use crate::store::aggregate::{
 };
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::ContentId;
-use omega_sync_core::pattern::{Embedding, Genre, PatternId};
+use omega_sync_core::pattern::{Genre, Pattern, PatternId};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -125,10 +125,10 @@ impl Closing<'_> {
         let mut anchors = self.runtime.block_on(self.store.clusters())?;
         let clusters = anchors_for(&titles, &anchors);
         anchors.extend(clusters.iter().cloned());
-        let mut released: BTreeMap<(Place, PatternId), Embedding> = BTreeMap::new();
+        let mut released: BTreeMap<(Place, PatternId), Pattern> = BTreeMap::new();
         self.each_published(Wanted::AllPatterns, |place, item| {
             if let Item::Pattern(pattern) = item {
-                released.insert((place, pattern.id), pattern.embedding);
+                released.insert((place, pattern.id), pattern);
             }
         })?;
         let (axes, places) = (Axes::of_titles(&titles), self.settings.places.clone());

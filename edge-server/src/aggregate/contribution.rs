@@ -279,7 +279,7 @@ pub(crate) mod tests {
             let moved: Vec<f64> = before.iter().zip(after).map(|(a, b)| a - b).collect();
             let (moved, weight) = (dot(&moved, &moved).sqrt(), weight(samples));
             // Rounding to units, of each household along each axis.
-            let rounding = 2.0 * (households + 1) as f64 * 8.0 / UNITS as f64 / total;
+            let rounding = 2.0 * (households + 1) as f64 * (AXES as f64).sqrt() / UNITS as f64 / total;
             let bound = 2.0 * CLIP * weight / (total + weight) + rounding;
             prop_assert!(moved <= bound, "{moved} {bound}");
             prop_assert!(moved <= 2.0 * weight / (total + weight) + rounding);

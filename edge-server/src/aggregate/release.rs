@@ -11,7 +11,7 @@ use super::contribution::{CELL_SQUARED, Cell, Contribution, GENRES_MAX, UNITS, c
 use super::median::{Alarm, Members};
 use super::privacy::{Entropy, Gaussian, NoEntropy, PrivacyError, Rho, Sensitivity};
 use super::region::Region;
-use super::space::{AXES, Anchor, Axes, dot, embedding, nearest, point};
+use super::space::{Anchor, Axes, embedding, nearest, point};
 use omega_sync_core::pattern::{Embedding, Genre, Pattern, PatternId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,6 +69,13 @@ impl Places {
     }
 }
 
+/// How far the households of a cluster are from its public centre: the mean of the squared distance that
+/// is expected before anything is known of them, in squares of an embedding's norm. More would let
+/// noise in where few are; less is always safe (`docs/privacy.md`).
+pub const PRIOR_SQUARE: f64 = 0.02;
+/// How much of that comes anew with each epoch, because tastes move.
+const DRIFT: f64 = 1.0 / 32.0;
+
 /// The noise of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noise {
@@ -125,16 +132,26 @@ pub struct Geometry {
     /// Where to release.
     pub places: Places,
     /// What was released last.
-    pub released: BTreeMap<(Place, PatternId), Embedding>,
+    pub released: BTreeMap<(Place, PatternId), Pattern>,
+}
+
+/// What is known of a cell before its households are counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// Where they should be; distances are measured from here.
+    pub point: Vec<f64>,
+    /// How many that is known from; none if only from the public centre, or from a larger place.
+    pub households: Option<u32>,
 }
 
 impl Geometry {
     /// What distances in a cell are measured from: the place's last release, else the world's, else the
     /// cluster's public centre.
-    pub fn reference(&self, place: &Place, anchor: &Anchor) -> Embedding {
+    pub fn reference(&self, place: &Place, anchor: &Anchor) -> Reference {
         let own = self.released.get(&(place.clone(), anchor.id));
         let world = || self.released.get(&(None, anchor.id));
-        own.or_else(world).unwrap_or(&anchor.centre).clone()
+        let known = own.or_else(world).map_or(&anchor.centre, |pattern| &pattern.embedding);
+        Reference { point: point(known), households: own.map(Pattern::sample_count) }
     }
 
     fn has_cluster(&self, genre: &Genre) -> bool {
@@ -156,7 +173,7 @@ pub struct Released {
 pub struct Tally<'a> {
     geometry: &'a Geometry,
     /// By place and cluster; every one is there, also those that nobody adds to.
-    cells: BTreeMap<(Place, usize), (Vec<f64>, Cell)>,
+    cells: BTreeMap<(Place, usize), (Reference, Cell)>,
     /// Of the world's cells, for the alarm.
     members: BTreeMap<usize, Members>,
 }
@@ -167,7 +184,7 @@ impl<'a> Tally<'a> {
         let mut cells = BTreeMap::new();
         for place in geometry.places.all() {
             for (at, anchor) in geometry.anchors.iter().enumerate() {
-                let reference = point(&geometry.reference(place, anchor));
+                let reference = geometry.reference(place, anchor);
                 cells.insert((place.clone(), at), (reference, Cell::default()));
             }
         }
@@ -181,7 +198,8 @@ impl<'a> Tally<'a> {
             let near = nearest(&self.geometry.anchors, &pattern.genre, &pattern.embedding);
             for (place, at) in places.iter().zip(near.into_iter().cycle()) {
                 if let Some((reference, cell)) = self.cells.get_mut(&(place.clone(), at)) {
-                    let contribution = Contribution::new(pattern, reference, &self.geometry.axes);
+                    let contribution =
+                        Contribution::new(pattern, &reference.point, &self.geometry.axes);
                     cell.add(&contribution);
                     if place.is_none() {
                         self.members.entry(at).or_default().add(&contribution);
@@ -237,12 +255,13 @@ impl<'a> Tally<'a> {
 /// What a noisy cell says: where the cluster's households are, how many, and their rate of success.
 /// `None` when they are too few.
 ///
-/// Noise makes a mean longer, so the distance from the reference is shortened by the share of its
-/// square that noise of this width has on average (James & Stein 1961, positive part): a mean that
-/// could be noise alone is left out, and the reference stays.
+/// One step of a Kalman filter (Kalman 1960) along each axis. The reference has a variance: that of the
+/// last release, by the noise that its number of households leaves, and of the drift since; at first that
+/// of a cluster around its public centre, of which each axis has its share. The noisy mean has the noise's.
+/// They are weighed by these; so many households are believed, and few leave the reference where it is.
 fn estimate(
     cell: &Cell,
-    reference: &[f64],
+    reference: &Reference,
     axes: &Axes,
     noise: Noise,
     households_min: u32,
@@ -253,12 +272,19 @@ fn estimate(
     }
     // The weights of this many households are within these bounds, whatever the noise says.
     let total = cell.weight().clamp(households * weight(1), households);
-    let mean = cell.mean(total);
-    let square = dot(&mean, &mean);
-    let noise_square = AXES as f64 * (noise.sigma() / total).powi(2);
-    let kept = if square > noise_square { 1.0 - noise_square / square } else { 0.0 };
-    let mut place = axes.lift(&mean.map(|distance| distance * kept));
-    place.iter_mut().zip(reference).for_each(|(to, from)| *to += from);
+    let variance = (noise.sigma() / total).powi(2);
+    let last = reference.households.map(|last| {
+        // As if each had weighed then what it weighs now.
+        variance * (households / f64::from(last.max(1))).powi(2)
+    });
+    let mut moved = cell.mean(total);
+    for (distance, share) in moved.iter_mut().zip(axes.shares()) {
+        let prior = PRIOR_SQUARE * share;
+        let known = last.map_or(prior, |last| prior * last / (prior + last) + prior * DRIFT);
+        *distance *= known / (known + variance);
+    }
+    let mut place = axes.lift(&moved);
+    place.iter_mut().zip(&reference.point).for_each(|(to, from)| *to += from);
     Some((embedding(&place).ok()?, households.round() as u32, cell.success_rate()))
 }
 

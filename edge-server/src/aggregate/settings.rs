@@ -168,7 +168,9 @@ pub fn year_of_day(day: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::contribution::{CELL_SQUARED, CLIP, COUNT_UNITS, UNITS};
-    use super::super::median::DISTANCE_MIN;
+    use super::super::median::{DISTANCE_MIN, SPREAD_MIN};
+    use super::super::release::PRIOR_SQUARE;
+    use super::super::space::AXES;
     use super::*;
 
     #[test]
@@ -206,6 +208,10 @@ mod tests {
             format!("noisy count reaches {} households", noise.threshold()),
             format!("fewer than {HOUSEHOLDS_MIN} households"),
             format!("than {DISTANCE_MIN} and"),
+            format!("a spread of {SPREAD_MIN} around"),
+            format!("along {AXES} public axes"),
+            format!("on each of the {} numbers", AXES + 3),
+            format!("with a variance of {PRIOR_SQUARE} in all"),
         ] {
             assert!(page.contains(&figure), "the page does not say: {figure}");
         }
