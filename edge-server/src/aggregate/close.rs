@@ -232,3 +232,6 @@ impl Closing<'_> {
         Ok(Some(Ended { close, rho, released, alarms: Vec::new() }))
     }
 }
+
+#[cfg(test)]
+mod tests;
