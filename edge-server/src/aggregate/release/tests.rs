@@ -149,7 +149,7 @@ fn noise_moves_no_small_cluster_away_from_the_truth_and_large_ones_reach_it() {
     assert!(few < 1.0 && few > 0.7, "{few}");
     let later = left_of_the_distance(50, 5);
     assert!(later < few, "{later} {few}");
-    let many = left_of_the_distance(800, 1);
+    let many = left_of_the_distance(2_000, 1);
     assert!(many < 0.15, "{many}");
 }
 
