@@ -204,6 +204,7 @@ export class Driver {
     if (this.ended !== undefined) return Promise.reject(this.ended);
     if (this.paused) return Promise.reject(syncFailed("it is paused: call resume"));
     return new Promise((resolve, reject) => {
+      if (this.syncing.length === 0) this.transport.begin();
       this.syncing.push({ kind: "barrier", resolve, reject });
       this.woke();
     });
@@ -305,13 +306,21 @@ export class Driver {
       for (const task of batch) this.carryOut(task);
       // The engine gave up waiting for an answer, unless a new connection follows at once.
       const last = batch.map(({ kind }) => kind).filter((kind) => /connect/.test(kind));
-      if (last.pop() === "disconnect") this.syncEnded(syncFailed("there was no answer in time"));
+      if (last.pop() === "disconnect") this.gaveUp();
       if (this.ended?.code !== "closed") this.events.status();
     }
     if (this.ended === undefined && SETTLED.has(this.state())) this.transport.succeeded();
     // Before anybody is told: whoever hears it may queue more, and needs a new pump.
     this.pumping = undefined;
     this.releaseWaiters();
+  }
+
+  private gaveUp(): void {
+    const switchedOff = this.state() === "offline";
+    if (!switchedOff) this.transport.gaveUp();
+    if (switchedOff || !this.transport.goesOn) {
+      this.syncEnded(syncFailed("there was no answer in time"));
+    }
   }
 
   /** While storage fails, only a write or the retry timer tries again. */

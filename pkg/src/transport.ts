@@ -68,8 +68,8 @@ export class Transport {
   private byRequest: boolean;
   /** Rises with each connection; what belongs to an earlier one is late. */
   private attempt = 0;
-  /** Whether the next attempt goes by another way to the same address. */
-  private otherWay = false;
+  /** How many ways are left to try, of all addresses, before nobody is there. */
+  private left = 0;
   /** Whether the present attempt has reached the server. */
   private reached = false;
   /** Whether the present attempt has ended for want of a token: then it says nothing of the way. */
@@ -108,9 +108,20 @@ export class Transport {
     return this.lastToken;
   }
 
-  /** Whether the attempt that just failed is followed by another way to the same address. */
+  /** Whether there is a way that was not tried since {@link begin}. */
   get goesOn(): boolean {
-    return this.otherWay;
+    return this.left > 0;
+  }
+
+  /** Somebody asks: every way to every address is tried before the answer is that nobody is there. */
+  begin(): void {
+    const { requestsOnly, urls } = this.parts;
+    this.left = urls.length * (requestsOnly ? 1 : 2);
+  }
+
+  /** The engine waited for an answer in vain. */
+  gaveUp(): void {
+    this.failed(true);
   }
 
   /** Opens a socket, or says that it must be a request. */
@@ -229,14 +240,17 @@ export class Transport {
 
   /** The attempt ended; if nobody was there the next one goes another way. */
   private lost(code: number): void {
-    const nobody = !this.reached && !this.tokenless && code < CLOSE_CODES_FROM;
-    this.otherWay = nobody && !this.byRequest;
-    if (nobody) this.goOn();
+    this.failed(code < CLOSE_CODES_FROM);
     this.disconnect();
     this.events.closed(code);
   }
 
-  private goOn(): void {
+  private failed(nobody: boolean): void {
+    if (!nobody || this.reached || this.tokenless) {
+      this.left = 0;
+      return;
+    }
+    this.left -= 1;
     const { requestsOnly, urls } = this.parts;
     if (!this.byRequest) {
       this.byRequest = true;

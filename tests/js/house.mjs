@@ -14,9 +14,15 @@ export class House {
   upgrades = true;
   /** Whether anybody is there at all. */
   there = true;
-  /** What was done, by what it was: sockets opened, requests answered. */
+  /** Addresses that take what comes and never answer, and those where nobody is: hosts. */
+  deaf = new Set();
+  gone = new Set();
+  /** What was done, by what it was: sockets opened, requests answered, questions whether it is there. */
   opened = 0;
   requests = 0;
+  questions = 0;
+  /** Requests that have no answer yet. */
+  underWay = 0;
   #room;
   #time;
   #connections = 0;
@@ -38,15 +44,32 @@ export class House {
   socketClass() {
     const house = this;
     return class extends HouseSocket {
-      constructor() {
-        super(house);
+      /** @param {string} url */
+      constructor(url) {
+        super(house, new URL(url).host);
       }
     };
   }
 
-  /** What takes the place of `fetch`. @param {string} url @param {{body?: Uint8Array}} [said] */
-  async fetch(url, { body } = {}) {
-    if (!this.there) throw new TypeError("nobody there");
+  /**
+   * What takes the place of `fetch`.
+   * @param {string} url @param {{body?: Uint8Array, signal?: AbortSignal}} [said]
+   */
+  async fetch(url, { body, signal } = {}) {
+    this.underWay += 1;
+    try {
+      const { host } = new URL(url);
+      if (this.deaf.has(host)) await calledOff(signal);
+      return this.#answer(host, url, body);
+    } finally {
+      this.underWay -= 1;
+    }
+  }
+
+  /** @param {string} host @param {string} url @param {Uint8Array} [body] */
+  #answer(host, url, body) {
+    if (body === undefined) this.questions += 1;
+    if (!this.there || this.gone.has(host)) throw new TypeError("nobody there");
     if (body === undefined) return { ok: true, status: 200, url };
     this.requests += 1;
     this.#connections += 1;
@@ -69,7 +92,7 @@ export class House {
 
   /** @param {HouseSocket} socket @returns {boolean} */
   connect(socket) {
-    if (!this.there || !this.upgrades) return false;
+    if (!this.there || !this.upgrades || this.gone.has(socket.host)) return false;
     this.opened += 1;
     this.#connections += 1;
     socket.connection = this.#connections;
@@ -115,9 +138,11 @@ class HouseSocket {
   onerror = null;
   #house;
 
-  /** @param {House} house */
-  constructor(house) {
+  /** @param {House} house @param {string} host */
+  constructor(house, host) {
     this.#house = house;
+    this.host = host;
+    if (house.deaf.has(host)) return;
     this.#later(() => {
       if (house.connect(this)) {
         this.readyState = OPEN;
@@ -155,4 +180,11 @@ class HouseSocket {
       if (this.readyState !== CLOSED) work();
     });
   }
+}
+
+/** Rejects when a request is called off, else never. @param {AbortSignal} [signal] */
+function calledOff(signal) {
+  return new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
 }

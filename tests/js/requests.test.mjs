@@ -21,6 +21,8 @@ const SocketClass = /** @type {import("omega-sync").WebSocketConstructor} */ (
 /** A proxy before a server; what it lets through can be changed. */
 class Gateway {
   upgrades = false;
+  /** WebSockets that are open through it. */
+  tunnels = 0;
   /** What came: "POST /path" or "upgrade". @type {string[]} */
   seen = [];
   #server = createServer();
@@ -60,7 +62,11 @@ class Gateway {
         on.write(head);
         socket.pipe(on).pipe(socket);
       });
-      socket.on("close", () => on.destroy());
+      this.tunnels += 1;
+      socket.on("close", () => {
+        this.tunnels -= 1;
+        on.destroy();
+      });
       on.on("error", () => socket.destroy());
     });
   }
@@ -183,7 +189,9 @@ test("the next address is used while the first is down, and left when it is back
   await eventually(tv, "live by the second", () => tv.status().state === "live");
   await proxy.start();
   await eventually(tv, "by the first", () => proxy.seen.includes("upgrade"));
-  await eventually(tv, "live by the first", () => tv.status().state === "live");
+  await eventually(tv, "live by the first", () => {
+    return tv.status().state === "live" && proxy.tunnels === 1;
+  });
   await proxy.stop();
   await tv.watchlist.add("another");
   await tv.flushed();
