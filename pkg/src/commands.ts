@@ -48,6 +48,7 @@ const STATUSES = [
 const REPLIES = ["done", "not_supported", "invalid"] as const;
 const NONE = -1;
 const SECONDS_MAX = 4_294_967_295;
+const LEVEL_MAX = 100;
 /** A command lives 5 seconds. */
 const LONGEST_MS = 6_000;
 
@@ -75,8 +76,9 @@ export interface ReceivedCommand {
 }
 
 /**
- * Carries out a command. What it returns, or its promise resolves to, is the answer: nothing is
- * done; `"not_supported"` and `"invalid"` tell the sender so. Throwing, or rejecting, is `"invalid"`.
+ * Carries out a command. What it returns, or its promise resolves to, is the answer: `"not_supported"`
+ * and `"invalid"` tell the sender so, anything else means that it is done. Throwing, or rejecting, is
+ * `"invalid"`.
  */
 export type CommandListener = (received: ReceivedCommand) => CommandReply | Promise<CommandReply>;
 /** A listener's answer; nothing means that the command is carried out. */
@@ -205,7 +207,8 @@ export class Remote {
     const replies = await Promise.all(
       Array.from(this.listeners, async (listener) => {
         try {
-          return (await listener(received)) ?? "done";
+          const answer = await listener(received);
+          return answer === "not_supported" || answer === "invalid" ? answer : "done";
         } catch {
           return "invalid";
         }
@@ -239,9 +242,9 @@ function serverNow(copy: Copy): number {
 function partsOf(command: Command): [number: number, text: string] {
   switch (command.type) {
     case "seek":
-      return [secondsOf(command.positionSeconds), ""];
+      return [secondsOf(command.positionSeconds ?? Number.NaN), ""];
     case "volume_set":
-      return [Math.round(command.level), ""];
+      return [levelOf(command.level), ""];
     case "load_content":
       return [secondsOf(command.startPosition), command.contentId];
     case "cast_to":
@@ -249,6 +252,11 @@ function partsOf(command: Command): [number: number, text: string] {
     default:
       return [NONE, ""];
   }
+}
+
+function levelOf(level: number): number {
+  if (level >= 0 && level <= LEVEL_MAX) return Math.round(level);
+  throw new OmegaError("invalid_command", `a level is 0 to ${LEVEL_MAX}`);
 }
 
 function secondsOf(position: number | undefined): number {
