@@ -19,14 +19,28 @@ import type { WebSocketConstructor } from "./socket.js";
 import type { AsideEntry, Storage } from "./storage.js";
 
 /** Settings of {@link open}. */
-export interface OpenOptions {
+export type OpenOptions = OpenSettings & Addresses;
+
+/** Where the server is: `url` or `urls`; of both, `urls` counts. */
+export type Addresses = OneAddress | SeveralAddresses;
+
+interface OneAddress {
   /** Address of the edge server, for instance `https://sync.example`; the path is `/ws`. */
+  url: string;
+  urls?: string[];
+}
+
+interface SeveralAddresses {
   url?: string;
   /**
    * Several addresses instead, in the order in which they are to be tried. The first one is returned to
    * when it answers again. All must lead to the same household data.
    */
-  urls?: string[];
+  urls: string[];
+}
+
+/** The settings but for the server's address. */
+export interface OpenSettings {
   /**
    * For apps that sync now and then: no socket is kept, one request does all. Without it requests are
    * the way out where a proxy breaks WebSockets: every 30 seconds, and 2 seconds after a write.
@@ -106,13 +120,20 @@ export interface Status {
   household: string;
 }
 
+/** What a refused write was. */
+export type RejectedKind =
+  | "watchlist_add"
+  | "watchlist_remove"
+  | "progress_set"
+  | "progress_remove"
+  | "profile_name"
+  | "profile_delete"
+  | "device_describe"
+  | "device_remove";
+
 /** A write that the server refused for good, with its reason. */
 export interface Rejected {
-  /**
-   * `watchlist_add`, `watchlist_remove`, `progress_set`, `progress_remove`, `profile_name`,
-   * `profile_delete`, `device_describe` or `device_remove`.
-   */
-  kind: string;
+  kind: RejectedKind;
   profile: string;
   /** The content id, the profile's name, or the device's id. */
   subject: string;
@@ -142,7 +163,10 @@ export interface Client {
   readonly devices: Devices;
   /** Writes that the server has not acknowledged yet. */
   readonly pending: number;
-  /** The lists of another profile. */
+  /**
+   * The lists of another profile. An id that is none shows when they are used: reads throw
+   * `invalid_profile`, writes reject with it, and with `unknown_profile` when it was deleted.
+   */
   forProfile(profile: string): { watchlist: Watchlist; progress: ProgressMap };
   /** Calls `listener` at every such event until the returned function is called. */
   on<E extends keyof ClientEvents>(
@@ -157,11 +181,14 @@ export interface Client {
   pause(): void;
   /** Goes online again, at once. */
   resume(): void;
-  /** Resolves when the server has acknowledged every write. */
+  /**
+   * Resolves when the server has acknowledged every write; until there is a network it waits. Rejects
+   * with `closed`, or with what stopped this client: `superseded`, `storage_newer`, `destroyed`.
+   */
   flushed(): Promise<void>;
   /** Writes that the server refused. */
   rejected(): Rejected[];
-  /** The same, and forgets them durably. */
+  /** The same, and forgets them durably. Rejects when that can't be stored, and with `closed`. */
   takeRejected(): Promise<Rejected[]>;
   /** Unreadable records that were set aside, for export. */
   aside(): Promise<AsideEntry[]>;

@@ -116,7 +116,10 @@ export class Devices {
     return copy.write("deviceDescribe", device, String(name), kind, platform, appVersion, bits);
   }
 
-  /** Takes a device off the list, also another one; no error when it is not there. */
+  /**
+   * Takes a device off the list, also another one; no error when it is not there. Resolves when that is
+   * durable on this device; rejects with `invalid_device`.
+   */
   remove(device: string): Promise<void> {
     return this.copy.write("deviceRemove", device);
   }

@@ -41,7 +41,9 @@ export interface Progress {
 
 /** What the player reports. */
 export interface ProgressUpdate {
+  /** 0 to 4,294,967,295; a fraction is cut off. */
   positionSeconds: number;
+  /** The same; 0 while it is not known, which `NaN` is not. */
   durationSeconds: number;
   /** `playing` when left out. */
   state?: PlayState;
@@ -53,14 +55,19 @@ export interface Profile {
   name: string;
 }
 
-/** The watchlist of one profile. */
+/**
+ * The watchlist of one profile. Writes resolve when they are durable on this device. They reject with
+ * `invalid_content_id`, `invalid_profile`, `unknown_profile` or `outbox_full`, and nothing is changed;
+ * with `storage_full` or `storage_failed`, and are tried again; with `closed` or what stopped the client.
+ * Reads throw `invalid_content_id`, `invalid_profile` or `closed`.
+ */
 export class Watchlist {
   constructor(
     private readonly copy: Copy,
     private readonly profile: string,
   ) {}
 
-  /** Adds a title; resolves when that is durable on this device. */
+  /** Adds a title. */
   add(content: string): Promise<void> {
     return this.copy.write("watchlistAdd", this.profile, content);
   }
@@ -84,14 +91,17 @@ export class Watchlist {
   }
 }
 
-/** The playback progress of one profile. */
+/** The playback progress of one profile. Writes and reads end as those of {@link Watchlist}. */
 export class ProgressMap {
   constructor(
     private readonly copy: Copy,
     private readonly profile: string,
   ) {}
 
-  /** Writes a position; call it every few seconds while playing and at each change of state. */
+  /**
+   * Writes a position; call it every few seconds while playing and at each change of state. Rejects with
+   * `invalid_progress`, too.
+   */
   async set(content: string, update: ProgressUpdate): Promise<void> {
     const position = wholeSeconds(update.positionSeconds);
     const duration = wholeSeconds(update.durationSeconds);
@@ -131,7 +141,11 @@ export class ProgressMap {
   }
 }
 
-/** The profiles of the household. */
+/**
+ * The profiles of the household. Writes resolve when they are durable on this device. They reject with
+ * `invalid_profile`, `unknown_profile`, `invalid_profile_name`, `default_profile` or `outbox_full`, and
+ * nothing is changed; for the rest as those of {@link Watchlist}.
+ */
 export class Profiles {
   constructor(private readonly copy: Copy) {}
 

@@ -17,13 +17,16 @@ import { platformWebSocket } from "./socket.js";
 import { SyncClient } from "./sync-client.js";
 
 export type {
+  Addresses,
   Change,
   Client,
   ClientEvents,
   ExportedData,
   OpenOptions,
+  OpenSettings,
   PollOptions,
   Rejected,
+  RejectedKind,
   Status,
 } from "./api.js";
 export type {

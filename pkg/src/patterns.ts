@@ -46,9 +46,7 @@ export interface TasteOptions {
 }
 
 /** Settings of {@link open}. */
-export interface PatternsOptions extends OpenOptions {
-  taste?: TasteOptions;
-}
+export type PatternsOptions = OpenOptions & { taste?: TasteOptions };
 
 /** One device's copy of its household, with taste. */
 export interface PatternsClient extends Client {

@@ -7,6 +7,7 @@ import type {
   ExportedData,
   OpenOptions,
   Rejected,
+  RejectedKind,
   Status,
 } from "./api.js";
 import {
@@ -135,7 +136,7 @@ export class SyncClient implements Client, Copy {
 
   rejected(): Rejected[] {
     return this.rows("rejected").map(([kind, profile, subject, reason]) => ({
-      kind: String(kind),
+      kind: String(kind) as RejectedKind,
       profile: String(profile),
       subject: String(subject),
       reason: String(reason),

@@ -8,7 +8,7 @@
  * @packageDocumentation
  */
 
-import type { Client, OpenOptions } from "./api.js";
+import type { Addresses, Client, OpenSettings } from "./api.js";
 import { OmegaError } from "./errors.js";
 import { IndexedDbStorage, storageFor } from "./indexeddb.js";
 import { Port, type PortLike } from "./port.js";
@@ -27,10 +27,11 @@ export { wipe } from "./wipe.js";
 export const WORKER_START_MS = 10_000;
 
 /** Settings of {@link open}. */
-export interface WorkerOptions extends Omit<OpenOptions, "WebSocket"> {
-  /** Address of `omega-sync.iife.js`, of the same version; beside this script when left out. */
-  script?: string | URL;
-}
+export type WorkerOptions = Omit<OpenSettings, "WebSocket"> &
+  Addresses & {
+    /** Address of `omega-sync.iife.js`, of the same version; beside this script when left out. */
+    script?: string | URL;
+  };
 
 /**
  * Opens this device's copy; resolves with what was stored last as soon as that is read, else when the
