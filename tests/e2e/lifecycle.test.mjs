@@ -22,7 +22,10 @@ const WAKE_CHECK_MS = 2_000;
 const OPTIONS = { timeout: 4 * WAIT_MS };
 const PAGE = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script>
-  if (new URLSearchParams(location.search).has("old")) delete Request.prototype.keepalive;
+  const query = new URLSearchParams(location.search);
+  if (query.has("old")) delete Request.prototype.keepalive;
+  // No timer that is late says then that the page slept.
+  if (query.has("untimed")) window.setInterval = () => 0;
   const sockets = [];
   window.WebSocket = class extends WebSocket {
     constructor(...words) {
@@ -105,7 +108,10 @@ async function oneTv(context, poll, query = "") {
   return { page, phone, begin, errors };
 }
 
-/** Ways back to life. @type {Array<{name: string, wake: (page: Page) => Promise<unknown>}>} */
+/**
+ * Ways back to life, some on a page with another query.
+ * @type {Array<{name: string, wake: (page: Page) => Promise<unknown>, query?: string}>}
+ */
 const WAKES = [
   {
     name: "it was frozen, without a word",
@@ -124,6 +130,29 @@ const WAKES = [
   {
     name: "Chromium says that it was frozen",
     wake: (page) => page.evaluate("document.dispatchEvent(new Event('resume'))"),
+  },
+  {
+    name: "it is shown again after an hour",
+    query: "?untimed",
+    wake: (page) =>
+      page.evaluate(`{
+        const show = (isHidden) => {
+          Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        };
+        show(true);
+        const now = Date.now;
+        Date.now = () => now() + 3600_000;
+        show(false);
+      }`),
+  },
+  {
+    name: "the way back leads to it",
+    query: "?untimed",
+    wake: (page) =>
+      page.evaluate(
+        "window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))",
+      ),
   },
   {
     name: "the network is back",
@@ -146,9 +175,9 @@ const WAKES = [
   },
 ];
 
-for (const { name, wake } of WAKES) {
+for (const { name, wake, query } of WAKES) {
   test(`when ${name} the socket is replaced, though it seems open`, OPTIONS, async (context) => {
-    const { page, phone, errors } = await oneTv(context);
+    const { page, phone, errors } = await oneTv(context, undefined, query);
     assert.equal(await page.evaluate("sockets.length"), 1);
     assert.equal(await page.evaluate("sockets[0].readyState"), 1);
     await wake(page);
