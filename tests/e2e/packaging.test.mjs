@@ -97,20 +97,24 @@ async function bundle(name, code, options) {
   await syncTwoPages(browser, edge, `${name}.html`);
 }
 
-/** Entries with the file that a bundler has to copy beside its own. */
+/**
+ * Entries with the files that a bundler has to copy beside its own.
+ * @type {{name: string, entry: string, file: RegExp, beside?: RegExp}[]}
+ */
 const WITH_FILES = [
   { name: "", entry: "omega-sync", file: /\.wasm$/ },
+  { name: "-patterns", entry: "omega-sync/patterns", file: /\.wasm$/, beside: /\.bin$/ },
   { name: "-worker", entry: "omega-sync/worker", file: /iife.*\.js$|^[0-9a-f]{20}\.js$/ },
 ];
 
-for (const { name, entry, file } of WITH_FILES) {
+for (const { name, entry, file, beside = file } of WITH_FILES) {
   test(`Vite, as it comes, ${entry}`, async () => {
     const root = program(`vite${name}`, IMPORT.replace("omega-sync", entry));
     const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/main.js"></script>`;
     writeFileSync(join(root, "index.html"), html);
     const outDir = join(site, `vite${name}`);
     await vite({ root, base: `/vite${name}/`, logLevel: "error", build: { outDir } });
-    hasFile(join(outDir, "assets"), file);
+    for (const copied of [file, beside]) hasFile(join(outDir, "assets"), copied);
     await syncTwoPages(browser, edge, `vite${name}/index.html`);
   });
 
@@ -123,7 +127,7 @@ for (const { name, entry, file } of WITH_FILES) {
         else resolve(undefined);
       });
     });
-    hasFile(output.path, file);
+    for (const copied of [file, beside]) hasFile(output.path, copied);
     page(`webpack${name}`, `webpack${name}/main.js`);
     await syncTwoPages(browser, edge, `webpack${name}.html`);
   });
@@ -182,8 +186,8 @@ for (const build of ["iife", "nowasm", "worker"]) {
 
 test("a program in TypeScript, strict, with the types checked too", () => {
   const source = join(folder, "types.ts");
-  const entries = ["omega-sync", "omega-sync/inline", "omega-sync/worker"];
-  const code = entries.map(
+  const names = ["omega-sync", "omega-sync/inline", "omega-sync/worker", "omega-sync/patterns"];
+  const code = names.map(
     (entry, at) => `
       import { open as open${at}, type Client as Client${at}, OmegaError as Error${at} } from "${entry}";
       export const client${at}: Promise<Client${at}> =
