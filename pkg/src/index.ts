@@ -85,7 +85,7 @@ export async function openWith(
   entropy?: Entropy,
 ): Promise<Client> {
   const settings = settingsOf(options);
-  const WebSocket = options.WebSocket ?? platformWebSocket();
+  const WebSocket = options.WebSocket ?? platformWebSocket(options.poll === undefined);
   const engine = () => startEngine(() => options.wasm ?? defaultEngine(), entropy);
   const { storage, warning } = await storageBeside(engine, options);
   const client = new SyncClient(options);

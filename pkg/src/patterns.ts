@@ -74,7 +74,7 @@ export async function openPatterns(
 ): Promise<PatternsClient> {
   const chosen = options.taste ?? {};
   let driver: TasteDriver | undefined;
-  const Inner = options.WebSocket ?? platformWebSocket();
+  const Inner = options.WebSocket ?? platformWebSocket(options.poll === undefined);
   const tap: Tap = new Tap(
     Inner,
     (frame) => request(tap.requests, options, frame),

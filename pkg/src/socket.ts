@@ -136,9 +136,10 @@ export function socketUrl(address: string): string {
   return `ws${secure.toLowerCase()}://${host}${path === "" || path === "/" ? "/ws" : path}${query}`;
 }
 
-/** The platform's own class. */
-export function platformWebSocket(): WebSocketConstructor {
+/** The platform's own class; who makes requests only never constructs one, and can do without. */
+export function platformWebSocket(isNeeded = true): WebSocketConstructor {
   if (typeof WebSocket !== "undefined") return WebSocket;
+  if (!isNeeded) return undefined as never;
   const message = "no WebSocket here; pass one, for instance the npm package ws: { WebSocket }";
   throw new OmegaError("websocket_missing", message);
 }

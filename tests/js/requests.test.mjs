@@ -169,6 +169,9 @@ test("an app that polls opens no socket, and sends a write when it says", async 
   assert.ok(!proxy.seen.includes("upgrade"));
   const other = await openTv(context, edge, household, "other");
   await eventually(other, "it arrives", () => other.progress.resume("film") === 2);
+  const without = { url: proxy.address, poll, WebSocket: undefined };
+  const classless = await openTv(context, edge, household, "classless", without);
+  await eventually(classless, "polling", () => classless.progress.resume("film") === 2);
   for (const wrong of [{ everySeconds: 0 }, { everySeconds: Number.NaN }]) {
     const said = await openTv(context, edge, household, "tv", { poll: wrong }).catch(codeOf);
     assert.equal(said, "invalid_option");
