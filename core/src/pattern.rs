@@ -9,9 +9,11 @@
 //! the same bits. Conversions from and to floating point use only operations that IEEE 754 defines
 //! exactly.
 
+mod aim;
 pub mod catalog;
 mod entropy;
 pub mod exchange;
+mod growth;
 pub mod learner;
 pub mod message;
 mod quantise;

@@ -23,12 +23,12 @@ const SECOND_GENRE: f64 = 0.5;
 /// A pattern's variance over a title's, about.
 const PATTERN_PART: f64 = 0.25;
 /// Messages that the adaptive decisions are learned from, and patterns in each.
-const LESSONS: usize = 8;
+const LESSONS: usize = 4;
 const LESSON_PATTERNS: usize = 200;
 /// Most decisions that a learned start counts for.
 const CERTAINTY_MAX: u8 = 40;
 /// The step that learning begins with.
-const FIRST_STEP: usize = 22;
+const FIRST_STEP: usize = 19;
 /// Messages of ten patterns that the report measures.
 const REPORT_MESSAGES: usize = 20;
 

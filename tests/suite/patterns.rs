@@ -93,7 +93,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>) {
-        let mut message = vec![2];
+        let mut message = vec![3];
         message.extend(TABLES.id().to_le_bytes());
         message.extend(bytes);
         for pattern in decode(&TABLES, &message, &[]).unwrap_or_default() {

@@ -2,9 +2,9 @@
 //! the tables learned.
 //!
 //! A coefficient's class is the logarithm of its expected variance over the square of the step, in half
-//! octaves. Per class there is a decision each for "not zero", "above 1" and so on; the sign is a bit
-//! as it is, and a value above [`UNARY_MAX`] goes on as an Elias gamma code, so nothing is too large
-//! to be written. The same description reads and writes (`rangecoder`).
+//! octaves. Per class and quantiser ([`Trellis`]) there is a decision each for "not zero", "above 1" and
+//! so on; the sign is a bit as it is, and a value above [`UNARY_MAX`] goes on as an Elias gamma code, so
+//! nothing is too large to be written. The same description reads and writes (`rangecoder`).
 
 use crate::rangecoder::{Bit, Coder};
 
@@ -24,13 +24,20 @@ pub const SCALES: usize = 8;
 pub const SCALE_ZERO: i32 = 4;
 /// Adaptive decisions of a small signed number.
 const SIGNED: usize = 8;
-/// Decisions of one kind: its classes, its scale, its step.
-const KIND_BITS: usize = CLASSES * LEVELS + SCALES + SIGNED;
+/// Quantisers of a [`Trellis`].
+pub const QUANTISERS: usize = 2;
+/// Decisions about the quanta of one kind.
+const QUANTUM_BITS: usize = QUANTISERS * CLASSES * LEVELS;
+/// Decisions of one kind: its quanta, its scale, its step.
+const KIND_BITS: usize = QUANTUM_BITS + SCALES + SIGNED;
 /// Adaptive decisions that tables hold a start of.
 pub const MODEL_BITS: usize = 3 * KIND_BITS + 3;
 const SAME_GENRE: usize = 3 * KIND_BITS;
 const FINE: usize = SAME_GENRE + 1;
 const MOVED: usize = FINE + 1;
+/// Decisions that a start counts for which nobody learned. With fewer, learning runs away: what is dear
+/// is avoided, and gets dearer.
+const START_COUNT: u8 = 12;
 /// Costs are in 1/256 bit.
 pub const COST_ONE: u32 = 256;
 /// The cost of a decision by the first eight bits of its probability.
@@ -53,6 +60,40 @@ pub enum Kind {
     Again,
     /// What the transform can't express, component by component.
     Fine,
+}
+
+/// Which quantiser comes next. One has the even multiples of the step, the other the odd ones and zero, and
+/// the parity of what was written leads from state to state: so the two together are as good as one of
+/// half the step, for the bits of a coarse one (trellis-coded quantisation: Marcellin and Fischer 1990).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trellis(u8);
+
+impl Trellis {
+    /// States.
+    pub const STATES: usize = 4;
+    const NEXT: [[u8; 2]; Self::STATES] = [[0, 2], [2, 0], [1, 3], [3, 1]];
+
+    /// The state with this number.
+    pub fn state(at: usize) -> Self {
+        Self(at as u8 % Self::STATES as u8)
+    }
+
+    /// 0: even multiples of the step; 1: odd ones and zero.
+    pub fn quantiser(self) -> usize {
+        usize::from(self.0 >> 1)
+    }
+
+    /// The number of the state after an even or an odd quantum.
+    pub fn after(self, quantum: u32) -> usize {
+        usize::from(Self::NEXT[usize::from(self.0)][quantum as usize & 1])
+    }
+
+    /// The quantiser of this quantum; goes on to the next state.
+    pub fn pass(&mut self, quantum: i32) -> usize {
+        let quantiser = self.quantiser();
+        *self = Self::state(self.after(quantum.unsigned_abs()));
+        quantiser
+    }
 }
 
 /// The base-2 logarithm of at least 1 in 1/256, rounded down, by repeated squaring.
@@ -91,7 +132,8 @@ pub fn class(variance: i32, step_square: i32, scale: usize) -> usize {
 /// Starts that know nothing but the classes: as of Laplace's distribution.
 pub fn starts() -> Vec<(u16, u8)> {
     let mut starts = vec![(0x8000, 2); MODEL_BITS];
-    for kind in 0..3 {
+    for row in 0..3 * QUANTISERS {
+        let (kind, quantiser) = (row / QUANTISERS, row % QUANTISERS);
         for class in 0..CLASSES {
             // 2^(-quarters/4) is the step over the deviation.
             let quarters = class as i32 - CLASS_OF_ONE;
@@ -100,14 +142,12 @@ pub fn starts() -> Vec<(u16, u8)> {
             let halvings = f64::from(1u32 << quarters.div_euclid(4).unsigned_abs());
             let root = ROOTS[quarters.rem_euclid(4) as usize];
             let ratio = if quarters < 0 { root * halvings } else { root / halvings };
-            let at = kind * KIND_BITS + class * LEVELS;
             // 1 / (1 + x) is near enough to exp(-x) to begin with.
             let above = |x: f64| 1.0 / (1.0 + x + x * x / 2.0 + x * x * x / 6.0);
-            starts[at].0 = (65_536.0 * (1.0 - above(0.8 * ratio))).clamp(512.0, 65_000.0) as u16;
-            for level in 1..LEVELS {
-                let stop = 65_536.0 * (1.0 - above(1.4 * ratio));
-                starts[at + level].0 = stop.clamp(512.0, 65_000.0) as u16;
-            }
+            let no = |x: f64| (65_536.0 * (1.0 - above(x * ratio)).clamp(0.01, 0.98)) as u16;
+            let at = kind * KIND_BITS + (quantiser * CLASSES + class) * LEVELS;
+            starts[at] = (no([1.47, 0.9][quantiser]), START_COUNT);
+            starts[at + 1..at + LEVELS].fill((no(2.26), START_COUNT));
         }
     }
     starts[SAME_GENRE].0 = 0xe000;
@@ -133,7 +173,7 @@ impl Models {
         &self.bits
     }
 
-    /// Writes or reads a quantised value of a class.
+    /// Writes or reads a quantised value; `class` counts on by [`CLASSES`] for the second quantiser.
     pub fn quantum(&mut self, coder: &mut Coder, kind: Kind, class: usize, value: i32) -> i32 {
         let at = kind as usize * KIND_BITS + class * LEVELS;
         let size = value.unsigned_abs();
@@ -158,7 +198,7 @@ impl Models {
 
     /// Writes or reads which scale a pattern has.
     pub fn scale(&mut self, coder: &mut Coder, kind: Kind, value: usize) -> usize {
-        let at = kind as usize * KIND_BITS + CLASSES * LEVELS;
+        let at = kind as usize * KIND_BITS + QUANTUM_BITS;
         let mut node = 1;
         for place in (0..SCALES.trailing_zeros()).rev() {
             let bit = coder.bit(&mut self.bits[at + node], value >> place & 1 == 1);
@@ -169,7 +209,7 @@ impl Models {
 
     /// Writes or reads by how much a step differs from the one before.
     pub fn step(&mut self, coder: &mut Coder, kind: Kind, value: i32) -> i32 {
-        let at = kind as usize * KIND_BITS + CLASSES * LEVELS + SCALES;
+        let at = kind as usize * KIND_BITS + QUANTUM_BITS + SCALES;
         if !coder.bit(&mut self.bits[at], value != 0) {
             return 0;
         }
@@ -202,7 +242,7 @@ impl Models {
 
     /// What the values 0, ±1 … cost in a class, as the decisions stand.
     pub fn costs(&self, kind: Kind) -> Costs {
-        let mut costs = Box::new([[0; COSTED]; CLASSES]);
+        let mut costs = Box::new([[0; COSTED]; QUANTISERS * CLASSES]);
         for (class, costs) in costs.iter_mut().enumerate() {
             let at = kind as usize * KIND_BITS + class * LEVELS;
             let cost = |level: usize| {
@@ -224,7 +264,7 @@ impl Models {
 
     /// What a scale costs.
     pub fn scale_cost(&self, kind: Kind, value: usize) -> u32 {
-        let at = kind as usize * KIND_BITS + CLASSES * LEVELS;
+        let at = kind as usize * KIND_BITS + QUANTUM_BITS;
         let mut node = 1;
         let mut sum = 0;
         for place in (0..SCALES.trailing_zeros()).rev() {
@@ -242,10 +282,11 @@ impl Models {
 const COSTED: usize = 12;
 
 /// Costs by class and value, in 1/256 bit.
-pub struct Costs(Box<[[u32; COSTED]; CLASSES]>);
+pub struct Costs(Box<[[u32; COSTED]; QUANTISERS * CLASSES]>);
 
 impl Costs {
     /// What a value of this size costs.
+    #[inline]
     pub fn of(&self, class: usize, size: u32) -> u32 {
         let costs = &self.0[class];
         match costs.get(size as usize) {

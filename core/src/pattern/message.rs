@@ -7,20 +7,19 @@
 //! Invariant: decoding uses integers only, so all ends hold the same bits; and what it does and keeps is
 //! bounded by [`MESSAGE_PATTERNS_MAX`], whatever the bytes claim.
 
-use super::entropy::{CLASSES, Kind, Models, class};
+use super::entropy::{CLASSES, Kind, Models, Trellis, class};
+use super::growth::{Growth, count};
 use super::quantise::{Choice, Effort, Fine, Search, Spread, build, square_octaves};
 use super::tables::Tables;
 use super::transform::{Common, Point, STEPS, normalise, point_of, step};
-use super::{
-    DIMENSIONS, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId, SAMPLE_COUNT_MAX,
-};
+use super::{DIMENSIONS, GENRE_BYTES_MAX, Genre, Pattern, PatternError, PatternId};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::rangecoder::{Bit, Coder, Number};
 
 /// Most patterns in one message.
 pub const MESSAGE_PATTERNS_MAX: usize = 256;
 /// The version of this format.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Most bits of an id.
 const ID_BITS: u32 = 128;
 /// Ids that are less than 2 to this number apart are neighbours.
@@ -291,13 +290,13 @@ struct Body<'a> {
     /// Of first and of later versions, the step of the last one.
     steps: [usize; 2],
     genre: usize,
-    samples: [Number; 2],
-    misses: [Number; 2],
+    samples: Number,
+    misses: Number,
+    growth: Growth,
 }
 
 impl<'a> Body<'a> {
     fn new(tables: &'a Tables, coder: Coder<'a>) -> Self {
-        let number = |bits| Number::new(bits, false, u64::from(SAMPLE_COUNT_MAX));
         Self {
             tables,
             coder,
@@ -305,8 +304,9 @@ impl<'a> Body<'a> {
             common: Common::new(tables),
             steps: [tables.step(); 2],
             genre: tables.genres().len(),
-            samples: [number(4), number(2)],
-            misses: [number(2), number(0)],
+            samples: count(4),
+            misses: count(2),
+            growth: Growth::new(),
         }
     }
 
@@ -367,9 +367,9 @@ impl<'a> Body<'a> {
         let genre = self.genre(given.map(|(pattern, ..)| &pattern.genre))?;
         let place = self.tables.place(&genre);
         let samples = given.map_or(0, |(pattern, ..)| pattern.sample_count());
-        let samples = self.coder.number(&mut self.samples[0], samples.into()) as u32;
+        let samples = self.coder.number(&mut self.samples, samples.into()) as u32;
         let misses = given.map_or(0, |(p, ..)| p.sample_count() - p.success_count());
-        let misses = self.coder.number(&mut self.misses[0], misses.into()) as u32;
+        let misses = self.coder.number(&mut self.misses, misses.into()) as u32;
         let prior = self.common.prior(self.tables, place);
         let spread = Spread::First(self.common.variances(self.tables));
         let (point, levels) = self.point(Kind::First, given, &prior, &spread)?;
@@ -383,12 +383,7 @@ impl<'a> Body<'a> {
         let old = [base.sample_count(), base.sample_count() - base.success_count()];
         let new =
             given.map_or(old, |(p, ..)| [p.sample_count(), p.sample_count() - p.success_count()]);
-        let mut counts = [0; 2];
-        let models = [&mut self.samples[1], &mut self.misses[1]];
-        for (at, model) in models.into_iter().enumerate() {
-            counts[at] = difference(&mut self.coder, model, old[at], new[at])?;
-        }
-        let [samples, misses] = counts;
+        let [samples, misses] = self.growth.counts(&mut self.coder, old, new)?;
         let successes = samples.checked_sub(misses).ok_or(DecodeError::Invalid("counts"))?;
         let near = |floor: Floor, pattern: &Pattern| {
             f64::from(pattern.embedding.cosine(&base.embedding)) >= f64::from(floor.cosine()) + 1e-5
@@ -466,10 +461,12 @@ impl<'a> Body<'a> {
         let size = step(at as usize);
         let square = square_octaves(size);
         let mut quanta = spread.octaves(self.tables, size);
+        let mut trellis = Trellis::default();
         for (place, quantum) in quanta.iter_mut().enumerate() {
-            let of = class(*quantum, square, scale);
+            let of = class(*quantum, square, scale) + CLASSES * trellis.quantiser();
             let value = given.as_ref().map_or(0, |choice| choice.quanta[place]);
             *quantum = models.quantum(coder, kind, of, value);
+            trellis.pass(*quantum);
         }
         let fine = given.as_ref().and_then(|choice| choice.fine.as_ref());
         let mut read = None;
@@ -487,19 +484,4 @@ impl<'a> Body<'a> {
         }
         Ok(Choice { scale, step: at as usize, quanta, fine: read })
     }
-}
-
-/// A count that usually grew: its difference, or that it is told anew.
-fn difference(
-    coder: &mut Coder,
-    model: &mut Number,
-    old: u32,
-    new: u32,
-) -> Result<u32, PatternError> {
-    // Even: grown by half of it. Odd: shrunk by half of what is beyond 1.
-    let (old, new) = (i64::from(old), i64::from(new));
-    let told = if new >= old { 2 * (new - old) } else { 2 * (old - new) - 1 };
-    let read = coder.number(model, told as u64) as i64;
-    let value = if read & 1 == 0 { old + read / 2 } else { old - (read + 1) / 2 };
-    u32::try_from(value).map_err(|_| DecodeError::Invalid("counts").into())
 }

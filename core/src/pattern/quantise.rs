@@ -1,27 +1,31 @@
 //! The encoder's choice: the fewest bytes whose decoded embedding is as near as the floor asks.
 //!
-//! Each coefficient takes the value with the least distortion plus λ times its cost (rate-distortion
-//! optimised quantisation: Ramchandran and Vetterli 1994). For some steps λ is bisected until the cosine
-//! is just above the floor, and the cheapest step wins. The search reckons as if the transform's rows were
-//! orthonormal; the decoder's own arithmetic has the last word, and the floor is raised by what was
-//! missed until it is met. Floating point decides only which valid bytes are written.
+//! The coefficients take the values with the least distortion plus λ times cost (rate-distortion optimised
+//! quantisation: Ramchandran and Vetterli 1994). For some steps λ is bisected until the cosine is just above
+//! the floor, and the cheapest step wins. Then the aim is taken anew from what came out, some times: the
+//! decoder's own arithmetic has the last word. Floating point decides only which valid bytes are written.
 
-use super::entropy::{Costs, Kind, Models, SCALE_ZERO, SCALES, class, half_octaves};
+use super::aim::{Aim, Lambda, Trial};
+use super::entropy::{
+    CLASSES, Costs, Kind, Models, SCALE_ZERO, SCALES, Trellis, class, half_octaves,
+};
 use super::message::Floor;
 use super::tables::Tables;
 use super::transform::{
-    POINT_BITS, Point, STEPS, add_row, level, normalise, point_of, project, step, variances_again,
+    POINT_BITS, Point, STEPS, add_rows, level, normalise, plain_level, point_of, step,
+    variances_again,
 };
 use super::{DIMENSIONS, Embedding, PatternError};
 
 /// Added to the floor, so that rounding an input to 16 bits does not bring a cosine below it.
 const MARGIN: f64 = 2e-5;
 /// Largest λ: distortion in squares of the step, cost in bits.
-const LAMBDA_MAX: f32 = 0.4;
+const LAMBDA_MAX: f32 = 1.6;
 /// λ where the step is not searched for.
-const LAMBDA_USUAL: f32 = 0.13;
-/// How often the floor is raised before a finer step is tried.
-const RAISES: usize = 4;
+const LAMBDA_USUAL: f32 = 0.42;
+/// How often λ is bisected for one step, and then the place from which on it is greater.
+const ROUNDS: usize = 7;
+const TURNS: usize = 5;
 
 /// How hard to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,13 @@ pub enum Effort {
     Quick,
     /// For bytes that travel.
     Full,
+}
+
+impl Effort {
+    /// How often an aim is taken: that is the work.
+    fn looks(self) -> u32 {
+        if self == Self::Full { 4 } else { 3 }
+    }
 }
 
 /// What is written of one embedding.
@@ -85,15 +96,18 @@ pub fn build(tables: &Tables, prior: &Point, choice: &Choice) -> (Point, Vec<(us
     let mut point = *prior;
     let size = step(choice.step);
     let mut levels = Vec::new();
-    for (at, &quantum) in choice.quanta.iter().enumerate().filter(|(_, quantum)| **quantum != 0) {
-        let level = level(quantum, size);
-        add_row(&mut point, tables.row(at), level);
-        levels.push((at, level));
+    let mut trellis = Trellis::default();
+    for (at, &quantum) in choice.quanta.iter().enumerate() {
+        let level = level(quantum, trellis.pass(quantum), size);
+        if level != 0 {
+            levels.push((at, level));
+        }
     }
+    add_rows(&mut point, tables, &levels);
     if let Some(fine) = &choice.fine {
         let size = step(fine.step);
         for (component, &quantum) in point.iter_mut().zip(&fine.quanta) {
-            *component += level(quantum, size) << (POINT_BITS - 15);
+            *component += plain_level(quantum, size) << (POINT_BITS - 15);
         }
     }
     (point, levels)
@@ -117,70 +131,43 @@ pub struct Search<'a> {
     pub before: usize,
 }
 
-/// A target seen from its prior: everything in units of 2^-15.
-struct Aim {
-    /// The coefficients.
-    wanted: Vec<i32>,
-    /// The square of the prior's norm.
-    prior: f64,
-    /// The square of the target's norm, scaled so that its offset is orthogonal to the prior.
-    whole: f64,
-}
-
-/// One attempt.
-#[derive(Clone)]
-struct Trial {
-    quanta: Vec<i32>,
-    /// In 1/256 bit.
-    cost: u32,
-    cosine: f64,
-}
-
 impl Search<'_> {
     /// The cheapest choice that meets the floor.
     pub fn run(&self, target: &Embedding, prior: &Point) -> Result<Choice, PatternError> {
-        let aim = self.aim(target, prior);
-        let mut floor = f64::from(self.floor.cosine()) + MARGIN;
+        let mut aim = Aim::new(self.tables, target, prior);
         let costs = self.models.costs(self.kind);
-        let wanted: f64 = aim.wanted.iter().map(|&w| f64::from(w) * f64::from(w)).sum();
-        let reach = ((aim.prior + wanted) / aim.whole).min(1.0).sqrt();
-        if reach > floor + 1e-4 {
-            for _ in 0..RAISES {
-                let Some(choice) = self.cheapest(&aim, &costs, floor) else { break };
-                let missed = floor_of(self.floor) - cosine(self.tables, target, prior, &choice)?;
-                if missed <= 0.0 {
-                    return Ok(choice);
+        let floor = floor_of(self.floor);
+        if aim.best() > floor + 1e-4 {
+            let mut best: Option<(u32, Choice)> = None;
+            let mut at: Option<(usize, usize)> = None;
+            for look in 0..self.effort.looks() {
+                let asked = floor + f64::from(look) * MARGIN / 2.0;
+                let found = match at {
+                    None => self.cheapest(&aim, &costs, asked),
+                    Some((at, scale)) => self.refined(&aim, &costs, asked, at, scale),
+                };
+                let Some((cost, choice)) = found else { break };
+                at = Some((choice.step, choice.scale));
+                let (point, levels) = build(self.tables, prior, &choice);
+                let met = exact(target, &normalise(&point)?) - floor;
+                let better = best.as_ref().is_none_or(|(least, _)| cost < *least);
+                if met >= 0.0 && better {
+                    best = Some((cost, choice));
                 }
-                floor += missed + MARGIN;
+                if (0.0..MARGIN).contains(&met) && look > 0 {
+                    break;
+                }
+                aim.take_from(self.tables, target, &point, &levels);
+            }
+            if let Some((_, choice)) = best {
+                return Ok(choice);
             }
         }
-        self.with_fine(target, prior, &aim, &costs)
-    }
-
-    /// The target's offset from the prior. An embedding has no length, so the target is scaled to
-    /// where the offset is shortest.
-    fn aim(&self, target: &Embedding, prior: &Point) -> Aim {
-        let unit = f64::from(1 << (POINT_BITS - 15));
-        let (mut square, mut dot, mut own) = (0.0, 0.0, 0.0);
-        for (&x, &p) in target.as_slice().iter().zip(prior) {
-            let (x, p) = (f64::from(x), f64::from(p) / unit);
-            square += p * p;
-            dot += x * p;
-            own += x * x;
-        }
-        // Beyond 80 degrees the nearest point of that ray would be too far away to be quantised well.
-        let near = dot > 0.17 * (square * own).sqrt();
-        let scale = if near { square / dot } else { 1.0 };
-        let mut offset = [0; DIMENSIONS];
-        for ((offset, &x), &p) in offset.iter_mut().zip(target.as_slice()).zip(prior) {
-            let difference = f64::from(x) * scale - f64::from(p) / unit;
-            *offset = difference.round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
-        }
-        Aim { wanted: project(self.tables, &offset), prior: square, whole: own * scale * scale }
+        self.with_fine(target, prior, &costs)
     }
 
     /// Tries steps around the one before; nothing if none meets the floor.
-    fn cheapest(&self, aim: &Aim, costs: &Costs, floor: f64) -> Option<Choice> {
+    fn cheapest(&self, aim: &Aim, costs: &Costs, floor: f64) -> Option<(u32, Choice)> {
         let mut best: Option<(u32, Choice)> = None;
         let mut scale = SCALE_ZERO as usize;
         let mut at = self.before;
@@ -188,9 +175,9 @@ impl Search<'_> {
         // From a step at which the floor can be met uphill, then downhill, while it gets cheaper.
         loop {
             let found = self.at_step(aim, costs, floor, at, &mut scale);
-            let sum = found.as_ref().map(|trial| trial.cost + 2 * 256 * self.apart(at));
+            let sum = found.as_ref().map(|(trial, ..)| trial.cost + 2 * 256 * self.apart(at));
             let better = sum.is_some_and(|sum| best.as_ref().is_none_or(|(least, _)| sum < *least));
-            if let (true, Some(sum), Some(trial)) = (better, sum, found) {
+            if let (true, Some(sum), Some((trial, ..))) = (better, sum, found) {
                 best = Some((sum, Choice { scale, step: at, quanta: trial.quanta, fine: None }));
             } else if best.is_none() {
                 // Too coarse: nothing was met so far.
@@ -207,7 +194,36 @@ impl Search<'_> {
             }
             at = next as usize;
         }
-        best.map(|(_, choice)| choice)
+        best
+    }
+
+    /// The cheapest quanta of this step, to the last bit: from some coefficient on a greater λ.
+    fn refined(
+        &self,
+        aim: &Aim,
+        costs: &Costs,
+        floor: f64,
+        at: usize,
+        mut scale: usize,
+    ) -> Option<(u32, Choice)> {
+        let (mut best, [first, other], classes) =
+            self.at_step(aim, costs, floor, at, &mut scale)?;
+        let (mut least, mut most) = (0usize, classes.len());
+        for _ in 0..TURNS {
+            let turn = least.midpoint(most);
+            let mut trial = aim.quantise(costs, &classes, step(at), Lambda { first, other, turn });
+            if trial.cosine < floor {
+                least = turn;
+                continue;
+            }
+            most = turn;
+            trial.cost += self.models.scale_cost(self.kind, scale);
+            if trial.cost < best.cost {
+                best = trial;
+            }
+        }
+        let choice = Choice { scale, step: at, quanta: best.quanta, fine: None };
+        Some((best.cost + 2 * 256 * self.apart(at), choice))
     }
 
     fn apart(&self, step: usize) -> u32 {
@@ -222,17 +238,21 @@ impl Search<'_> {
         let classes = |scale| -> Vec<usize> {
             octaves.iter().map(|&log| class(log, square, scale)).collect()
         };
-        let usual = trial(aim, costs, &classes(*scale), size, LAMBDA_USUAL);
+        let usual = aim.quantise(costs, &classes(*scale), size, LAMBDA_USUAL.into());
         let sum = |&scale: &usize| {
-            let sizes = usual.quanta.iter().map(|quantum| quantum.unsigned_abs());
-            let sum: u32 = classes(scale).iter().zip(sizes).map(|(&c, q)| costs.of(c, q)).sum();
+            let mut trellis = Trellis::default();
+            let cost = |(class, &quantum): (usize, &i32)| {
+                costs.of(class + CLASSES * trellis.pass(quantum), quantum.unsigned_abs())
+            };
+            let sum: u32 = classes(scale).into_iter().zip(&usual.quanta).map(cost).sum();
             sum + self.models.scale_cost(self.kind, scale)
         };
         *scale = (0..SCALES).min_by_key(sum).unwrap_or(*scale);
         (size, classes(*scale))
     }
 
-    /// The cheapest quanta of a step that meet the floor.
+    /// The cheapest quanta of a step that meet the floor; the λ that they are of, one that is too much; and
+    /// the classes.
     fn at_step(
         &self,
         aim: &Aim,
@@ -240,19 +260,13 @@ impl Search<'_> {
         floor: f64,
         at: usize,
         scale: &mut usize,
-    ) -> Option<Trial> {
+    ) -> Option<(Trial, [f32; 2], Vec<usize>)> {
         let (size, of) = self.classes(aim, costs, at, scale);
-        let (mut low, mut high) = (0.0, LAMBDA_MAX);
+        let (mut low, mut high) = (0.0f32, LAMBDA_MAX);
         let mut best = None;
-        // What a later version takes depends more on how near to the floor it ends.
-        let rounds = match (self.effort, self.kind) {
-            (Effort::Full, _) => 7,
-            (Effort::Quick, Kind::Again) => 5,
-            (Effort::Quick, _) => 3,
-        };
         let mut lambda = LAMBDA_USUAL;
-        for _ in 0..rounds {
-            let trial = trial(aim, costs, &of, size, lambda);
+        for _ in 0..ROUNDS {
+            let trial = aim.quantise(costs, &of, size, lambda.into());
             if trial.cosine >= floor {
                 low = lambda;
                 best = Some(trial);
@@ -262,12 +276,12 @@ impl Search<'_> {
             lambda = (low + high) / 2.0;
         }
         if best.is_none() {
-            best = Some(trial(aim, costs, &of, size, 0.0)).filter(|trial| trial.cosine >= floor);
+            let trial = aim.quantise(costs, &of, size, 0.0.into());
+            best = Some(trial).filter(|trial| trial.cosine >= floor);
         }
-        best.map(|trial| Trial {
-            cost: trial.cost + self.models.scale_cost(self.kind, *scale),
-            ..trial
-        })
+        let mut best = best?;
+        best.cost += self.models.scale_cost(self.kind, *scale);
+        Some((best, [low, high], of))
     }
 
     /// Corrects component by component what a few steps of the transform leave; always meets the floor.
@@ -275,16 +289,16 @@ impl Search<'_> {
         &self,
         target: &Embedding,
         prior: &Point,
-        aim: &Aim,
         costs: &Costs,
     ) -> Result<Choice, PatternError> {
+        let aim = Aim::new(self.tables, target, prior);
         let fines = self.models.costs(Kind::Fine);
         let mut best: Option<(u32, Choice)> = None;
         for below in [0, 3, 6, 9, 12] {
             let at = self.before.saturating_sub(below);
             let mut scale = SCALE_ZERO as usize;
-            let (size, of) = self.classes(aim, costs, at, &mut scale);
-            let trial = trial(aim, costs, &of, size, LAMBDA_USUAL);
+            let (size, of) = self.classes(&aim, costs, at, &mut scale);
+            let trial = aim.quantise(costs, &of, size, LAMBDA_USUAL.into());
             let mut choice = Choice { scale, step: at, quanta: trial.quanta, fine: None };
             let (point, _) = build(self.tables, prior, &choice);
             let (fine, cost) = self.finest(target, &point, &fines)?;
@@ -326,7 +340,7 @@ impl Search<'_> {
                 .collect();
             let mut corrected = *point;
             for (component, &quantum) in corrected.iter_mut().zip(&quanta) {
-                *component += level(quantum, size) << (POINT_BITS - 15);
+                *component += plain_level(quantum, size) << (POINT_BITS - 15);
             }
             if exact(target, &normalise(&corrected)?) >= floor_of(self.floor) {
                 let cost = quanta.iter().map(|q| costs.of(class, q.unsigned_abs())).sum();
@@ -344,48 +358,4 @@ fn floor_of(floor: Floor) -> f64 {
 
 fn exact(a: &Embedding, b: &Embedding) -> f64 {
     a.dot(b) as f64 / (a.dot(a) as f64 * b.dot(b) as f64).sqrt()
-}
-
-/// The cosine that a choice is decoded to.
-fn cosine(
-    tables: &Tables,
-    target: &Embedding,
-    prior: &Point,
-    choice: &Choice,
-) -> Result<f64, PatternError> {
-    Ok(exact(target, &normalise(&build(tables, prior, choice).0)?))
-}
-
-/// Quantises each coefficient by distortion plus λ times cost.
-fn trial(aim: &Aim, costs: &Costs, classes: &[usize], step: i32, lambda: f32) -> Trial {
-    let part = 1.0 / step as f32;
-    let weight = lambda / super::entropy::COST_ONE as f32;
-    let mut quanta = vec![0; aim.wanted.len()];
-    let mut sum = 0;
-    let (mut dot, mut square) = (0.0, 0.0);
-    for ((quantum, &wanted), &class) in quanta.iter_mut().zip(&aim.wanted).zip(classes) {
-        let size = wanted.unsigned_abs() as f32 * part;
-        let zero = costs.of(class, 0);
-        if size < 0.45 {
-            sum += zero;
-            continue;
-        }
-        let mut taken = (0, zero, size * size + weight * zero as f32, 0);
-        let low = (size + 0.05) as i32;
-        for candidate in low.max(1)..=low + 1 {
-            let cost = costs.of(class, candidate as u32);
-            let level = level(candidate, step);
-            let off = size - level as f32 * part;
-            let total = off * off + weight * cost as f32;
-            if total < taken.2 {
-                taken = (candidate, cost, total, level);
-            }
-        }
-        sum += taken.1;
-        *quantum = if wanted < 0 { -taken.0 } else { taken.0 };
-        dot += f64::from(wanted.abs()) * f64::from(taken.3);
-        square += f64::from(taken.3) * f64::from(taken.3);
-    }
-    let cosine = (aim.prior + dot) / ((aim.prior + square) * aim.whole).sqrt();
-    Trial { quanta, cost: sum, cosine }
 }

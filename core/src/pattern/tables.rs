@@ -12,7 +12,7 @@ use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::rangecoder::{Bit, Coder};
 
 /// First bytes of a file of tables; the last one is the version of the format.
-const MAGIC: &[u8; 4] = b"OST\x01";
+const MAGIC: &[u8; 4] = b"OST\x02";
 /// Largest file of tables in bytes.
 pub const TABLES_BYTES_MAX: usize = 512 * 1024;
 /// Most genres that tables know.
@@ -164,13 +164,13 @@ impl Tables {
     }
 
     /// The transform's rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[i8]> {
-        self.rows.chunks_exact(DIMENSIONS)
+    pub(super) fn rows(&self) -> &[[i8; DIMENSIONS]] {
+        self.rows.as_chunks().0
     }
 
     /// One of the transform's rows.
-    pub(super) fn row(&self, at: usize) -> &[i8] {
-        &self.rows[at * DIMENSIONS..][..DIMENSIONS]
+    pub(super) fn row(&self, at: usize) -> &[i8; DIMENSIONS] {
+        &self.rows.as_chunks().0[at]
     }
 
     /// What each coefficient is expected to vary by, in units of 2^-30.

@@ -19,6 +19,10 @@ class Bit:
     def learned(probability, count):
         return Bit(max(-0x7FFF, min(0x7FFF, probability - 0x8000)), min(count, MEMORY))
 
+    @staticmethod
+    def rare(count):
+        return Bit(0x7FFF - 0x8000 // (count + 1), count)
+
     def copy(self):
         return Bit(self.lean, self.count)
 

@@ -3,7 +3,7 @@
 from math import isqrt
 
 from coder import Bit, Malformed, Number, Reader
-from tables import CLASSES, DIMENSIONS, KIND_BITS, LEVELS, SCALES, SIGNED, checksum
+from tables import CLASSES, DIMENSIONS, KIND_BITS, LEVELS, QUANTUM_BITS, SCALES, SIGNED, checksum
 
 FIRST, AGAIN, FINE = 0, 1, 2
 SAMPLES_MAX = 1 << 28
@@ -18,7 +18,21 @@ def step(index):
     return (16, 19, 23, 27)[index % 4] << index // 4
 
 
-def level(quantum, size):
+# The next state by the parity of a quantum; from state 2 on the second quantiser.
+NEXT = ((0, 2), (2, 0), (1, 3), (3, 1))
+GROWTH_MAX, GROWTH_BITS = 24, 6
+
+
+def level(quantum, quantiser, size):
+    if quantum == 0:
+        return 0
+    back = 6 if abs(quantum) == 1 else 4
+    place = 32 * (2 * abs(quantum) - quantiser) - back
+    value = min(place * size >> 5, 1 << 15)
+    return -value if quantum < 0 else value
+
+
+def plain_level(quantum, size):
     back = 3 if abs(quantum) == 1 else 2
     value = clamp((abs(quantum) * 32 - back) * size >> 5, 0, 1 << 15)
     return -value if quantum < 0 else value
@@ -95,7 +109,7 @@ def bases_sum(bases):
 
 class Message:
     def __init__(self, tables, data):
-        if data[0] != 2:
+        if data[0] != 3:
             raise Malformed("version")
         if int.from_bytes(data[1:5], "little") != tables.id:
             raise Malformed("other tables")
@@ -104,8 +118,11 @@ class Message:
         self.common = Common(tables)
         self.steps = [tables.step, tables.step]
         self.last_genre = len(tables.genres)
-        self.samples = [Number(4, SAMPLES_MAX), Number(2, SAMPLES_MAX)]
-        self.misses = [Number(2, SAMPLES_MAX), Number(0, SAMPLES_MAX)]
+        self.samples, self.misses = Number(4, SAMPLES_MAX), Number(2, SAMPLES_MAX)
+        self.odd = Bit.rare(8)
+        self.more = [Bit() for _ in range(GROWTH_BITS)]
+        self.missed = [Bit.rare(2) for _ in range(GROWTH_BITS)]
+        self.others = [Number(2, SAMPLES_MAX), Number(0, SAMPLES_MAX)]
 
     def decode(self, bases):
         firsts, agains = self.coder.small(), self.coder.small()
@@ -142,17 +159,15 @@ class Message:
 
     def first(self, name):
         genre, place = self.genre()
-        samples = self.coder.number(self.samples[0])
-        misses = self.coder.number(self.misses[0])
+        samples = self.coder.number(self.samples)
+        misses = self.coder.number(self.misses)
         variances = self.common.variances()
         point, levels = self.point(FIRST, self.common.prior(place), lambda size: variances)
         self.common.add(place, point, levels)
         return pattern(name, genre, samples, misses, normalise(point))
 
     def again(self, base):
-        samples = self.difference(self.samples[1], base["sample_count"])
-        before = base["sample_count"] - base["success_count"]
-        misses = self.difference(self.misses[1], before)
+        samples, misses = self.counts(base["sample_count"], base["success_count"])
         embedding = base["embedding"]
         if not self.coder.bit(self.bits[3 * KIND_BITS + 2]):
             fresh = max(abs(samples - base["sample_count"]), 1)
@@ -165,6 +180,20 @@ class Message:
             prior = [unit << 7 for unit in embedding]
             embedding = normalise(self.point(AGAIN, prior, variances)[0])
         return pattern(base["id"], base["genre"], samples, misses, embedding)
+
+    def counts(self, samples, successes):
+        misses = samples - successes
+        if self.coder.bit(self.odd):
+            samples = self.difference(self.others[0], samples)
+            return samples, self.difference(self.others[1], misses)
+        more = self.unary(self.more, GROWTH_MAX)
+        return samples + more, misses + self.unary(self.missed, more)
+
+    def unary(self, models, most):
+        read = 0
+        while read < most and self.coder.bit(models[min(read, GROWTH_BITS - 1)]):
+            read += 1
+        return read
 
     def difference(self, model, old):
         told = self.coder.number(model)
@@ -182,7 +211,7 @@ class Message:
 
     def point(self, kind, prior, variances):
         """The point before it is scaled, and the levels that are not zero."""
-        at = kind * KIND_BITS + CLASSES * LEVELS
+        at = kind * KIND_BITS + QUANTUM_BITS
         node = 1
         for _ in range(3):
             node = node << 1 | self.coder.bit(self.bits[at + node])
@@ -193,19 +222,20 @@ class Message:
         self.steps[kind] = index
         size = step(index)
         square = half_octaves(size * size)
-        quanta = []
+        state, read = 0, []
         for variance in variances(size):
             place = clamp(half_octaves(variance) - square + 22 + scale - 4, 0, CLASSES - 1)
-            quanta.append(self.quantum(kind, place))
+            quantum = self.quantum(kind, place + CLASSES * (state >> 1))
+            read.append(level(quantum, state >> 1, size))
+            state = NEXT[state][quantum & 1]
         point, levels = list(prior), []
-        for place, quantum in enumerate(quanta):
-            if quantum:
-                value = level(quantum, size)
+        for place, value in enumerate(read):
+            if value:
                 levels.append((place, value))
                 point = [p + value * r for p, r in zip(point, self.tables.rows[place])]
         if self.coder.bit(self.bits[3 * KIND_BITS + 1]):
             place, size = self.coder.uniform(CLASSES), step(self.coder.uniform(STEPS))
-            point = [p + (level(self.quantum(FINE, place), size) << 7) for p in point]
+            point = [p + (plain_level(self.quantum(FINE, place), size) << 7) for p in point]
         return point, levels
 
     def quantum(self, kind, place):

@@ -3,8 +3,9 @@
 from coder import Bit, Malformed, Reader
 
 DIMENSIONS = 384
-CLASSES, LEVELS, SCALES, SIGNED = 32, 5, 8, 8
-KIND_BITS = CLASSES * LEVELS + SCALES + SIGNED
+CLASSES, LEVELS, SCALES, SIGNED, QUANTISERS = 32, 5, 8, 8, 2
+QUANTUM_BITS = QUANTISERS * CLASSES * LEVELS
+KIND_BITS = QUANTUM_BITS + SCALES + SIGNED
 MODEL_BITS = 3 * KIND_BITS + 3
 EIGHTHS = (128, 140, 152, 166, 181, 197, 215, 235)
 
@@ -19,7 +20,7 @@ def checksum(data):
 
 class Tables:
     def __init__(self, data):
-        if data[:4] != b"OST\x01":
+        if data[:4] != b"OST\x02":
             raise Malformed("tables")
         self.id, self.data, self.at = checksum(data), data, 4
         self.genres = [self.take(self.varint()).decode() for _ in range(self.varint())]
