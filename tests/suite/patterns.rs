@@ -5,7 +5,9 @@ use omega_sync_core::id::Random;
 use omega_sync_core::pattern::message::{
     Encoded, Floor, MESSAGE_PATTERNS_MAX, Outgoing, decode, encode, encode_within, estimate_bytes,
 };
-use omega_sync_core::pattern::tables::{DEFAULT_TABLES, TABLES_BYTES_MAX, Tables};
+use omega_sync_core::pattern::tables::{
+    DEFAULT_TABLES, Parts, TABLES_BYTES_MAX, Tables, Weights, start,
+};
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternError, PatternId};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -174,6 +176,57 @@ fn an_estimate_is_within_ten_percent_of_first_later_and_global_messages() {
         }
     }
     near("global", 0.9, &firsts(&made(100, 2.0)));
+}
+
+/// Tables as of a catalogue of its own: other axes, whose variances fall quickly, and nothing learned.
+fn own_tables() -> Tables {
+    let axis = |at: usize| (0..DIMENSIONS).map(|i| if i == at { 127 } else { 0 }).collect();
+    let parts = Parts {
+        genres: ["comedy", "drama"].map(|genre| Genre::new(genre).expect("valid")).to_vec(),
+        centroids: vec![vec![13; DIMENSIONS]; 3],
+        rows: (0..256).map(axis).collect(),
+        variances: (0..256).map(|at| 175 - (at / 4) as u8).collect(),
+        weights: Weights { message: 3, genre: 3, own: 15, certainty: 12 },
+        step: 19,
+        starts: start(),
+    };
+    Tables::read(&parts.write().expect("valid")).expect("just written")
+}
+
+#[test]
+fn an_estimate_is_within_ten_percent_with_own_tables_too() {
+    let tables = own_tables();
+    let mut random = Random::new([14; 16]);
+    let mut moved = |at: &[f32], by: f32| -> Vec<f32> {
+        let fall = |place: usize| by * 0.98f32.powi(place as i32) / 1_000.0;
+        let mut noise = |place: usize| (random.up_to(2_000) as f32 - 1_000.0) * fall(place);
+        at.iter().enumerate().map(|(place, c)| c + noise(place)).collect()
+    };
+    let made = |at: usize, samples: u32, components: &[f32]| {
+        let embedding = Embedding::from_f32(components).expect("not zero");
+        let genre = Genre::new(["comedy", "drama"][at % 2]).expect("valid");
+        Pattern::new(PatternId(at as u128), genre, embedding, samples, samples - 2).expect("valid")
+    };
+    for count in [1, 10, 30] {
+        let floor = Floor::default();
+        let mut places = vec![vec![0.05; DIMENSIONS]; count];
+        let mut known: Vec<Pattern> = Vec::new();
+        for (samples, by) in [(20, 0.4), (22, 0.1), (23, 0.05)] {
+            places.iter_mut().for_each(|place| *place = moved(place, by));
+            let newer: Vec<Pattern> =
+                places.iter().enumerate().map(|(at, place)| made(at, samples, place)).collect();
+            let base = |p: &Pattern| known.iter().find(|known| known.id == p.id);
+            let outgoing: Vec<Outgoing> =
+                newer.iter().map(|pattern| Outgoing { pattern, base: base(pattern) }).collect();
+            let encoded = encode(&tables, floor, &outgoing).expect("valid patterns");
+            let estimate = estimate_bytes(&tables, floor, &outgoing).expect("valid");
+            let whole = encoded.bytes.len();
+            let what = format!("{count} patterns of {samples} samples: {estimate} for {whole}");
+            assert!(estimate.abs_diff(whole) * 10 <= whole, "{what}");
+            assert_eq!(decode(&tables, &encoded.bytes, &known).as_ref(), Ok(&encoded.decoded));
+            known = encoded.decoded;
+        }
+    }
 }
 
 #[test]
