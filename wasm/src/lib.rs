@@ -11,6 +11,8 @@ pub mod answer;
 mod command;
 mod convert;
 mod device;
+#[cfg(target_family = "wasm")]
+mod memory;
 #[cfg(feature = "patterns")]
 mod taste;
 

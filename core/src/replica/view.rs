@@ -68,17 +68,26 @@ impl Replica {
         self.has_profile(profile) && !self.dots(profile, content).is_empty()
     }
 
+    /// The titles that may be on a list: those that are, and those of waiting operations.
+    fn titles(&self, profile: ProfileId, list: List) -> Set<&ContentId> {
+        let mut titles = Set::new();
+        if !self.has_profile(profile) {
+            return titles;
+        }
+        if let Some(shelf) = self.confirmed.profile(profile) {
+            match list {
+                List::Watchlist => titles.extend(shelf.watchlist().iter().map(|(title, _)| title)),
+                List::Progress => titles.extend(shelf.progress().iter().map(|(title, _)| title)),
+            }
+        }
+        titles.extend(self.outbox.titles(profile, list));
+        titles
+    }
+
     /// The watchlist, last added first.
     pub fn watchlist(&self, profile: ProfileId) -> Vec<WatchlistItem> {
-        if !self.has_profile(profile) {
-            return Vec::new();
-        }
         let mut items = Vec::new();
-        let shelf = self.confirmed.profile(profile).into_iter();
-        let confirmed = shelf.flat_map(|p| p.watchlist().iter().map(|(content, _)| content));
-        let titles: Set<&ContentId> =
-            confirmed.chain(self.outbox.titles(profile, List::Watchlist)).collect();
-        for content in titles {
+        for content in self.titles(profile, List::Watchlist) {
             let added = self.dots(profile, content).iter().map(|dot| dot.timestamp).max();
             if let Some(added) = added {
                 items.push((added, content));
@@ -116,16 +125,10 @@ impl Replica {
 
     /// Progress of all titles, last watched first.
     pub fn all_progress(&self, profile: ProfileId) -> Vec<ProgressItem> {
-        if !self.has_profile(profile) {
-            return Vec::new();
-        }
-        let shelf = self.confirmed.profile(profile).into_iter();
-        let confirmed = shelf.flat_map(|p| p.progress().iter().map(|(content, _)| content));
-        let titles: Set<&ContentId> =
-            confirmed.chain(self.outbox.titles(profile, List::Progress)).collect();
+        let titles = self.titles(profile, List::Progress).into_iter();
         let mut items: Vec<ProgressItem> =
-            titles.into_iter().filter_map(|content| self.newest(profile, content)).collect();
-        items.sort_by(|a, b| (b.updated, &b.content).cmp(&(a.updated, &a.content)));
+            titles.filter_map(|content| self.newest(profile, content)).collect();
+        items.sort_unstable_by(|a, b| (b.updated, &b.content).cmp(&(a.updated, &a.content)));
         items
     }
 
