@@ -6,14 +6,17 @@
  * from an engine, see `view.ts`.
  */
 
-import type { Replica, SyncState } from "./engine.js";
+import type { SyncState } from "./engine.js";
 import { type ErrorCode, textOf } from "./errors.js";
 import type { Storage } from "./storage.js";
 
 /** Each write of the engine with its arguments, without the two clocks that end them all. */
 export interface Writes {
+  /** Puts a title on a watchlist. */
   watchlistAdd: [profile: string, content: string];
+  /** Takes a title off a watchlist. */
   watchlistRemove: [profile: string, content: string];
+  /** Notes how far a title was watched, in seconds; `state`: 0 playing, 1 paused, 2 stopped, 3 finished. */
   progressSet: [
     profile: string,
     content: string,
@@ -21,9 +24,16 @@ export interface Writes {
     duration: number,
     state: number,
   ];
+  /** Takes a title off "continue watching". */
   progressRemove: [profile: string, content: string];
+  /** Creates a profile, under an id that was read as `newProfileId`, or gives it another name. */
   profileName: [profile: string, name: string];
+  /** Deletes a profile and everything on its shelf, for good. */
   profileDelete: [profile: string];
+  /**
+   * Notes what a device says of itself. `kind`: 0 TV, 1 phone, 2 tablet, 3 computer, 4 other;
+   * `capabilities`: the bits that `docs/protocol.md` lists under "Record".
+   */
   deviceDescribe: [
     device: string,
     name: string,
@@ -32,7 +42,13 @@ export interface Writes {
     appVersion: string,
     capabilities: number,
   ];
+  /** Takes a device off the list. */
   deviceRemove: [device: string];
+  /**
+   * Asks something of another device; the outcome comes with the ticket. `kind`: the number of the
+   * command, 9 for a handoff; `number`: a position in seconds or a level, negative for none; `text`: a
+   * title or device.
+   */
   deviceAsk: [
     ticket: number,
     target: string,
@@ -41,13 +57,32 @@ export interface Writes {
     number: number,
     text: string,
   ];
+  /** Answers a command that came, by the halves of its id: 0 done, 1 not supported, 2 invalid. */
   deviceReply: [high: number, low: number, reply: number];
+  /** Wants to be told which devices are here. */
   deviceWatch: [];
+  /** Forgets the rejected operations, after the app has read them. */
   rejectedTaken: [];
 }
 
 /** The name of a write. */
 export type WriteName = keyof Writes;
+
+/** Every write, in the order of the engine's numbers for them (`wasm/src/call.rs`). */
+export const WRITES: readonly WriteName[] = [
+  "watchlistAdd",
+  "watchlistRemove",
+  "progressSet",
+  "progressRemove",
+  "profileName",
+  "profileDelete",
+  "deviceDescribe",
+  "deviceRemove",
+  "deviceAsk",
+  "deviceReply",
+  "deviceWatch",
+  "rejectedTaken",
+];
 
 /** What the texts of a call are, by their places; a profile and a title where nothing is said. */
 const TEXTS: { [Name in WriteName | ReadName]?: string } = {
@@ -75,17 +110,34 @@ export function checkTexts(name: WriteName | ReadName, values: readonly unknown[
   }
 }
 
-/** What can be read, and the cells of a row of it: `t` is a text, `n` a number. */
+/**
+ * What can be read, in the order of the engine's numbers for it, and the cells of a row: `t` is a text, `n`
+ * a number.
+ */
 export const READS = {
+  /** Id and name of each, the default one first. */
   profiles: "tt",
+  /** Title and time added (Unix milliseconds) of each, last added first. */
   watchlist: "tn",
+  /** Whether a title is on a watchlist: 1 or 0. */
   has: "n",
   /** Position, duration, state, percent, resume position and time; in the next one after the title. */
   progress: "nnnnnn",
   progressAll: "tnnnnnn",
+  /** Id, name, kind, platform, version of the app and capabilities of each, in the order of their ids. */
   devices: "ttnttn",
+  /** Kind, profile, title or name, and reason of each operation that the server refused. */
   rejected: "tttt",
+  /**
+   * Number of rejected operations, server's clock minus this device's in milliseconds, the replica's id,
+   * the household (empty when not known yet), and why the server closed the last connection (empty when
+   * it did not).
+   */
   about: "nnttt",
+  /**
+   * Counts since loading: operations, coalesced, sent, retried, acknowledged, rejected, bytes of plain
+   * records, bytes of frames, and what these saved in percent.
+   */
   metrics: "nnnnnnnnn",
   newProfileId: "t",
 } as const;
@@ -133,17 +185,4 @@ export interface Keeper extends Copy {
   syncNow(): Promise<void>;
   close(): Promise<void>;
   destroy(): Promise<void>;
-}
-
-/** Calls the engine. @returns the address of its answer */
-export function callWrite(
-  replica: Replica,
-  name: WriteName,
-  values: readonly (string | number)[],
-  unix: number,
-  steady: number,
-): number {
-  // The engine's calls take what `Writes` says, which the type of a name chosen at run time can't.
-  const call = replica[name] as (...values: (string | number)[]) => number;
-  return call.apply(replica, [...values, unix, steady]);
 }

@@ -12,9 +12,9 @@
  * a log that has grown long by one image.
  */
 
-import { callWrite, type WriteName } from "./calls.js";
+import type { WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
-import { engineFailure, readOutputs, syncState } from "./engine.js";
+import { callWrite, engineFailure, readOutputs, syncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";

@@ -9,7 +9,7 @@
  */
 
 import * as glue from "../wasm/omega_sync_wasm_bg.js";
-import { type Cells, READS, type ReadName } from "./calls.js";
+import { type Cells, READS, type ReadName, WRITES, type WriteName } from "./calls.js";
 import { OmegaError, refusal } from "./errors.js";
 
 /** The engine's class. */
@@ -111,6 +111,7 @@ let stale = true;
 /** Where the next value of the answer is. */
 let at = 0;
 const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 
 /** Random bits for a replica. */
 export type Entropy = () => Uint32Array | Promise<Uint32Array>;
@@ -230,7 +231,7 @@ export function random(): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
 }
 
-/** Each record after its length. */
+/** Each record, or value of a call, after its length. */
 export function packed(records: readonly Uint8Array[]): Uint8Array {
   const length = records.reduce((sum, record) => sum + LENGTH_BYTES + record.length, 0);
   const bytes = new Uint8Array(length);
@@ -339,9 +340,25 @@ export function rows(answer: number, shape: string): Cells[] {
 
 /** Reads what has a name. */
 export function readRows(replica: Replica, name: ReadName, values: string[]): Cells[] {
-  // As in `callWrite`: the type of a name chosen at run time can't say what each call takes.
-  const call = replica[name] as (...values: string[]) => number;
-  return rows(call.apply(replica, values), READS[name]);
+  const call = Object.keys(READS).indexOf(name);
+  return rows(replica.read(call, packed(values.map(valueBytes))), READS[name]);
+}
+
+/** Makes the write that has a name, with the two clocks. @returns the address of the engine's answer */
+export function callWrite(
+  replica: Replica,
+  name: WriteName,
+  values: readonly (string | number)[],
+  unix: number,
+  steady: number,
+): number {
+  return replica.write(WRITES.indexOf(name), packed(values.map(valueBytes)), unix, steady);
+}
+
+/** As `wasm/src/call.rs` reads it. */
+function valueBytes(value: string | number): Uint8Array {
+  if (typeof value === "string") return encoder.encode(value);
+  return new Uint8Array(Float64Array.of(value).buffer);
 }
 
 /** Goes to the start of an answer. @returns where it ends */

@@ -1,7 +1,7 @@
 /** Takes part among the tabs of a storage: what `open` does once engine and storage are there. */
 
 import type { TabEvents } from "./client.js";
-import { type Replica, rows } from "./engine.js";
+import { type Replica, readRows } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { householdMismatch, type Settings } from "./settings.js";
 import { MemoryStorage, type Storage } from "./storage.js";
@@ -42,7 +42,7 @@ export async function joinTab(
 }
 
 function prepare(replica: Replica, { household, differences, poll }: Settings): void {
-  const stored = rows(replica.about(), "nnttt")[0]?.[HOUSEHOLD_CELL];
+  const stored = readRows(replica, "about", [])[0]?.[HOUSEHOLD_CELL];
   if (household !== "" && stored !== household) throw householdMismatch();
   replica.catchUpByDifferences(differences);
   if (poll === undefined) return;

@@ -11,14 +11,14 @@ import * as engine from "omega-sync/engine";
 import WebSocket from "ws";
 import { ROOT } from "../../scripts/paths.mjs";
 import { loadRoomEnd } from "../bench/trace/network.mjs";
-import { Household, Peer, seedOf, TITLE_SHAPE } from "../bench/trace/peer.mjs";
+import { Household, Peer, seedOf } from "../bench/trace/peer.mjs";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
 import { eventually } from "./until.mjs";
 
 /** @typedef {import("omega-sync").WebSocketConstructor} WebSocketConstructor */
 
-const { loadReplica, rows, startEngine } = engine;
+const { loadReplica, readRows, startEngine } = engine;
 
 /** @type {Edge} */
 let edge;
@@ -127,12 +127,12 @@ const LATER_MS = 1_800_086_400_000;
 function shown(records) {
   const { replica, damage } = loadReplica(records, "", seedOf(0));
   assert.equal(damage, undefined);
-  const profiles = rows(replica.profiles(), "tt");
+  const profiles = readRows(replica, "profiles", []);
   const lists = profiles.map(([id]) => [
-    rows(replica.watchlist(String(id)), "tn"),
-    rows(replica.progressAll(String(id)), TITLE_SHAPE),
+    readRows(replica, "watchlist", [String(id)]),
+    readRows(replica, "progressAll", [String(id)]),
   ]);
-  const devices = rows(replica.devices(), "ttnttn");
+  const devices = readRows(replica, "devices", []);
   const pending = replica.pending();
   replica.free();
   return { pending, view: { profiles, lists, devices } };

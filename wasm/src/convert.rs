@@ -29,18 +29,6 @@ pub fn now(unix_ms: f64, steady_ms: f64) -> Now {
     Now { unix: UnixMillis(unix_ms as u64), steady_ms: steady_ms as u64 }
 }
 
-/// Each record after its length, as [`crate::Replica::load`] takes them; what is cut off is left out.
-pub fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    while let Some((length, rest)) = bytes.split_first_chunk()
-        && let Some((record, rest)) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-    {
-        records.push(record.to_vec());
-        bytes = rest;
-    }
-    records
-}
-
 /// Kind and value of each output.
 pub fn outputs(outputs: &[Output], answer: &mut Answer) {
     for output in outputs {

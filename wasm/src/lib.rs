@@ -8,18 +8,18 @@
 #[cfg(target_family = "wasm")]
 mod allocator;
 pub mod answer;
+pub mod call;
 mod command;
 mod convert;
-mod device;
 #[cfg(target_family = "wasm")]
 mod memory;
 #[cfg(feature = "patterns")]
 mod taste;
 
 use answer::{Address, Answer};
-use convert::{Code, content, now, profile};
-use omega_sync_core::household::{Intent, PlayState, Progress};
-use omega_sync_core::id::{ContentId, HouseholdId, ProfileId};
+use call::Values;
+use convert::now;
+use omega_sync_core::id::HouseholdId;
 use omega_sync_core::session::client::{Client, Input};
 use wasm_bindgen::prelude::*;
 
@@ -62,7 +62,7 @@ impl Replica {
                 Err(_) => return self.answer.refuse("invalid_household"),
             },
         };
-        match Client::read(&convert::records(records), known, self.seed) {
+        match Client::read(&Values(records).to_vecs(), known, self.seed) {
             Err(_) => self.answer.refuse("storage_newer"),
             Ok(opened) => {
                 self.client = opened.client;
@@ -86,107 +86,25 @@ impl Replica {
         self.answer.end()
     }
 
-    /// Puts a title on a watchlist.
-    #[wasm_bindgen(js_name = watchlistAdd)]
-    pub fn watchlist_add(
-        &mut self,
-        profile_id: &str,
-        content_id: &str,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let intent = shelf(profile_id, content_id).map(|(p, c)| Intent::Add(p, c));
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    /// Takes a title off a watchlist.
-    #[wasm_bindgen(js_name = watchlistRemove)]
-    pub fn watchlist_remove(
-        &mut self,
-        profile_id: &str,
-        content_id: &str,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let intent = shelf(profile_id, content_id).map(|(p, c)| Intent::Remove(p, c));
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    /// Notes how far a title was watched. `state`: 0 playing, 1 paused, 2 stopped, 3 finished.
-    #[wasm_bindgen(js_name = progressSet)]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "plain values are what crosses the border cheaply"
-    )]
-    pub fn progress_set(
-        &mut self,
-        profile_id: &str,
-        content_id: &str,
-        position_s: u32,
-        duration_s: u32,
-        state: u8,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let state = PlayState::ALL.get(usize::from(state)).copied();
-        let intent = state.ok_or("invalid_progress").and_then(|state| {
-            let (profile, content) = shelf(profile_id, content_id)?;
-            let progress = Progress { position_s, duration_s, state };
-            Ok(Intent::Progress(profile, content, Some(progress)))
-        });
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    /// Takes a title off "continue watching".
-    #[wasm_bindgen(js_name = progressRemove)]
-    pub fn progress_remove(
-        &mut self,
-        profile_id: &str,
-        content_id: &str,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let intent = shelf(profile_id, content_id).map(|(p, c)| Intent::Progress(p, c, None));
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    /// A new profile id, for [`Replica::profile_name`].
-    #[wasm_bindgen(js_name = newProfileId)]
-    pub fn new_profile_id(&mut self) -> Address {
-        self.answer.clear().id(self.client.random_id());
-        self.answer.end()
-    }
-
-    /// Creates a profile or gives it another name.
-    #[wasm_bindgen(js_name = profileName)]
-    pub fn profile_name(
-        &mut self,
-        profile_id: &str,
-        name: String,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let intent = profile(profile_id).map(|p| Intent::NameProfile(p, name));
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    /// Deletes a profile and everything on its shelf, for good.
-    #[wasm_bindgen(js_name = profileDelete)]
-    pub fn profile_delete(&mut self, profile_id: &str, unix_ms: f64, steady_ms: f64) -> Address {
-        let intent = profile(profile_id).map(Intent::DeleteProfile);
-        self.operate(intent, unix_ms, steady_ms)
-    }
-
-    fn operate(&mut self, intent: Result<Intent, Code>, unix_ms: f64, steady_ms: f64) -> Address {
-        let time = now(unix_ms, steady_ms);
-        let done = intent
-            .and_then(|intent| self.client.operate(time, intent).map_err(|error| error.code()));
-        match done {
+    /// Makes a write: one of [`call::write`], with the values that `pkg/src/calls.ts` lists for it. Refuses
+    /// with the code of what is wrong with them.
+    pub fn write(&mut self, call: u8, values: &[u8], unix_ms: f64, steady_ms: f64) -> Address {
+        match call::make(&mut self.client, call, Values(values), now(unix_ms, steady_ms)) {
             Ok(outputs) => {
                 convert::outputs(&outputs, self.answer.clear());
                 self.answer.end()
             }
             Err(code) => self.answer.refuse(code),
+        }
+    }
+
+    /// Reads: one of [`call::read`], with the values that `pkg/src/calls.ts` lists for it, and gives the
+    /// rows it says.
+    pub fn read(&mut self, call: u8, values: &[u8]) -> Address {
+        let Self { client, answer, .. } = self;
+        match call::answer(client, call, Values(values), answer.clear()) {
+            Ok(()) => answer.end(),
+            Err(code) => answer.refuse(code),
         }
     }
 
@@ -247,102 +165,6 @@ impl Replica {
         self.handle(Input::Woke, unix_ms, steady_ms)
     }
 
-    /// Forgets the rejected operations, after the app has read them.
-    #[wasm_bindgen(js_name = rejectedTaken)]
-    pub fn rejected_taken(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::RejectedTaken, unix_ms, steady_ms)
-    }
-
-    fn read<T>(&mut self, read: Result<T, Code>, write: impl FnOnce(T, &mut Answer)) -> Address {
-        match read {
-            Err(code) => self.answer.refuse(code),
-            Ok(value) => {
-                write(value, self.answer.clear());
-                self.answer.end()
-            }
-        }
-    }
-
-    /// Title and time added (Unix milliseconds) of each, last added first.
-    pub fn watchlist(&mut self, profile_id: &str) -> Address {
-        let items = profile(profile_id).map(|id| self.client.replica().watchlist(id));
-        self.read(items, |items, answer| {
-            for item in items {
-                answer.text(item.content.as_str());
-                answer.number(item.added.0 as f64);
-            }
-        })
-    }
-
-    /// Whether a title is on a watchlist: 1 or 0.
-    pub fn has(&mut self, profile_id: &str, content_id: &str) -> Address {
-        let shelf = shelf(profile_id, content_id);
-        let listed = shelf.map(|(p, c)| self.client.replica().is_listed(p, &c));
-        self.read(listed, |listed, answer| answer.number(f64::from(u8::from(listed))))
-    }
-
-    /// Position, duration, state, completion percent, resume position and time (Unix milliseconds) of a
-    /// title; nothing when there is none.
-    pub fn progress(&mut self, profile_id: &str, content_id: &str) -> Address {
-        let shelf = shelf(profile_id, content_id);
-        let item = shelf.map(|(p, c)| self.client.replica().progress(p, &c));
-        self.read(item, |item, answer| {
-            item.iter().for_each(|item| convert::progress(item, answer));
-        })
-    }
-
-    /// Title and then what [`Replica::progress`] gives, of each, last watched first.
-    #[wasm_bindgen(js_name = progressAll)]
-    pub fn progress_all(&mut self, profile_id: &str) -> Address {
-        let items = profile(profile_id).map(|id| self.client.replica().all_progress(id));
-        self.read(items, |items, answer| {
-            for item in items {
-                answer.text(item.content.as_str());
-                convert::progress(&item, answer);
-            }
-        })
-    }
-
-    /// Profile id and name of each, the default profile first.
-    pub fn profiles(&mut self) -> Address {
-        self.answer.clear();
-        for (id, name) in self.client.replica().profiles() {
-            self.answer.profile(id);
-            self.answer.text(&name);
-        }
-        self.answer.end()
-    }
-
-    /// What the server refused: kind, profile, title or name, and reason of each.
-    pub fn rejected(&mut self) -> Address {
-        self.answer.clear();
-        for rejected in self.client.replica().rejected() {
-            convert::rejected(rejected, &mut self.answer);
-        }
-        self.answer.end()
-    }
-
-    /// Counts since loading: operations, coalesced, sent, retried, acknowledged, rejected, bytes of plain
-    /// records, bytes of frames, and what these saved in percent.
-    pub fn metrics(&mut self) -> Address {
-        let metrics = self.client.metrics();
-        self.answer.clear();
-        for count in [
-            metrics.operations,
-            metrics.coalesced,
-            metrics.sent,
-            metrics.retried,
-            metrics.acknowledged,
-            metrics.rejected,
-            metrics.plain_bytes,
-            metrics.delta_bytes,
-        ] {
-            self.answer.number(count as f64);
-        }
-        self.answer.number(metrics.saved_percent() as f64);
-        self.answer.end()
-    }
-
     /// How many operations wait for the server.
     pub fn pending(&self) -> u32 {
         self.client.replica().outbox().len() as u32
@@ -352,22 +174,4 @@ impl Replica {
     pub fn status(&self) -> u8 {
         self.client.status() as u8
     }
-
-    /// The rest of how things stand: number of rejected operations, server's clock minus this device's in
-    /// milliseconds, the replica's id, the household (empty when not known yet), and why the server closed
-    /// the last connection (empty when it did not).
-    pub fn about(&mut self) -> Address {
-        let Self { client, answer, .. } = self;
-        let replica = client.replica();
-        answer.clear().number(replica.rejected().len() as f64);
-        answer.number(replica.offset_ms() as f64);
-        answer.id(replica.id().0);
-        answer.text(replica.household().map_or("", |id| id.as_str()));
-        answer.text(client.close_code().map_or("", |code| code.reason()));
-        answer.end()
-    }
-}
-
-fn shelf(profile_id: &str, content_id: &str) -> Result<(ProfileId, ContentId), Code> {
-    Ok((profile(profile_id)?, content(content_id)?))
 }

@@ -4,6 +4,7 @@
 //! no id has a line break.
 
 use crate::answer::{Address, Answer};
+use crate::call::Values;
 use crate::convert::{self, Code, content, now, profile};
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::pattern::catalog::{Title, Vector};
@@ -86,7 +87,7 @@ impl Taste {
     /// Becomes what was stored in the small and the large log; each record comes after its length. Answers
     /// what damage was found in each: two texts each, empty when none. Refuses with `storage_newer`.
     pub fn load(&mut self, taste: &[u8], catalog: &[u8]) -> Address {
-        let (taste, catalog) = (convert::records(taste), convert::records(catalog));
+        let (taste, catalog) = (Values(taste).to_vecs(), Values(catalog).to_vecs());
         match Core::load(&taste, &catalog, self.settings, self.seed) {
             Err(_) => self.answer.refuse("storage_newer"),
             Ok(opened) => {

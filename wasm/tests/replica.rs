@@ -6,6 +6,7 @@ use omega_sync_core::message::ClientFrame;
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use omega_sync_wasm::Replica;
 use omega_sync_wasm::answer::{Address, REFUSED};
+use omega_sync_wasm::call::{read as reads, write as writes};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const NOW_MS: f64 = 1_800_000_000_000.0;
@@ -57,27 +58,47 @@ impl Answer {
     }
 }
 
-/// A text of an answer that can't be refused.
-fn household(replica: &mut Replica) -> String {
-    let mut about = Answer::copy(replica.about()).expect("always answered");
-    about.number();
-    about.number();
-    about.text();
-    about.text()
+/// Values of a call: texts, and numbers.
+macro_rules! values {
+    ($($value:expr),*) => { packed(&[$(Value::bytes($value)),*]) };
 }
 
-fn replica_id(replica: &mut Replica) -> String {
-    let mut about = Answer::copy(replica.about()).expect("always answered");
+trait Value {
+    fn bytes(self) -> Vec<u8>;
+}
+
+impl Value for &str {
+    fn bytes(self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
+impl Value for f64 {
+    fn bytes(self) -> Vec<u8> {
+        self.to_le_bytes().to_vec()
+    }
+}
+
+fn write(replica: &mut Replica, call: u8, values: &[u8]) -> Address {
+    replica.write(call, values, NOW_MS, 0.0)
+}
+
+fn read(replica: &mut Replica, call: u8, values: &[u8]) -> Answer {
+    Answer::copy(replica.read(call, values)).expect("valid")
+}
+
+fn replica_id_and_household(replica: &mut Replica) -> (String, String) {
+    let mut about = read(replica, reads::ABOUT, &[]);
     about.number();
     about.number();
-    about.text()
+    (about.text(), about.text())
 }
 
 fn has(replica: &mut Replica, content: &str) -> bool {
-    Answer::copy(replica.has("", content)).expect("valid").number() == 1.0
+    read(replica, reads::HAS, &values!["", content]).number() == 1.0
 }
 
-/// Each record after its length.
+/// Each record, or value, after its length.
 fn packed(records: &[Vec<u8>]) -> Vec<u8> {
     let one = |record: &Vec<u8>| [&(record.len() as u32).to_le_bytes(), &record[..]].concat();
     records.iter().flat_map(one).collect()
@@ -133,6 +154,11 @@ impl Tv {
         }
     }
 
+    fn write(&mut self, call: u8, values: &[u8]) {
+        let address = write(&mut self.replica, call, values);
+        self.carry_out(address);
+    }
+
     fn meet(&mut self, room: &mut Room, connection: u64) {
         let outputs = self.replica.online(NOW_MS, 0.0);
         self.carry_out(outputs);
@@ -161,14 +187,12 @@ impl Tv {
 #[wasm_bindgen_test]
 fn a_write_is_seen_at_once_and_after_a_reload() {
     let mut tv = Tv::load(Vec::new(), 1);
-    let outputs = tv.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0);
-    tv.carry_out(outputs);
-    let outputs = tv.replica.progress_set("", "tmdb:550", 42, 8340, 0, NOW_MS, 0.0);
-    tv.carry_out(outputs);
+    tv.write(writes::WATCHLIST_ADD, &values!["", "tmdb:550"]);
+    tv.write(writes::PROGRESS_SET, &values!["", "tmdb:550", 42.0, 8340.0, 0.0]);
     assert!(has(&mut tv.replica, "tmdb:550"));
     let mut again = Tv::load(tv.records, 2);
     assert!(has(&mut again.replica, "tmdb:550"));
-    let mut progress = Answer::copy(again.replica.progress("", "tmdb:550")).expect("valid");
+    let mut progress = read(&mut again.replica, reads::PROGRESS, &values!["", "tmdb:550"]);
     let cells: Vec<f64> = (0..6).map(|_| progress.number()).collect();
     assert_eq!(cells, [42.0, 8340.0, 0.0, 0.0, 42.0, NOW_MS]);
     assert!(progress.is_at_end());
@@ -180,29 +204,31 @@ fn two_tvs_meet_at_a_room() {
     let home = HouseholdId::new("home").expect("short text");
     let mut room = Room::create(home, EpochId(1));
     let (mut living, mut bedroom) = (Tv::load(Vec::new(), 1), Tv::load(Vec::new(), 2));
-    let outputs = living.replica.watchlist_add("", "tmdb:550", NOW_MS, 0.0);
-    living.carry_out(outputs);
+    living.write(writes::WATCHLIST_ADD, &values!["", "tmdb:550"]);
     living.meet(&mut room, 1);
     bedroom.meet(&mut room, 2);
     assert_eq!(living.replica.status(), LIVE);
     assert_eq!(living.replica.pending(), 0);
     assert!(has(&mut bedroom.replica, "tmdb:550"));
-    assert_eq!(household(&mut bedroom.replica), "home");
-    assert_ne!(replica_id(&mut living.replica), replica_id(&mut bedroom.replica));
+    let [one, other] =
+        [&mut living, &mut bedroom].map(|tv| replica_id_and_household(&mut tv.replica));
+    assert_eq!((one.1.as_str(), other.1.as_str()), ("home", "home"));
+    assert_ne!(one.0, other.0);
 }
 
 #[wasm_bindgen_test]
 fn a_profile_has_lists_of_its_own() {
     let mut tv = Tv::load(Vec::new(), 1);
-    let id = Answer::copy(tv.replica.new_profile_id()).expect("always answered").text();
+    let id = read(&mut tv.replica, reads::NEW_PROFILE_ID, &[]).text();
     assert_eq!(id.len(), 16);
-    let named = Answer::copy(tv.replica.profile_name(&id, "Kids".into(), NOW_MS, 0.0));
-    assert!(named.is_ok());
-    assert!(Answer::copy(tv.replica.watchlist_add(&id, "tmdb:1", NOW_MS, 0.0)).is_ok());
+    let name = write(&mut tv.replica, writes::PROFILE_NAME, &values![id.as_str(), "Kids"]);
+    assert!(Answer::copy(name).is_ok());
+    let add = write(&mut tv.replica, writes::WATCHLIST_ADD, &values![id.as_str(), "tmdb:1"]);
+    assert!(Answer::copy(add).is_ok());
     assert!(!has(&mut tv.replica, "tmdb:1"));
-    let mut list = Answer::copy(tv.replica.watchlist(&id)).expect("valid");
+    let mut list = read(&mut tv.replica, reads::WATCHLIST, &values![id.as_str()]);
     assert_eq!((list.text().as_str(), list.number()), ("tmdb:1", NOW_MS));
-    let mut profiles = Answer::copy(tv.replica.profiles()).expect("always answered");
+    let mut profiles = read(&mut tv.replica, reads::PROFILES, &[]);
     let row = |cells: &mut Answer| (cells.text(), cells.text());
     assert_eq!(row(&mut profiles), (String::new(), String::new()));
     assert_eq!(row(&mut profiles), (id, "Kids".into()));
@@ -212,14 +238,23 @@ fn a_profile_has_lists_of_its_own() {
 fn bad_input_is_an_error_with_a_code() {
     let mut tv = Tv::load(Vec::new(), 1).replica;
     let add = |tv: &mut Replica, profile: &str, content: &str| {
-        Answer::copy(tv.watchlist_add(profile, content, NOW_MS, 0.0)).err()
+        Answer::copy(write(tv, writes::WATCHLIST_ADD, &values![profile, content])).err()
     };
     assert_eq!(add(&mut tv, "", ""), Some("invalid_content_id".into()));
     assert_eq!(add(&mut tv, "", &"x".repeat(65)), Some("invalid_content_id".into()));
     assert_eq!(add(&mut tv, "kids", "tmdb:1"), Some("invalid_profile".into()));
     assert_eq!(add(&mut tv, "00000000000000ff", "tmdb:1"), Some("unknown_profile".into()));
-    let bad = Answer::copy(tv.progress_set("", "tmdb:1", 1, 1, 4, NOW_MS, 0.0));
-    assert_eq!(bad.err(), Some("invalid_progress".into()));
+    for state in [4.0, -1.0] {
+        let bad = write(&mut tv, writes::PROGRESS_SET, &values!["", "tmdb:1", 1.0, 1.0, state]);
+        assert_eq!(Answer::copy(bad).err(), Some("invalid_progress".into()));
+    }
+    let unknown = Answer::copy(write(&mut tv, writes::REJECTED_TAKEN + 1, &[]));
+    assert_eq!(unknown.err(), Some("unknown_call".into()));
+    let unknown = Answer::copy(tv.read(reads::NEW_PROFILE_ID + 1, &[]));
+    assert_eq!(unknown.err(), Some("unknown_call".into()));
+    let cut_off = values!["", "tmdb:1"];
+    let cut_off = write(&mut tv, writes::WATCHLIST_ADD, &cut_off[..cut_off.len() - 1]);
+    assert_eq!(Answer::copy(cut_off).err(), Some("invalid_content_id".into()));
     let long = Answer::copy(tv.load(&[], &"x".repeat(65)));
     assert_eq!(long.err(), Some("invalid_household".into()));
     assert_eq!(tv.pending(), 0);
@@ -229,8 +264,7 @@ fn bad_input_is_an_error_with_a_code() {
 fn damaged_records_are_reported_and_the_rest_is_kept() {
     let mut tv = Tv::load(Vec::new(), 1);
     for title in ["tmdb:1", "tmdb:2"] {
-        let outputs = tv.replica.watchlist_add("", title, NOW_MS, 0.0);
-        tv.carry_out(outputs);
+        tv.write(writes::WATCHLIST_ADD, &values!["", title]);
     }
     tv.records.last_mut().expect("a record")[3] ^= 0xff;
     let mut again = Replica::new(2, 0, 0, 0);
@@ -243,30 +277,24 @@ fn damaged_records_are_reported_and_the_rest_is_kept() {
 #[wasm_bindgen_test]
 fn a_device_says_what_it_is_and_is_removed() {
     let mut tv = Tv::load(Vec::new(), 1);
-    let describe = |tv: &mut Tv, kind, bits| {
-        let (name, version) = ("Living room".into(), "1.2.0".into());
-        let address = tv.replica.device_describe(
-            "tv",
-            name,
-            kind,
-            "webOS 5".into(),
-            version,
-            bits,
-            NOW_MS,
-            0.0,
-        );
-        Answer::copy(address).err()
+    let describe = |tv: &mut Tv, kind: f64, bits: f64| {
+        let values = values!["tv", "Living room", kind, "webOS 5", "1.2.0", bits];
+        Answer::copy(write(&mut tv.replica, writes::DEVICE_DESCRIBE, &values)).err()
     };
-    assert_eq!(describe(&mut tv, 5, 0), Some("invalid_device".into()));
-    assert_eq!(describe(&mut tv, 0, 15), Some("invalid_device".into()));
-    assert_eq!(describe(&mut tv, 0, u32::MAX - 11), None);
-    let mut devices = Answer::copy(tv.replica.devices()).expect("always answered");
+    let bits = f64::from(u32::MAX - 11);
+    assert_eq!(describe(&mut tv, 5.0, 0.0), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0.0, 15.0), Some("invalid_device".into()));
+    assert_eq!(describe(&mut tv, 0.0, bits), None);
+    let mut devices = read(&mut tv.replica, reads::DEVICES, &[]);
     assert_eq!((devices.text().as_str(), devices.text().as_str()), ("tv", "Living room"));
     assert_eq!(devices.number(), 0.0);
     assert_eq!((devices.text().as_str(), devices.text().as_str()), ("webOS 5", "1.2.0"));
-    assert_eq!(devices.number(), f64::from(u32::MAX - 11));
+    assert_eq!(devices.number(), bits);
     assert!(devices.is_at_end());
-    assert!(Answer::copy(tv.replica.device_remove("", NOW_MS, 0.0)).is_err());
-    assert!(Answer::copy(tv.replica.device_remove("tv", NOW_MS, 0.0)).is_ok());
-    assert!(Answer::copy(tv.replica.devices()).expect("always answered").is_at_end());
+    let remove = |tv: &mut Tv, id: &str| {
+        Answer::copy(write(&mut tv.replica, writes::DEVICE_REMOVE, &values![id])).err()
+    };
+    assert_eq!(remove(&mut tv, ""), Some("invalid_device".into()));
+    assert_eq!(remove(&mut tv, "tv"), None);
+    assert!(read(&mut tv.replica, reads::DEVICES, &[]).is_at_end());
 }

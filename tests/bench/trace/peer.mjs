@@ -7,8 +7,6 @@ import { roomOutputs } from "./network.mjs";
 
 const SEED_WORDS = 4;
 const TOKEN = "a token that nobody checks";
-/** A title and its six numbers, as the engine's list of progress has them. */
-export const TITLE_SHAPE = "tnnnnnn";
 
 /** A peer's seed, the same in each run. @param {number} number */
 export function seedOf(number) {
@@ -45,10 +43,12 @@ export class Peer {
   /** One call and the reading of what it returns. @param {Operation} operation */
   operate({ k, t, c, p = 0, u = 0, s = 0 }) {
     const steady = t - this.#start_ms;
-    if (k === "prog") {
-      this.#take(this.#replica.progressSet("", c, p, u, STATES[s] ?? 0, t, steady));
-    } else if (k === "add") this.#take(this.#replica.watchlistAdd("", c, t, steady));
-    else this.#take(this.#replica.watchlistRemove("", c, t, steady));
+    const write = (
+      /** @type {"progressSet" | "watchlistAdd" | "watchlistRemove"} */ name,
+      ...values
+    ) => this.#take(this.#engine.callWrite(this.#replica, name, ["", c, ...values], t, steady));
+    if (k === "prog") write("progressSet", p, u, STATES[s] ?? 0);
+    else write(k === "add" ? "watchlistAdd" : "watchlistRemove");
   }
 
   /** One frame and the reading of what comes of it. @param {Uint8Array} bytes @param {number} t */
@@ -67,7 +67,7 @@ export class Peer {
 
   /** What the home screen asks first. @returns {number} how many titles there are */
   firstQuery() {
-    return this.#engine.rows(this.#replica.progressAll(""), TITLE_SHAPE).length;
+    return this.#engine.readRows(this.#replica, "progressAll", [""]).length;
   }
 
   /** @returns {boolean} whether it has caught up */

@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MemoryStorage, open } from "omega-sync";
-import { loadReplica, rows, startEngine } from "omega-sync/engine";
+import { loadReplica, readRows, startEngine } from "omega-sync/engine";
 import { TraceClock } from "./clock.mjs";
 import { playState } from "./file.mjs";
 import { Meter, Network } from "./network.mjs";
@@ -272,7 +272,7 @@ function write(client, event) {
 /** @param {Uint8Array} seed @returns {string} 16 hex digits */
 function replicaId(seed) {
   const { replica } = loadReplica([], "", new Uint32Array(seed.slice().buffer));
-  const [[, , id] = []] = rows(replica.about(), "nnttt");
+  const [[, , id] = []] = readRows(replica, "about", []);
   replica.free();
   return String(id);
 }

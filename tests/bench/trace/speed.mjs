@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { isOperation } from "./file.mjs";
 
 import { roomOutputs } from "./network.mjs";
-import { Household, Peer, seedOf, TITLE_SHAPE } from "./peer.mjs";
+import { Household, Peer, seedOf } from "./peer.mjs";
 
 /** @typedef {import("./peer.mjs").Engine} Engine */
 /** @typedef {import("./file.mjs").Operation} Operation */
@@ -205,7 +205,7 @@ class Bench {
     const from = (/** @type {Engine} */ engine, /** @type {Uint8Array[]} */ records) => {
       const begin = performance.now();
       const { replica } = engine.loadReplica(records, "", seedOf(0));
-      const titles = engine.rows(replica.progressAll(""), TITLE_SHAPE).length;
+      const titles = engine.readRows(replica, "progressAll", [""]).length;
       const took_ms = performance.now() - begin;
       replica.free();
       if (titles === 0) throw new Error("nothing to show");

@@ -33,7 +33,9 @@ async function startEngine() {
   const { readFile } = await import("node:fs/promises");
   await engine.startEngine(() => readFile(new URL(import.meta.resolve("omega-sync/wasm"))));
   const { replica } = engine.loadReplica([], "");
-  engine.readOutputs(replica.watchlistAdd("", "tmdb:603", Date.now(), performance.now()));
+  const add = ["", "tmdb:603"];
+  const now = /** @type {const} */ ([Date.now(), performance.now()]);
+  engine.readOutputs(engine.callWrite(replica, "watchlistAdd", add, ...now));
 }
 
 /** The same steps where there is nothing to do: what Node and its WebAssembly need. */
