@@ -1,7 +1,7 @@
 //! Copying and filling of memory, for which the oldest engines have no instruction.
 //!
 //! WebAssembly reads and writes eight bytes at any address, which the compiler's own functions don't
-//! count on: these are a fifth as long, and no slower.
+//! count on: these are a fifth as long.
 
 /// What is moved at once, in bytes.
 const WORD: usize = size_of::<u64>();
