@@ -21,6 +21,9 @@ import {
   type WriteMark,
 } from "./storage.js";
 
+/** What follows the name in the names of the databases of taste. */
+export const TASTE_DATABASES = [":taste", ":titles"] as const;
+
 const DATABASE_VERSION = 1;
 const LOG = "log";
 const META = "meta";
@@ -65,6 +68,16 @@ export class IndexedDbStorage implements SharedStorage {
   /** Opens or creates the database. Nothing in it changes until {@link load}. */
   static async open(name: string): Promise<IndexedDbStorage> {
     return new IndexedDbStorage(name, await openDatabase(name));
+  }
+
+  /** The same, unless there is no such database. */
+  static async existing(name: string): Promise<IndexedDbStorage | undefined> {
+    try {
+      return new IndexedDbStorage(name, await openDatabase(name, false));
+    } catch (thrown) {
+      if (thrown instanceof OmegaError && nameOf(thrown.cause) === "AbortError") return undefined;
+      throw thrown;
+    }
   }
 
   get life(): string | undefined {
@@ -265,11 +278,13 @@ export async function openStorage(
   }
 }
 
-function openDatabase(name: string): Promise<IDBDatabase> {
+function openDatabase(name: string, creates = true): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     // Without IndexedDB this throws a ReferenceError, which rejects like any other failure.
     const request = indexedDB.open(name, DATABASE_VERSION);
     request.onupgradeneeded = () => {
+      // Then there is none again.
+      if (!creates) return request.transaction?.abort();
       request.result.createObjectStore(LOG, { autoIncrement: true });
       request.result.createObjectStore(META);
       request.result.createObjectStore(ASIDE, { autoIncrement: true });

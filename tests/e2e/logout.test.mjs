@@ -4,33 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { titles } from "../js/tv.mjs";
 import { until } from "../js/until.mjs";
+import { left } from "./left.mjs";
 import { add, BUILDS, DEVICE, freeze, status, TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
-
-/** Everything that is in any database of the page's origin. @param {Page} page @returns {Promise<number>} */
-function stored(page) {
-  return page.evaluate(async () => {
-    let count = 0;
-    for (const { name } of await indexedDB.databases()) {
-      /** @type {IDBDatabase} */
-      const database = await new Promise((resolve, reject) => {
-        const request = indexedDB.open(String(name));
-        request.onerror = () => reject(request.error);
-        request.onsuccess = () => resolve(request.result);
-      });
-      const stores = Array.from(database.objectStoreNames);
-      const transaction = database.transaction(stores);
-      const counts = stores.map((store) => transaction.objectStore(store).count());
-      await new Promise((resolve) => {
-        transaction.oncomplete = resolve;
-      });
-      for (const { result } of counts) count += result;
-      database.close();
-    }
-    return count;
-  });
-}
 
 /** Logs the next user in. @param {Page} page */
 function nextUser(page) {
@@ -58,7 +35,7 @@ for (const [from, build] of ["leader", "follower"].flatMap((role) =>
       const read =
         "(() => { try { return client.watchlist.items().length; } catch (e) { return e.code } })()";
       assert.equal(await page.evaluate(read), "destroyed");
-      assert.equal(await stored(page), 0);
+      assert.equal(await left(page), 0);
     }
     await nextUser(there);
     assert.deepEqual(await there.evaluate("titles()"), []);
@@ -88,7 +65,7 @@ for (const build of BUILDS) {
       await add(first, "secret");
       await first.evaluate(order);
       await second.evaluate("until(() => client.status().closeReason === 'destroyed')");
-      assert.equal(await stored(first), 0, order);
+      assert.equal(await left(first), 0, order);
       const again = "client.destroy().then(() => client.close()).then(() => add('more'))";
       for (const page of [first, second]) {
         assert.equal(await page.evaluate(again), "destroyed", order);
@@ -140,7 +117,7 @@ for (const build of BUILDS) {
     );
     assert.equal(refused, "household_mismatch");
     await first.evaluate(`OmegaSync.wipe({ device: "${DEVICE}" })`);
-    assert.equal(await stored(first), 0);
+    assert.equal(await left(first), 0);
     await first.evaluate("reopen()");
     assert.deepEqual(await first.evaluate("titles()"), []);
     await first.evaluate(`OmegaSync.wipe({ device: "nobody" })`);
