@@ -182,8 +182,9 @@ export interface Client {
   /** Goes online again, at once. */
   resume(): void;
   /**
-   * Resolves when the server has acknowledged every write; until there is a network it waits. Rejects
-   * with `closed`, or with what stopped this client: `superseded`, `storage_newer`, `destroyed`.
+   * Resolves when the server has acknowledged every write; until there is a network, and room to store
+   * them, it waits. Rejects with `sync_failed` when the server's answer has stopped this client, with
+   * `closed`, or with what ended it: `superseded`, `storage_newer`, `destroyed`.
    */
   flushed(): Promise<void>;
   /** Writes that the server refused. */
@@ -194,8 +195,8 @@ export interface Client {
   aside(): Promise<AsideEntry[]>;
   /**
    * Asks the server now, on a connection of its own. Resolves when this device has what the server had
-   * and the server has every write of this device. Rejects with `sync_failed` when it can't be reached,
-   * `closed` or what stopped the client.
+   * and the server has every write of this device. Rejects with `sync_failed` when it can't be reached
+   * or the client has stopped, with what the storage failed with, `closed`, or what ended the client.
    */
   syncNow(): Promise<void>;
   /** Everything this device holds of the household, as plain data. */

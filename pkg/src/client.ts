@@ -343,6 +343,7 @@ export class Driver {
 
   private storageFailed(batch: Task[], change: StorageChange, error: OmegaError): void {
     for (const task of batch) if (task.kind === "barrier") task.reject(error);
+    this.syncEnded(error);
     if (ENDS.has(error.code)) {
       this.halt(error);
       return;
@@ -417,10 +418,12 @@ export class Driver {
 
   private releaseWaiters(): void {
     if (this.waiters.length + this.syncing.length === 0 || this.ended !== undefined) return;
-    if (this.failure !== undefined || this.isPending()) return;
-    for (const waiter of this.waiters.splice(0)) waiter.resolve();
-    if (!SETTLED.has(this.state())) return;
-    for (const waiter of this.syncing.splice(0)) waiter.resolve();
+    const state = this.state();
+    if (this.failure === undefined && !this.isPending()) {
+      for (const waiter of this.waiters.splice(0)) waiter.resolve();
+      if (SETTLED.has(state)) for (const waiter of this.syncing.splice(0)) waiter.resolve();
+    }
+    if (state === "stopped") this.rejectWaiters(syncFailed(STOPPED));
   }
 
   private syncEnded(error: OmegaError): void {
@@ -483,7 +486,11 @@ function mergeRecords(
   return isEmpty ? undefined : change;
 }
 
-function syncFailed(why: string): OmegaError {
+/** Why nothing is sent any more is in the status. */
+export const STOPPED = "it has stopped, and status() says why";
+
+/** What waits for the server does so in vain. */
+export function syncFailed(why: string): OmegaError {
   return new OmegaError("sync_failed", `the server was not reached: ${why}`);
 }
 

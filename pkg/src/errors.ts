@@ -7,7 +7,7 @@
 export type ErrorCode =
   /** `url` is not an http(s) or ws(s) address. */
   | "invalid_url"
-  /** A setting passed to `open` is of the wrong kind or out of range. */
+  /** A setting passed to `open` or `wipe` is of the wrong kind or out of range. */
   | "invalid_option"
   /** The WebAssembly file could not be read or compiled. */
   | "wasm_failed"
@@ -49,7 +49,7 @@ export type ErrorCode =
   | "destroyed"
   /** What is stored belongs to another household than `open` names: erase it first, see `wipe`. */
   | "household_mismatch"
-  /** `syncNow` did not reach the server; what waits is sent as soon as that works. */
+  /** What waits for the server can't reach it, or not now; `status()` says why it has stopped. */
   | "sync_failed"
   /** The app's `token` function failed or took longer than 10 seconds; it will be asked again. */
   | "token_failed"

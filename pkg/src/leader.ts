@@ -3,8 +3,10 @@
  * server, makes the writes that they ask for, and hands on what other devices order.
  */
 
+import type { Cells } from "./calls.js";
 import type { Channel, Message, Refusal } from "./channel.js";
 import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./client.js";
+import { type Replica, readRows } from "./engine.js";
 import type { OmegaError } from "./errors.js";
 import { Orders } from "./orders.js";
 import { AskedWrites } from "./writes.js";
@@ -23,6 +25,13 @@ export interface LeaderOwner {
   resume(): void;
   /** Another tab says that it leads. */
   doubted(driver: Driver): void;
+}
+
+/** Where in what the engine says of itself the reason is for which the server ended the connection. */
+const REASON_CELL = 4;
+
+function aboutOf(replica: Replica): Cells | undefined {
+  return readRows(replica, "about", [])[0];
 }
 
 /** The part of the tab that leads. */
@@ -57,7 +66,9 @@ export class Leader {
   /** Says how it stands. */
   say(): void {
     const { driver, owner, stored } = this;
-    const [state, closeReason] = [driver.state(), driver.closeReason() ?? ""];
+    const about = driver.closeReason() === undefined ? driver.read(aboutOf) : undefined;
+    const closeReason = driver.closeReason() ?? String(about?.[REASON_CELL] ?? "");
+    const state = driver.state();
     const standing = { state, closeReason, paused: owner.isPaused, stored };
     owner.post({ kind: "lead", tab: owner.name, ...standing });
   }

@@ -12,7 +12,7 @@
 import type { ReadName, WriteName, Writes } from "./calls.js";
 import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
 import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
-import type { Driver, DriverParts, TabEvents } from "./client.js";
+import { type Driver, type DriverParts, STOPPED, syncFailed, type TabEvents } from "./client.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
@@ -389,6 +389,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       this.sync();
     }
     this.events.status();
+    this.lookFlushed();
   }
 
   synced(error: OmegaError | undefined): void {
@@ -450,6 +451,9 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     } else if (this.own.isEmpty && this.pending() === 0) {
       this.flushing = [];
       endAll(waiting, undefined);
+    } else if (this.state() === "stopped") {
+      this.flushing = [];
+      endAll(waiting, syncFailed(STOPPED));
     }
   }
 

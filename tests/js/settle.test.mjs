@@ -1,0 +1,60 @@
+// Promises that wait for the server end when nothing will come of them any more.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { MemoryStorage, OmegaError } from "omega-sync";
+import { Disk } from "./disk.mjs";
+import { Edge } from "./edge.mjs";
+import { codeOf, newHousehold, openTv } from "./tv.mjs";
+import { eventually } from "./until.mjs";
+
+/** @type {Edge} */
+let edge;
+before(async () => {
+  edge = await Edge.start();
+});
+after(() => edge.dispose());
+
+/** @param {Promise<unknown>} promise @param {string} code */
+const rejected = (promise, code) => assert.rejects(promise, (error) => codeOf(error) === code);
+
+test("flushed and syncNow of a client that has stopped", async (context) => {
+  const disk = new Disk();
+  const strange = () => ({ household: "somewhere", storage: disk.open() });
+  const tv = await openTv(context, edge, newHousehold(), "tv", strange());
+  const follower = await openTv(context, edge, newHousehold(), "tv", strange());
+  tv.pause();
+  await tv.watchlist.add("tmdb:1");
+  await eventually(follower, "the title", () => follower.pending === 1);
+  const waiting = [tv.flushed(), follower.flushed()];
+  tv.resume();
+  for (const promise of waiting) await rejected(promise, "sync_failed");
+  for (const client of [tv, follower]) {
+    await eventually(client, "stopped", () => client.status().state === "stopped");
+    assert.equal(client.status().closeReason, "household_mismatch");
+    await rejected(client.flushed(), "sync_failed");
+    await rejected(client.syncNow(), "sync_failed");
+  }
+});
+
+test("syncNow while nothing can be stored", async (context) => {
+  const storage = new MemoryStorage();
+  const tv = await openTv(context, edge, newHousehold(), "tv", { storage });
+  await tv.syncNow();
+  const { commit } = storage;
+  storage.commit = () => Promise.reject(new OmegaError("storage_full", "full"));
+  await rejected(tv.watchlist.add("tmdb:1"), "storage_full");
+  await rejected(tv.syncNow(), "storage_full");
+  storage.commit = commit;
+  await tv.syncNow();
+  assert.equal(tv.pending, 0);
+});
+
+test("flushed and syncNow that wait when the client is closed", async (context) => {
+  const tv = await openTv(context, edge, newHousehold(), "tv");
+  tv.pause();
+  await tv.watchlist.add("tmdb:1");
+  const waiting = tv.flushed();
+  await Promise.all([tv.close(), rejected(waiting, "closed")]);
+  await rejected(tv.flushed(), "closed");
+  await rejected(tv.syncNow(), "closed");
+});
