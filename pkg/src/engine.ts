@@ -192,10 +192,10 @@ function breakDown(cause: unknown): OmegaError {
   const refuse = (): never => {
     throw error;
   };
-  // A replica that is let go later on has nothing left to free.
+  // What is let go later on has nothing left to free.
   const release = (): void => undefined;
   glue.__wbg_set_wasm(
-    new Proxy({}, { get: (_, name) => (name === "__wbg_replica_free" ? release : refuse) }),
+    new Proxy({}, { get: (_, name) => (/_free$/.test(String(name)) ? release : refuse) }),
   );
   return error;
 }

@@ -11,7 +11,7 @@ import type { Client, ExportedData, OpenOptions } from "./api.js";
 import { type EngineSource, type Entropy, rows, type SyncState } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { openWith } from "./index.js";
-import { openStorage } from "./indexeddb.js";
+import { openStorage, TASTE_DATABASES } from "./indexeddb.js";
 import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
 import { MemoryStorage, type Storage } from "./storage.js";
@@ -96,6 +96,7 @@ export async function openPatterns(
       changed: (what) => taste?.changed(what),
       synced: (how) => taste?.ended(how),
       failed: (error) => report(client, error),
+      stuck: (error) => taste?.stuck(error),
     });
     await driver.load();
     taste = new Taste(driver, client, options.profile ?? "");
@@ -110,15 +111,14 @@ export async function openPatterns(
 function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): PatternsClient {
   let requests = false;
   const follow = () => {
-    const { state, closeReason, role } = client.status();
+    const { state, closeReason, role, household } = client.status();
     if (closeReason === "destroyed" || closeReason === "erased") {
-      driver.forget().catch((thrown: unknown) => {
-        const error = fromEngine(thrown);
-        // Where another tab was first, that has been told.
-        if (error.code !== "destroyed") report(client, error);
-      });
+      driver.forget().catch((thrown: unknown) => report(client, fromEngine(thrown)));
       return;
     }
+    // Before anything of it is shown, or leaves.
+    if (household !== "") driver.belongTo(household);
+    driver.halted(state === "stopped");
     // Between two requests of the household, and during one, taste may make its own.
     requests = role === "leader" && (state === "polling" || (requests && BETWEEN.has(state)));
     const live = (state === "live" && tap.isOpen) || requests;
@@ -139,12 +139,19 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
       return { ...household, taste: taste.exported(profiles) };
     },
     close: async () => {
-      await driver.close();
-      await close.call(client);
+      try {
+        await driver.close();
+      } finally {
+        await close.call(client);
+      }
     },
+    // The household first; one that can't be erased keeps nobody from erasing the rest.
     destroy: async () => {
-      await driver.destroy();
-      await destroy.call(client);
+      try {
+        await destroy.call(client);
+      } finally {
+        await driver.destroy();
+      }
     },
   });
 }
@@ -237,8 +244,8 @@ async function storagesOf(options: PatternsOptions): Promise<readonly [Storage, 
   if (kind !== "indexeddb") return [new MemoryStorage(), new MemoryStorage()];
   const name = options.name ?? `omega-sync:${options.device}`;
   const [taste, titles] = await Promise.all([
-    openStorage(`${name}:taste`, kind),
-    openStorage(`${name}:titles`, kind),
+    openStorage(name + TASTE_DATABASES[0], kind),
+    openStorage(name + TASTE_DATABASES[1], kind),
   ]);
   return [taste.storage, titles.storage];
 }

@@ -5,15 +5,23 @@
  * Invariant: nothing is sent, and no write promise resolves, before every record that precedes it is
  * durable. When another tab has taken the storages over, they are read again and the write is made once
  * more on what is there: tabs take turns, and none writes over another.
+ *
+ * Invariant: what one household taught is neither shown to another one nor sent as its. Among the
+ * engine's records in the small log is one of the driver's own, which says whose they are.
  */
 
+import { STOPPED, syncFailed } from "./client.js";
+import { rows } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { DESTROYED } from "./indexeddb.js";
-import type { Storage, StorageChange } from "./storage.js";
+import { eraseStorage, type Storage, type StorageChange } from "./storage.js";
 import type { Tap } from "./tap.js";
 import {
+  ABOUT,
+  CHANGES,
   loadTaste,
   readTasteOutputs,
+  TABLES_CELL,
   type TasteChange,
   type TasteEngine,
   type TasteOutput,
@@ -25,6 +33,9 @@ const RETRY_MS = 5_000;
 /** The longest delay a browser's timer takes. */
 const TIMER_MS_MAX = 2_147_483_647;
 
+/** First byte of the record that says whose taste it is; the household's id in UTF-8 follows. */
+const OWNER_TAG = 0;
+
 /** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
 export type TasteCall = (engine: TasteEngine, unix: number, steady: number) => number;
 
@@ -33,6 +44,8 @@ export interface TasteEvents {
   changed(what: TasteChange): void;
   synced(how: TasteSync): void;
   failed(error: OmegaError): void;
+  /** No sync comes of what is under way. */
+  stuck(error: OmegaError): void;
 }
 
 /** What the driver needs to work. */
@@ -62,8 +75,16 @@ export class TasteDriver {
   private retry: ReturnType<typeof setTimeout> | undefined;
   /** What the next commit of each storage has to bring along. */
   private unstored: (StorageChange | undefined)[] = [undefined, undefined];
-  private failing = false;
+  /** The last failure of the storage, while it lasts. */
+  private failure: OmegaError | undefined;
   private ended: OmegaError | undefined;
+  private freed = false;
+  /** Whether this driver has erased its storages. */
+  private isEmpty = false;
+  /** The household whose taste it is; empty while that is not known. */
+  private owner = "";
+  /** Why the household's client is of no help. */
+  private stopped: OmegaError | undefined;
   private live = false;
   private fetching = false;
   /** A request left on this connection and has no answer yet. */
@@ -79,15 +100,22 @@ export class TasteDriver {
   /** Reads what is stored. Rejects when it can't be used. */
   async load(): Promise<void> {
     const { engine, storages } = this.parts;
-    const records = await Promise.all(storages.map((storage) => storage.load()));
-    const damage = loadTaste(engine, records);
+    const [small = [], ...large] = await Promise.all(storages.map((storage) => storage.load()));
+    const { owner } = this;
+    this.owner = "";
+    for (const record of small) if (isOwner(record)) this.owner = ownerOf(record);
+    const damage = loadTaste(engine, [small.filter((record) => !isOwner(record)), ...large]);
     this.unstored = damage.map((what) =>
       what === "" ? undefined : { setAside: what, append: [] },
     );
     for (const what of damage) {
       if (what !== "") this.events.failed(damaged(what));
     }
+    // What was made meanwhile was made on what is no more.
+    const writes = writesOf(this.queue.splice(0));
     this.feed((taste) => taste.firstOutputs());
+    for (const write of writes) this.make(write);
+    if (owner !== "") this.belongTo(owner);
   }
 
   /** A write of the app: resolves when it is durable on this device. */
@@ -122,7 +150,7 @@ export class TasteDriver {
 
   /** Whether the household's connection is up to date, in this tab; and why the last one was closed. */
   connection(live: boolean, closeReason = ""): void {
-    if (live === this.live || this.failing || this.unsupported) return;
+    if (live === this.live || this.failure !== undefined || this.unsupported) return;
     this.live = live;
     if (!live && this.asked && closeReason === "malformed") this.unsupported = true;
     this.asked = false;
@@ -136,16 +164,41 @@ export class TasteDriver {
     this.feed((taste, ...now) => taste.frame(bytes, ...now));
   }
 
+  /** Why no sync can be had, if so. */
+  get obstacle(): OmegaError | undefined {
+    const own = this.unsupported ? syncFailed("it knows nothing of taste") : this.failure;
+    return this.ended ?? own ?? this.stopped;
+  }
+
+  /** Whether the household's client has stopped. */
+  halted(isHalted: boolean): void {
+    if (isHalted === (this.stopped !== undefined)) return;
+    this.stopped = isHalted ? syncFailed(STOPPED) : undefined;
+    if (this.stopped !== undefined) this.events.stuck(this.stopped);
+  }
+
+  /** Whose taste it is: what another household left is forgotten. */
+  belongTo(household: string): void {
+    if (household === this.owner || this.ended !== undefined) return;
+    const isOther = this.owner !== "";
+    this.owner = household;
+    if (isOther) this.beginAnew();
+    else this.queue.push({ kind: "append", log: 0, bytes: ownerRecord(household) });
+    this.pump();
+  }
+
   /** Ends in order: what is queued is stored, then everything is released. */
   async close(
     why = new OmegaError("closed", "this client is closed; call open again"),
   ): Promise<void> {
-    if (this.ended !== undefined) return;
-    this.ended = why;
+    if (this.ended?.code !== "destroyed") this.ended = why;
     clearTimeout(this.timer);
     clearTimeout(this.retry);
     this.parts.tap.requests.end();
+    this.events.stuck(why);
     await this.pumping;
+    if (this.freed) return;
+    this.freed = true;
     for (const storage of this.parts.storages) storage.close();
     this.parts.engine.free();
   }
@@ -155,11 +208,25 @@ export class TasteDriver {
     if (this.ended === undefined) await this.destroy();
   }
 
-  /** Erases everything for good. */
+  /** Erases everything for good, also after its end. */
   async destroy(): Promise<void> {
-    this.queue = [];
-    await this.close(new OmegaError("destroyed", DESTROYED));
-    await Promise.all(this.parts.storages.map((storage) => storage.destroy?.()));
+    const why = new OmegaError("destroyed", DESTROYED);
+    for (const write of writesOf(this.queue.splice(0))) write.reject(why);
+    await this.close(why);
+    // What is there now may be of the next user.
+    if (this.isEmpty) return;
+    await Promise.all(this.parts.storages.map(eraseStorage));
+    this.isEmpty = true;
+  }
+
+  /** Knows nothing any more, in the engine and in the storages. */
+  private beginAnew(): void {
+    this.queue = this.queue.filter(({ kind }) => kind === "write");
+    this.live = false;
+    loadTaste(this.parts.engine, [[], []]);
+    this.feed((taste) => taste.firstOutputs());
+    for (const what of CHANGES) this.events.changed(what);
+    this.events.synced("failed");
   }
 
   private make(write: Write): void {
@@ -202,37 +269,37 @@ export class TasteDriver {
   }
 
   private async store(batch: Task[]): Promise<void> {
-    const changes = this.unstored.map((earlier, log) => merged(earlier, batch, log));
+    const { owner } = this;
+    const changes = this.unstored.map((earlier, log) => merged(earlier, batch, log, owner));
     this.unstored = changes;
     for (const [log, storage] of this.parts.storages.entries()) {
       const change = changes[log];
       if (change !== undefined) await storage.commit(change);
       this.unstored[log] = undefined;
     }
-    if (!this.failing) return;
-    this.failing = false;
+    this.failure = undefined;
     clearTimeout(this.retry);
   }
 
   private async storageFailed(batch: Task[], error: OmegaError): Promise<void> {
-    const writes: Write[] = [];
-    for (const task of batch) if (task.kind === "write") writes.push(task.write);
     if (error.code === "superseded" && this.ended === undefined) {
       this.unstored = [undefined, undefined];
-      this.queue = [];
+      this.queue = batch.concat(this.queue);
       try {
         await this.load();
-        for (const write of writes) this.make(write);
         if (this.live) this.feed((taste, ...now) => taste.connected(...now));
         this.events.changed("taste");
+        // What was asked before was forgotten.
+        this.events.synced("failed");
         return;
       } catch (thrown) {
-        for (const write of writes) write.reject(fromStorage(thrown));
+        for (const write of writesOf(this.queue.splice(0))) write.reject(fromStorage(thrown));
         return;
       }
     }
-    for (const write of writes) write.reject(error);
-    if (!this.failing) this.events.failed(error);
+    for (const write of writesOf(batch)) write.reject(error);
+    if (this.failure === undefined) this.events.failed(error);
+    this.events.stuck(error);
     if (error.code === "storage_newer" || error.code === "destroyed") {
       this.ended ??= error;
       clearTimeout(this.timer);
@@ -240,7 +307,7 @@ export class TasteDriver {
     }
     // Nothing leaves while nothing can be stored.
     this.connection(false);
-    this.failing = true;
+    this.failure = error;
     clearTimeout(this.retry);
     if (this.ended === undefined) {
       this.retry = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), RETRY_MS);
@@ -287,13 +354,22 @@ export class TasteDriver {
       (file) => {
         this.fetching = false;
         this.feed((taste, ...now) => taste.tables(file, ...now));
+        // Another file than it was asked for.
+        if (this.ended === undefined && this.tablesId() !== id) this.events.synced("failed");
       },
       (cause: unknown) => {
         this.fetching = false;
         const message = "the tables for patterns could not be fetched; the next sync tries again";
-        this.events.failed(new OmegaError("tables_failed", message, cause));
+        const error = new OmegaError("tables_failed", message, cause);
+        this.events.failed(error);
+        this.events.stuck(error);
       },
     );
+  }
+
+  private tablesId(): number {
+    const about = this.read((engine, ...now) => rows(engine.about(...now), ABOUT));
+    return Number(about[0]?.[TABLES_CELL]);
   }
 }
 
@@ -302,17 +378,40 @@ function merged(
   earlier: StorageChange | undefined,
   batch: Task[],
   log: number,
+  owner: string,
 ): StorageChange | undefined {
   const change: StorageChange = { ...earlier, append: earlier?.append.slice() ?? [] };
   for (const task of batch) {
     if (task.kind === "append" && task.log === log) change.append.push(task.bytes);
     if (task.kind === "replace" && task.log === log) {
       change.replace = task.bytes;
-      change.append = [];
+      change.append = log === 0 && owner !== "" ? [ownerRecord(owner)] : [];
     }
   }
   const empty = change.replace === undefined && change.append.length === 0;
   return empty && change.setAside === undefined ? undefined : change;
+}
+
+function writesOf(tasks: Task[]): Write[] {
+  const writes: Write[] = [];
+  for (const task of tasks) if (task.kind === "write") writes.push(task.write);
+  return writes;
+}
+
+function ownerRecord(household: string): Uint8Array {
+  const name = new TextEncoder().encode(household);
+  const record = new Uint8Array(1 + name.length);
+  record[0] = OWNER_TAG;
+  record.set(name, 1);
+  return record;
+}
+
+function isOwner(record: Uint8Array): boolean {
+  return record[0] === OWNER_TAG;
+}
+
+function ownerOf(record: Uint8Array): string {
+  return new TextDecoder().decode(record.subarray(1));
 }
 
 function fromStorage(thrown: unknown): OmegaError {

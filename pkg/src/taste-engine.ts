@@ -32,7 +32,11 @@ export type TasteChange = "taste" | "titles" | "contributions";
  */
 export type TasteSync = "ok" | "rate_limited" | "no_tables" | "failed";
 
-const CHANGES: readonly TasteChange[] = ["taste", "titles", "contributions"];
+/** The cells of what the engine says of itself, and where among them the id of the tables is. */
+export const ABOUT = "nnnnnnnt";
+export const TABLES_CELL = 4;
+
+export const CHANGES: readonly TasteChange[] = ["taste", "titles", "contributions"];
 
 /** An engine that knows nothing yet. */
 export function newTaste(words: Uint32Array = random()): TasteEngine {

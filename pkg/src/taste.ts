@@ -4,7 +4,7 @@ import type { Client } from "./api.js";
 import { rows } from "./engine.js";
 import { OmegaError, textOf } from "./errors.js";
 import type { TasteDriver } from "./taste-driver.js";
-import type { TasteChange, TasteSync } from "./taste-engine.js";
+import { ABOUT, type TasteChange, type TasteSync } from "./taste-engine.js";
 
 export type { TasteChange, TasteSync } from "./taste-engine.js";
 
@@ -129,10 +129,15 @@ export interface TasteStatus {
   region: string;
 }
 
+interface Waiting {
+  resolve: (how: TasteSync) => void;
+  reject: (error: OmegaError) => void;
+}
+
 /** What is learned on this device, of the profile given to `open`. */
 export class Taste {
   private readonly listeners: Set<(what: TasteChange) => void>;
-  private readonly waiting: Set<(how: TasteSync) => void>;
+  private readonly waiting: Set<Waiting>;
 
   /** @internal */
   constructor(
@@ -271,11 +276,16 @@ export class Taste {
 
   /**
    * Exchanges patterns with the server now, or as soon as there is a connection; resolves when that is
-   * over, with how it ended.
+   * over, with how it ended. In a tab that follows that is when it leads.
+   *
+   * Rejects with `sync_failed` when the client has stopped, `tables_failed`, what the storage failed
+   * with, `closed`, or what ended the client.
    */
   sync(): Promise<TasteSync> {
-    return new Promise((resolve) => {
-      this.waiting.add(resolve);
+    const { obstacle } = this.driver;
+    if (obstacle !== undefined) return Promise.reject(obstacle);
+    return new Promise((resolve, reject) => {
+      this.waiting.add({ resolve, reject });
       this.driver.feed((engine, ...now) => engine.syncNow(...now));
       // A server that wants to be left alone is: nothing leaves, so nothing would end.
       if (this.client.status().state === "live" && this.timeUntilNextSync() > 0) {
@@ -353,14 +363,18 @@ export class Taste {
   ended(how: TasteSync): void {
     // Tables that are on their way lead to another sync, which is what was asked for.
     if (how === "no_tables") return;
-    for (const resolve of Array.from(this.waiting)) resolve(how);
+    for (const { resolve } of Array.from(this.waiting)) resolve(how);
+    this.waiting.clear();
+  }
+
+  /** @internal */
+  stuck(error: OmegaError): void {
+    for (const { reject } of Array.from(this.waiting)) reject(error);
     this.waiting.clear();
   }
 
   private about(): [number, number, number, number, number, number, number, string] {
-    const [cells = []] = this.driver.read((engine, ...now) =>
-      rows(engine.about(...now), "nnnnnnnt"),
-    );
+    const [cells = []] = this.driver.read((engine, ...now) => rows(engine.about(...now), ABOUT));
     const [due, version, globals, titles, tables, optedOut, notPrivate, region] = cells;
     const [a, b, c, d] = [Number(due), Number(version), Number(globals), Number(titles)];
     return [a, b, c, d, Number(tables), Number(optedOut), Number(notPrivate), String(region)];
