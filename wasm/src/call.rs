@@ -169,7 +169,7 @@ pub fn make(
         }
         write::DEVICE_REPLY => {
             let id = CommandId(values.whole() << 32 | values.whole());
-            return Ok(client.reply(id, values.of(&Reply::ALL).unwrap_or(Reply::Invalid)));
+            return Ok(client.reply(id, values.of(Reply::ALL).unwrap_or(Reply::Invalid)));
         }
         write::DEVICE_WATCH => return Ok(client.watch()),
         write::REJECTED_TAKEN => return Ok(client.handle(now, Input::RejectedTaken)),

@@ -43,10 +43,9 @@ export class Peer {
   /** One call and the reading of what it returns. @param {Operation} operation */
   operate({ k, t, c, p = 0, u = 0, s = 0 }) {
     const steady = t - this.#start_ms;
-    const write = (
-      /** @type {"progressSet" | "watchlistAdd" | "watchlistRemove"} */ name,
-      ...values
-    ) => this.#take(this.#engine.callWrite(this.#replica, name, ["", c, ...values], t, steady));
+    /** @param {"progressSet" | "watchlistAdd" | "watchlistRemove"} name @param {number[]} values */
+    const write = (name, ...values) =>
+      this.#take(this.#engine.callWrite(this.#replica, name, ["", c, ...values], t, steady));
     if (k === "prog") write("progressSet", p, u, STATES[s] ?? 0);
     else write(k === "add" ? "watchlistAdd" : "watchlistRemove");
   }
