@@ -198,18 +198,16 @@ impl Aggregate {
         self.store.feed(titles).await
     }
 
-    /// Notes that a household began titles, by the server's clock.
-    pub(crate) fn note_playing(&self, household: &HouseholdId, titles: BTreeSet<ContentId>) {
+    /// Notes that a household began titles, by the server's clock. It is durable at the end, or nothing
+    /// will be noted: an erasure that begins later finds all of it.
+    pub(crate) async fn note_playing(&self, household: &HouseholdId, titles: BTreeSet<ContentId>) {
         let (day, region) = (day(now()), self.region(household).country());
         let plays =
             titles.into_iter().map(|content| (day, household.clone(), region.clone(), content));
-        let noted = self.store.note_playing(plays.collect());
-        tokio::spawn(async move {
-            if let Err(error) = noted.await {
-                // A play that is not counted changes a trend by one; nothing waits for it.
-                tracing::debug!(%error, "first plays were not noted");
-            }
-        });
+        if let Err(error) = self.store.note_playing(plays.collect()).await {
+            // A play that is not counted changes a trend by one.
+            tracing::debug!(%error, "first plays were not noted");
+        }
     }
 
     /// What is left of the budgets of this year: of patterns and of trends.

@@ -238,11 +238,11 @@ impl RoomTask<'_> {
             self.tell(&news);
             let changed = self.tell_presence();
             self.store_seen(changed).await;
-            if let Some(played) = played.filter(|played| !played.is_empty()) {
-                self.seat.aggregate().note_playing(self.seat.household(), played);
-            }
             for at in batch.arrivals {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
+            }
+            if let Some(played) = played.filter(|played| !played.is_empty()) {
+                self.seat.aggregate().note_playing(self.seat.household(), played).await;
             }
             if let Some(answer) = batch.erase {
                 let span = batch.span.unwrap_or_else(tracing::Span::none);

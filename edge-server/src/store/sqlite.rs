@@ -280,6 +280,7 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
         let mut works = Vec::new();
         let mut replies = Vec::new();
         let mut bytes = 0;
+        let mut erasure = None;
         let mut next = Some(first);
         while let Some(write) = next {
             match write {
@@ -292,9 +293,8 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                     works.push(Work::Job(job));
                     replies.push(reply);
                 }
-                Write::Erase(household, reply) => {
-                    answer(reply, note(state, database.erase(&household)));
-                }
+                // It takes with it whatever was asked for before.
+                Write::Erase(household, reply) => erasure = Some((household, reply)),
                 Write::Change(work) => {
                     if let Err(error) = note(state, work(&mut database)) {
                         tracing::error!(code = error.code(), %error, "a change failed");
@@ -302,28 +302,41 @@ fn run_writer(mut database: Database, mut queue: mpsc::Receiver<Write>, state: &
                 }
                 Write::Probe(reply) => answer(reply, note(state, database.probe_write())),
             }
-            let room = works.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
+            let room =
+                erasure.is_none() && works.len() < BATCH_COMMITS_MAX && bytes < BATCH_BYTES_MAX;
             next = if room { queue.try_recv().ok() } else { None };
         }
-        if works.is_empty() {
-            continue;
+        if !works.is_empty() {
+            write_all(&mut database, works, replies, state);
         }
-        let count = works.len();
-        match note(state, database.commit(works)) {
-            Ok(results) => {
-                for (reply, result) in replies.into_iter().zip(results) {
-                    if let Err(error) = &result {
-                        note_damage(state, error);
-                    }
-                    answer(reply, result);
+        if let Some((household, reply)) = erasure {
+            answer(reply, note(state, database.erase(&household)));
+        }
+    }
+}
+
+/// Writes all of it in one transaction, and answers when that is durable.
+fn write_all(
+    database: &mut Database,
+    works: Vec<Work>,
+    replies: Vec<Reply<()>>,
+    state: &SharedCondition,
+) {
+    let count = works.len();
+    match note(state, database.commit(works)) {
+        Ok(results) => {
+            for (reply, result) in replies.into_iter().zip(results) {
+                if let Err(error) = &result {
+                    note_damage(state, error);
                 }
+                answer(reply, result);
             }
-            Err(error) => {
-                for reply in replies {
-                    let _in = reply.span.clone().entered();
-                    tracing::error!(code = error.code(), %error, commits = count, "commit");
-                    answer(reply, Err(error.clone()));
-                }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _in = reply.span.clone().entered();
+                tracing::error!(code = error.code(), %error, commits = count, "commit");
+                answer(reply, Err(error.clone()));
             }
         }
     }

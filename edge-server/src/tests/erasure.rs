@@ -162,3 +162,19 @@ async fn an_erasure_that_fails_says_so() {
     assert_eq!(erase(&home).await.status, 200);
     assert!(!in_a_file(&home, TITLE));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_watched_last_is_erased_with_the_rest() {
+    let home = home().await;
+    for number in 0..40 {
+        let body = json!({
+            "content_id": format!("{TITLE}-{number}"), "position_seconds": 1, "duration_seconds": 2,
+            "state": "playing",
+        });
+        assert_eq!(home.rest("POST /api/v1/sync/progress", body).await.status, 200);
+        assert_eq!(erase(&home).await.json()["existed"], true);
+        // Whatever else is written by now was asked for later.
+        add(&home, "another-title").await;
+        assert!(!export(&home).await.to_string().contains(TITLE), "{number}");
+    }
+}

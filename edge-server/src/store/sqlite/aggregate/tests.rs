@@ -347,6 +347,22 @@ fn an_epoch_counts_what_waits_for_an_earlier_one_and_nothing_twice() {
     assert_eq!(bench.page(14).households.len(), 1, "what comes later waits");
 }
 
+#[test]
+fn what_was_asked_before_an_erasure_is_erased() {
+    let bench = bench();
+    let home = household("home");
+    let play = (100, home.clone(), Region::new("DE").unwrap(), ContentId::new("t").unwrap());
+    // The writer is held up until all of them wait.
+    let (go, wait) = std::sync::mpsc::channel();
+    let held = bench.store.write(move |_| wait.recv().map_err(|_| StoreError::Closed));
+    let (noted, erased) = (bench.store.note_playing(vec![play]), bench.store.erase(&home));
+    let go = async { go.send(()).unwrap() };
+    let (_, noted, erased, ()) =
+        bench.runtime.block_on(async { tokio::join!(biased; held, noted, erased, go) });
+    assert_eq!((noted, erased), (Ok(()), Ok(true)));
+    assert_eq!(bench.run(bench.store.kept(&home)).unwrap().playing, []);
+}
+
 /// A backup knows less than the world: what waits in it may have been released since.
 #[test]
 fn after_a_restore_nothing_that_waited_is_released_and_versions_are_of_another_life() {
