@@ -1,5 +1,6 @@
 //! What all requests share, and the way from the list of routes to a router.
 
+mod abilities;
 pub(crate) mod admin;
 pub(crate) mod body;
 pub(crate) mod devices;
@@ -125,16 +126,17 @@ pub(crate) fn router(edge: Arc<Edge>, dev: bool, folder: Option<&Path>) -> Route
     let routes = routes::all();
     let cors = cors(&routes);
     let mut router = routes.into_iter().fold(Router::new(), |all, route| route.add_to(all, &edge));
-    router = router.layer(cors);
+    router = match folder {
+        Some(folder) => router.fallback_service(ServeDir::new(folder)),
+        None => router.fallback(async || Error::NotFound),
+    };
+    // Pages must be able to read every error, that of a request which took too long too.
+    router = router.layer(from_fn_with_state(edge.clone(), request::in_time)).layer(cors);
     if dev {
         // Outside of the layer: its answers are for pages of this machine only.
         router = router.route("/dev/token", get(dev::token));
         router = router.route("/dev/echo", get(ws::echo::upgrade));
     }
-    router = match folder {
-        Some(folder) => router.fallback_service(ServeDir::new(folder)),
-        None => router.fallback(async || Error::NotFound),
-    };
     let nosniff = HeaderValue::from_static("nosniff");
     let mut router =
         router.layer(SetResponseHeaderLayer::if_not_present(X_CONTENT_TYPE_OPTIONS, nosniff));
@@ -150,7 +152,12 @@ pub(crate) fn router(edge: Arc<Edge>, dev: bool, folder: Option<&Path>) -> Route
 /// That gives nothing away, because no request is allowed by a cookie: whoever has no token gets
 /// nothing.
 fn cors(routes: &[Route]) -> CorsLayer {
-    let methods: Vec<Method> = routes.iter().map(|route| route.method.clone()).collect();
+    let mut methods: Vec<Method> = Vec::new();
+    for route in routes {
+        if !methods.contains(&route.method) {
+            methods.push(route.method.clone());
+        }
+    }
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(methods)

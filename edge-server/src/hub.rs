@@ -221,6 +221,16 @@ impl Hub {
         }
     }
 
+    /// A device is here; it is known for good when this ends.
+    pub(crate) async fn see(self: &Arc<Self>, who: &Principal) -> Result<(), CloseCode> {
+        let device = who.device.clone();
+        let seen = self.call(&who.household, move |inside| {
+            inside.presence.see(&device, inside.now);
+            (Vec::new(), ())
+        });
+        seen.await
+    }
+
     /// Erases a household: its room, if need be a new one, ends its commits, erases it in the store and
     /// closes its connections. Nobody can start another room of it meanwhile.
     pub(crate) async fn erase(

@@ -1,6 +1,8 @@
 //! Which devices of a household are connected, and when each was heard of last. Who is connected is in
 //! memory only: after a crash nobody seems to be online who is not. When a device was heard of is
-//! stored too, when it comes or goes and every [`SEEN_EVERY`], without waiting for the disk.
+//! stored too, when it comes or goes and every [`SEEN_EVERY`], without waiting for the disk. Of a device
+//! that is new to the household it is stored before it gets any answer, so that whoever had one can be
+//! forgotten.
 
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::command::{self as core, PRESENT_DEVICES_MAX};
@@ -22,6 +24,10 @@ pub(crate) struct Presence {
     seen: BTreeMap<DeviceId, UnixMillis>,
     /// Devices that came or went.
     changed: BTreeSet<DeviceId>,
+    /// Whether one that was known is not any more.
+    fewer: bool,
+    /// Whether one was heard of that the store has never heard of.
+    new: bool,
     /// Devices that the household forgot, and the store has not yet.
     forgotten: Vec<DeviceId>,
     /// Up to when it was stored, and when that was.
@@ -47,6 +53,7 @@ impl Presence {
     /// What is to be stored, if it is time: who was heard of since, and who is forgotten.
     pub(crate) fn unstored(&mut self, at_once: bool, now: UnixMillis) -> Option<Unstored> {
         let (through, when) = self.stored;
+        let at_once = at_once || std::mem::take(&mut self.new);
         let due = when.is_none_or(|when| when.elapsed() >= SEEN_EVERY);
         if !at_once && !due {
             return None;
@@ -62,6 +69,7 @@ impl Presence {
     pub(crate) fn forget(&mut self, device: &DeviceId) {
         self.seen.remove(device);
         self.changed.insert(device.clone());
+        self.fewer = true;
         self.forgotten.push(device.clone());
     }
 
@@ -93,14 +101,14 @@ impl Presence {
         }
     }
 
-    /// The devices that came or went since this was asked last. One that was forgotten is among them.
-    pub(crate) fn take_changes(&mut self) -> BTreeSet<DeviceId> {
-        std::mem::take(&mut self.changed)
+    /// The devices that came or went since this was asked last, and whether one of them was forgotten.
+    pub(crate) fn take_changes(&mut self) -> (BTreeSet<DeviceId>, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.fewer))
     }
 
-    /// Whether a device was forgotten that the store still knows.
-    pub(crate) fn has_forgotten(&self) -> bool {
-        !self.forgotten.is_empty()
+    /// Whether a device was heard of that the store has never heard of.
+    pub(crate) fn has_new(&self) -> bool {
+        self.new
     }
 
     /// A device was heard of.
@@ -112,7 +120,7 @@ impl Presence {
                 self.seen.remove(&oldest);
             }
         }
-        self.seen.insert(device.clone(), now);
+        self.new |= self.seen.insert(device.clone(), now).is_none();
     }
 
     /// Whether a device has a connection.

@@ -232,6 +232,9 @@ impl RoomTask<'_> {
                 return Some(code);
             }
             let first = batch.arrivals.iter().min().copied();
+            if self.presence.has_new() {
+                self.store_seen(true).await;
+            }
             self.carry_out(batch.effects, first);
             let done = self.room.take_tally();
             self.seat.metrics().done(&done);
@@ -484,11 +487,10 @@ impl RoomTask<'_> {
 
     /// Tells who wants to know which devices came or went, if any did.
     fn tell_presence(&mut self) -> bool {
-        let changes = self.presence.take_changes();
+        let (changes, all) = self.presence.take_changes();
         if changes.is_empty() {
             return false;
         }
-        let all = self.presence.has_forgotten();
         let known = self.presence.devices().cloned().collect();
         let frame = self.presence.frame(all, if all { &known } else { &changes }, now());
         let watchers = self.dispatch.watchers().clone();

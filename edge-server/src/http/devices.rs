@@ -1,13 +1,15 @@
 //! The devices of a household: what they say of themselves, whether they are here, and what one tells
 //! another to do.
 
+use crate::aggregate::now;
 use crate::auth::Principal;
 use crate::command::{CommandBody, Status};
 use crate::dispatch::Sent;
 use crate::error::Error;
 use crate::http::Edge;
+use crate::http::abilities::{Abilities, Kind};
 use crate::http::body::{JsonBody, Parameters, tagged};
-use crate::http::value::{Abilities, Kind, content_id, device_id, optional, profile_id};
+use crate::http::value::{content_id, device_id, optional, profile_id};
 use crate::hub::Inside;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
@@ -87,24 +89,35 @@ pub(crate) async fn devices(
     parameters: Parameters,
 ) -> Result<Response, Error> {
     parameters.finish()?;
+    let paired = paired(&edge, &principal).await?;
     let asker = principal.device;
     let list = edge.hub.call(&principal.household, move |inside| {
         inside.presence.see(&asker, inside.now);
-        (Vec::new(), list(&inside))
+        (Vec::new(), list(&inside, &paired))
     });
     tagged(&headers, &list.await.map_err(Error::Room)?)
 }
 
-/// The devices that described themselves or were here, but none that was taken off the list and has
-/// not come back.
-fn list(inside: &Inside) -> Devices {
+/// The devices that are paired.
+async fn paired(edge: &Edge, principal: &Principal) -> Result<BTreeSet<DeviceId>, Error> {
+    Ok(edge.access.paired(principal.household.clone(), now().0).await?)
+}
+
+/// The devices that described themselves, were here or are paired, but none that was taken off the list
+/// and has not come back.
+fn list(inside: &Inside, paired: &BTreeSet<DeviceId>) -> Devices {
     let records = inside.room.household().devices();
     let taken_off = |device: &DeviceId| {
-        records.get(device).is_some_and(|register| register.value.is_none())
-            && !inside.presence.is_online(device)
+        let record = records.get(device).filter(|register| register.value.is_none());
+        record.is_some_and(|removed| {
+            let seen = inside.presence.last_seen(device);
+            let came_back = seen.is_some_and(|seen| seen > removed.dot.timestamp.millis());
+            !came_back && !inside.presence.is_online(device) && !paired.contains(device)
+        })
     };
     let described = records.iter().map(|(device, _)| device);
-    let ids: BTreeSet<&DeviceId> = described.chain(inside.presence.devices()).collect();
+    let ids: BTreeSet<&DeviceId> =
+        described.chain(inside.presence.devices()).chain(paired).collect();
     let ids = ids.into_iter().filter(|device| !taken_off(device));
     let devices: Vec<Device> = ids
         .map(|id| {
@@ -126,13 +139,77 @@ fn list(inside: &Inside) -> Devices {
     Devices { total: devices.len(), devices }
 }
 
-/// What is to be different about a device.
+/// What is to be different about a device; what is left out stays as it is. All but the name a device
+/// says of itself only
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct DeviceChange {
     /// What people call it, 64 bytes at most
     #[schemars(length(max = 64))]
-    device_name: String,
+    device_name: Option<String>,
+    /// What kind of device it is
+    device_type: Option<Kind>,
+    /// What it runs on, 64 bytes at most
+    #[schemars(length(max = 64))]
+    platform: Option<String>,
+    /// The version of its app, 64 bytes at most
+    #[schemars(length(max = 64))]
+    app_version: Option<String>,
+    /// What it can do, all of it
+    capabilities: Option<Abilities>,
+}
+
+impl DeviceChange {
+    /// Whether it says more than a name.
+    fn describes(&self) -> bool {
+        let texts = self.platform.is_some() || self.app_version.is_some();
+        texts || self.device_type.is_some() || self.capabilities.is_some()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.device_name.is_none() && !self.describes() {
+            return Err(Error::field("", "it changes nothing"));
+        }
+        for (field, text) in [
+            ("device_name", &self.device_name),
+            ("platform", &self.platform),
+            ("app_version", &self.app_version),
+        ] {
+            let bytes = text.as_ref().map_or(0, String::len);
+            if bytes > DEVICE_TEXT_BYTES_MAX {
+                let detail = format!("it has {bytes} bytes and may have {DEVICE_TEXT_BYTES_MAX}");
+                return Err(Error::field(field, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(self, known: DeviceRecord) -> DeviceRecord {
+        DeviceRecord {
+            name: self.device_name.unwrap_or(known.name),
+            device_type: self.device_type.map_or(known.device_type, Into::into),
+            platform: self.platform.unwrap_or(known.platform),
+            app_version: self.app_version.unwrap_or(known.app_version),
+            capabilities: self.capabilities.map_or(known.capabilities, Into::into),
+        }
+    }
+
+    /// Changes a device of the asker's household.
+    pub(crate) async fn carry_out(
+        self,
+        edge: &Edge,
+        principal: &Principal,
+        device: DeviceId,
+    ) -> Result<DeviceChanged, Error> {
+        self.check()?;
+        if self.describes() && device != principal.device {
+            return Err(Error::DeviceMismatch);
+        }
+        let is_paired = paired(edge, principal).await?.contains(&device);
+        let record = |known: Option<DeviceRecord>| Some(self.apply(known.unwrap_or_default()));
+        change(edge, principal, device, is_paired, record).await
+    }
 }
 
 /// A device is as was wanted.
@@ -145,22 +222,13 @@ pub(crate) struct DeviceChanged {
 }
 
 /// `PATCH /api/v1/devices/{id}`.
-pub(crate) async fn rename(
+pub(crate) async fn describe(
     State(edge): State<Arc<Edge>>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
-    JsonBody(DeviceChange { device_name }): JsonBody<DeviceChange>,
+    JsonBody(change): JsonBody<DeviceChange>,
 ) -> Result<Json<DeviceChanged>, Error> {
-    let device = device_of(&id)?;
-    if device_name.len() > DEVICE_TEXT_BYTES_MAX {
-        let detail =
-            format!("it has {} bytes and may have {DEVICE_TEXT_BYTES_MAX}", device_name.len());
-        return Err(Error::field("device_name", detail));
-    }
-    change(&edge, &principal, device, move |record| {
-        Some(DeviceRecord { name: device_name, ..record.unwrap_or_default() })
-    })
-    .await
+    change.carry_out(&edge, &principal, device_of(&id)?).await.map(Json)
 }
 
 /// `DELETE /api/v1/devices/{id}`. Its tokens count no more before it is off the list, so that it can't
@@ -171,18 +239,17 @@ pub(crate) async fn forget(
     Path(id): Path<String>,
 ) -> Result<Json<DeviceChanged>, Error> {
     let device = device_of(&id)?;
+    let is_paired = paired(&edge, &principal).await?.contains(&device);
     let wanted = device.clone();
-    let seen = edge.hub.call(&principal.household, move |inside| {
-        let seen = inside.presence.last_seen(&wanted).is_some();
-        (Vec::new(), is_known(&inside, &wanted).then_some(seen))
+    let known = edge.hub.call(&principal.household, move |inside| {
+        (Vec::new(), is_paired || is_known(&inside, &wanted))
     });
-    match seen.await.map_err(Error::Room)? {
-        None => return Err(Error::DeviceUnknown),
-        // What was never here has come with no token: it is only a line on the list.
-        Some(false) => {}
-        Some(true) => edge.revoked.forget(&principal.household, &device).await?,
+    if !known.await.map_err(Error::Room)? {
+        return Err(Error::DeviceUnknown);
     }
-    change(&edge, &principal, device, |_| None).await
+    // Also of one that was never seen here: a token may be older than what is remembered.
+    edge.revoked.forget(&principal.household, &device).await?;
+    change(&edge, &principal, device, true, |_| None).await.map(Json)
 }
 
 fn device_of(id: &str) -> Result<DeviceId, Error> {
@@ -195,16 +262,19 @@ fn is_known(inside: &Inside, device: &DeviceId) -> bool {
     described || inside.presence.last_seen(device).is_some()
 }
 
-/// Puts another record in the place of a known device's; without one the device is forgotten.
+/// Puts another record in the place of a device's, if it is known here or otherwise; without one the
+/// device is forgotten.
 async fn change(
     edge: &Edge,
     principal: &Principal,
     device: DeviceId,
+    is_known_otherwise: bool,
     record: impl FnOnce(Option<DeviceRecord>) -> Option<DeviceRecord> + Send + 'static,
-) -> Result<Json<DeviceChanged>, Error> {
-    let device_id = device.as_str().to_owned();
+) -> Result<DeviceChanged, Error> {
+    let (device_id, asker) = (device.as_str().to_owned(), principal.device.clone());
     let changed = edge.hub.call(&principal.household, move |inside| {
-        if !is_known(&inside, &device) {
+        inside.presence.see(&asker, inside.now);
+        if !is_known_otherwise && !is_known(&inside, &device) {
             return (Vec::new(), Err(Error::DeviceUnknown));
         }
         let known = inside.room.household().devices().get(&device);
@@ -223,7 +293,7 @@ async fn change(
         }
     });
     changed.await.map_err(Error::Room)??;
-    Ok(Json(DeviceChanged { success: true, device_id }))
+    Ok(DeviceChanged { success: true, device_id })
 }
 
 /// A command was sent.

@@ -326,6 +326,7 @@ pub(crate) async fn export(
     parameters: Parameters,
 ) -> Result<Response, Error> {
     parameters.finish()?;
+    edge.hub.see(&principal).await.map_err(Error::Room)?;
     let household = &principal.household;
     let held = edge.store.export(household).await?;
     let held = held.unwrap_or(Held { stored: None, rows: Vec::new() });

@@ -5,8 +5,8 @@ use crate::command::CommandBody;
 use crate::error::Kind;
 use crate::http::admin::{Key, KeyRequest, RevocationRequest, Revoked, renew_key, revoke};
 use crate::http::devices::{
-    Commanded, DeviceChange, DeviceChanged, Devices, HandedOff, HandoffRequest, command, devices,
-    forget, handoff, rename,
+    Commanded, DeviceChange, DeviceChanged, Devices, HandedOff, HandoffRequest, command, describe,
+    devices, forget, handoff,
 };
 use crate::http::export::{ERASE_PARAMETERS, Erased, Export, erase, export};
 use crate::http::health::{Health, PROBE, health};
@@ -140,8 +140,8 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Devices>(200)
             .gives_content(304, Content::Nothing)
             .refuses(&[Kind::Invalid]),
-        Route::patch("/api/v1/devices/{id}", write, patch(rename))
-            .about("Give a device another name")
+        Route::patch("/api/v1/devices/{id}", write, patch(describe))
+            .about("Give a device another name, or say what the own device is and can")
             .takes::<DeviceChange>()
             .gives::<DeviceChanged>(200)
             .refuses(&[Kind::DeviceUnknown, Kind::HouseholdFull]),

@@ -123,6 +123,7 @@ pub(crate) async fn contributions(
     State(edge): State<Arc<Edge>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<Response, Error> {
+    edge.hub.see(&principal).await.map_err(Error::Room)?;
     let private = edge.aggregate.is_private().await?;
     let Own { kept, epoch, epoch_ends, counted } = edge.aggregate.own(&principal.household).await?;
     let patterns = kept.waiting.patterns.iter().zip(counted);

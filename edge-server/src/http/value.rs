@@ -2,7 +2,7 @@
 
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::household::{Capabilities, DeviceType, PlayState, Resolution};
+use omega_sync_core::household::PlayState;
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -142,74 +142,6 @@ impl From<PlayState> for State {
             PlayState::Paused => Self::Paused,
             PlayState::Stopped => Self::Stopped,
             PlayState::Finished => Self::Finished,
-        }
-    }
-}
-
-/// What kind of device it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "DeviceType")]
-pub(crate) enum Kind {
-    Tv,
-    Phone,
-    Tablet,
-    Computer,
-    Other,
-}
-
-impl From<DeviceType> for Kind {
-    fn from(kind: DeviceType) -> Self {
-        match kind {
-            DeviceType::Tv => Self::Tv,
-            DeviceType::Phone => Self::Phone,
-            DeviceType::Tablet => Self::Tablet,
-            DeviceType::Computer => Self::Computer,
-            DeviceType::Other => Self::Other,
-        }
-    }
-}
-
-/// What a device can show, play and be told.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Capabilities")]
-pub(crate) struct Abilities {
-    /// The largest picture: `sd`, `hd`, `full_hd`, `4k` or `8k`
-    max_resolution: &'static str,
-    /// HDR formats
-    hdr: Vec<&'static str>,
-    /// Audio codecs
-    audio: Vec<&'static str>,
-    /// Video codecs
-    video: Vec<&'static str>,
-    /// Takes commands of other devices
-    remote_controllable: bool,
-    /// Can send what it plays to another device
-    can_cast: bool,
-    /// Diagonal in inches, 0 when not known
-    screen_inches: u8,
-}
-
-impl From<Capabilities> for Abilities {
-    fn from(from: Capabilities) -> Self {
-        let named = |names: &[&'static str], bits: u8| {
-            let set = |(at, _): &(usize, &&str)| bits >> at & 1 == 1;
-            names.iter().enumerate().filter(set).map(|(_, name)| *name).collect()
-        };
-        Self {
-            max_resolution: match from.resolution {
-                Resolution::Sd => "sd",
-                Resolution::Hd => "hd",
-                Resolution::FullHd => "full_hd",
-                Resolution::UltraHd => "4k",
-                Resolution::EightK => "8k",
-            },
-            hdr: named(&Capabilities::HDR, from.hdr),
-            audio: named(&Capabilities::AUDIO, from.audio),
-            video: named(&Capabilities::VIDEO, from.video),
-            remote_controllable: from.remote_controllable,
-            can_cast: from.can_cast,
-            screen_inches: from.screen_inches,
         }
     }
 }

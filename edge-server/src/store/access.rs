@@ -6,6 +6,7 @@
 use super::Answer;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 
 /// SHA-256 of a token or key.
 pub type Digest = [u8; 32];
@@ -129,6 +130,9 @@ pub trait AccessStore: Send + Sync {
     /// Takes a paired device, in place of what was known of it. False when the household has
     /// [`PAIRINGS_MAX`] others.
     fn pair(&self, pairing: Pairing, now: u64) -> Answer<bool>;
+
+    /// The devices of a household that are paired. `now` in Unix milliseconds.
+    fn paired(&self, household: HouseholdId, now: u64) -> Answer<BTreeSet<DeviceId>>;
 
     /// Uses a refresh token.
     fn rotate(&self, rotation: Rotation) -> Answer<Rotated>;

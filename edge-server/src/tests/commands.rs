@@ -212,3 +212,87 @@ async fn a_handoff_goes_on_where_it_was_and_pauses_the_source() {
     let answer = home.phone("POST /api/v1/devices/handoff", nobody).await;
     assert_eq!((answer.status, answer.problem()), (404, "device_unknown".into()));
 }
+
+/// A device that describes itself over JSON hears of the change too, before or after the answer.
+async fn describe(socket: &mut Plain, mut message: Value) -> Value {
+    message["type"] = "device_describe".into();
+    socket.say(&message).await;
+    loop {
+        let heard = socket.hear().await;
+        if heard["type"] != "devices_update" {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_speaks_json_says_itself_that_it_takes_commands() {
+    let home = home().await;
+    let mut speaker = home.plain_with(&token_of("home", "speaker", "read write")).await;
+    let play = json!({"type": "play"});
+    assert_eq!(home.phone(COMMAND, play.clone()).await.problem(), "not_supported");
+    let description = json!({
+        "device_name": "Den", "device_type": "tv", "platform": "webOS 6", "app_version": "1.2",
+        "capabilities": {
+            "max_resolution": "4k", "hdr": ["hlg", "hdr10"], "audio": ["opus"], "screen_inches": 55.0,
+            "remote_controllable": true,
+        },
+    });
+    assert_eq!(describe(&mut speaker, description).await, json!({"type": "ack"}));
+    let listed = home.phone("GET /api/v1/devices", json!({})).await.json();
+    let listed = listed["devices"].as_array().unwrap().iter();
+    let mut own = listed.filter(|device| device["device_id"] == "speaker");
+    let mut own = own.next().unwrap().clone();
+    own.as_object_mut().unwrap().remove("last_seen");
+    let expected = json!({
+        "device_id": "speaker", "device_name": "Den", "device_type": "tv", "platform": "webOS 6",
+        "app_version": "1.2", "is_online": true, "capabilities": {
+            "max_resolution": "4k", "hdr": ["hdr10", "hlg"], "audio": ["opus"], "video": [],
+            "screen_inches": 55, "remote_controllable": true, "can_cast": false,
+        },
+    });
+    assert_eq!(own, expected);
+    let sent = home.phone(COMMAND, play.clone()).await;
+    assert_eq!((sent.status, &sent.json()["status"]), (202, &json!("delivered")));
+    loop {
+        let heard = speaker.hear().await;
+        if heard["type"] == "device_command" {
+            assert_eq!(heard["command"], play);
+            break;
+        }
+    }
+    // What it does not say stays; what it can is said all at once.
+    let said = describe(&mut speaker, json!({"capabilities": {"can_cast": true}})).await;
+    assert_eq!(said["type"], "ack");
+    assert_eq!(home.phone(COMMAND, play).await.problem(), "not_supported");
+    let mut reader = home.plain_with(&token_of("home", "reader", "read")).await;
+    let refused = describe(&mut reader, json!({"device_name": "mine"})).await;
+    assert_eq!(refused["code"], "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_describes_itself_by_request_and_no_other() {
+    let home = home().await;
+    let own = "PATCH /api/v1/devices/phone";
+    let controllable = json!({"capabilities": {"remote_controllable": true}});
+    assert_eq!(home.phone(own, controllable.clone()).await.status, 200, "also as its first");
+    let _speaker = speaker(&home).await;
+    let other = home.phone("PATCH /api/v1/devices/speaker", controllable).await;
+    assert_eq!((other.status, other.problem()), (403, "device_mismatch".into()));
+    for (body, field) in [
+        (json!({}), ""),
+        (json!({"device_name": null}), ""),
+        (json!({"platform": "x".repeat(65)}), "platform"),
+        (json!({"app_version": "x".repeat(65)}), "app_version"),
+        (json!({"device_type": "toaster"}), "device_type"),
+        (json!({"capabilities": {"hdr": ["dolby"]}}), "capabilities.hdr"),
+        (json!({"capabilities": {"max_resolution": "16k"}}), "capabilities.max_resolution"),
+        (json!({"capabilities": {"screen_inches": 256}}), "capabilities.screen_inches"),
+        (json!({"capabilities": {"flies": true}}), "capabilities.flies"),
+        (json!({"last_seen": 1}), "last_seen"),
+    ] {
+        assert_eq!(home.phone(own, body.clone()).await.fields(), [field], "{body}");
+    }
+    let longest = json!({"platform": "x".repeat(64), "app_version": "x".repeat(64)});
+    assert_eq!(home.phone(own, longest).await.status, 200);
+}

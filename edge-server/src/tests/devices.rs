@@ -1,7 +1,10 @@
 //! Devices that are renamed, forgotten, and remembered across restarts.
 
 use super::commands::{described, record};
+use super::pairing::{oauth_error, quick};
 use super::*;
+use crate::store::sqlite::FILE_NAME;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 impl Home {
@@ -86,10 +89,78 @@ async fn a_device_that_is_forgotten_loses_its_session_and_its_tokens_for_good() 
     let mut socket = tablet(&home, &tablet_token(issued_s + 300)).await;
     socket.welcome().await;
     assert!(home.device("tablet").await.is_some());
-    // A line on the list that was never a session goes without touching any token.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_never_seen_here_loses_its_tokens_too() {
+    let home = home().await;
+    let _tv = described(&home, record(true, false)).await;
+    let old = json!(token_of("home", "speaker", "read"));
     let answer = home.phone("DELETE /api/v1/devices/speaker", json!({})).await;
-    assert_eq!(answer.status, 200);
+    assert_eq!(answer.status, 200, "{answer:?}");
     assert!(home.device("speaker").await.is_none());
-    let mut speaker = home.plain_with(&token_of("home", "speaker", "read")).await;
-    assert_eq!(speaker.ask(json!({"type": "ping"})).await["type"], "pong");
+    assert_eq!(home.works(&old).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paired_device_is_known_before_it_comes() {
+    let home = home_with(quick()).await;
+    let tokens = home.paired().await;
+    let listed = home.device("tv-new").await.expect("it is paired");
+    assert_eq!((&listed["is_online"], &listed["last_seen"]), (&json!(false), &Value::Null));
+    let name = json!({"device_name": "Attic"});
+    assert_eq!(home.phone("PATCH /api/v1/devices/tv-new", name).await.status, 200);
+    assert_eq!(home.device("tv-new").await.unwrap()["device_name"], "Attic");
+    let answer = home.phone("DELETE /api/v1/devices/tv-new", json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(home.device("tv-new").await.is_none());
+    assert_eq!(home.works(&tokens["access_token"]).await, 401);
+    let refreshed = home.refresh(tokens["refresh_token"].as_str().unwrap()).await;
+    assert_eq!(oauth_error(&refreshed), "invalid_grant");
+    let answer = home.phone("DELETE /api/v1/devices/tv-new", json!({})).await;
+    assert_eq!(answer.problem(), "device_unknown");
+    // Paired anew it is on the list again, although it was taken off.
+    home.paired().await;
+    assert!(home.device("tv-new").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_had_an_answer_is_known_after_a_crash() {
+    let home = home().await;
+    let ask = async |device: &str, path: &str| {
+        let bearer = format!("Bearer {}", token_of("home", device, "read"));
+        home.ask(&format!("GET /api/v1/{path}"), &[("authorization", &*bearer)], "").await
+    };
+    // What is in the database by the time of the answer survives the end of the process.
+    let file = home.folder.path().join("store").join(FILE_NAME);
+    let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let asks = [
+        ("tv", "watchlist"),
+        ("stolen", "progress"),
+        ("third", "household/export"),
+        ("fourth", "taste/contributions"),
+    ];
+    for (at, (device, path)) in asks.into_iter().enumerate() {
+        assert_eq!(ask(device, path).await.status, 200);
+        let count = "SELECT count(*) FROM device_seen WHERE household = 'home'";
+        let known: u32 = database.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(known as usize, at + 1, "{device}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_was_taken_off_and_comes_by_request_is_on_the_list_again() {
+    let home = home().await;
+    let mut tv = described(&home, record(true, false)).await;
+    let change = Change::Device(DeviceId::new("speaker").unwrap(), None);
+    tv.operate(1, ProfileId::DEFAULT, change).await;
+    tv.frame().await;
+    assert!(home.device("speaker").await.is_none());
+    // By a clock that counts milliseconds, what comes now is not later for sure.
+    let comes = async {
+        while home.device("speaker").await.is_none() {
+            assert_eq!(home.works(&json!(token_of("home", "speaker", "read"))).await, 200);
+        }
+    };
+    timeout(DEADLINE, comes).await.expect("it is on the list");
 }

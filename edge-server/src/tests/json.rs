@@ -121,7 +121,7 @@ async fn a_plain_socket_a_tv_and_a_request_share_a_household() {
 async fn a_message_that_is_wrong_is_answered_and_the_socket_lives_on() {
     let home = home().await;
     let mut plain = home.plain().await;
-    for (message, field) in [
+    for (mut message, field) in [
         (json!({}), "type"),
         (json!({"type": 7}), "type"),
         (json!({"type": "watchlist"}), "type"),
@@ -135,10 +135,14 @@ async fn a_message_that_is_wrong_is_answered_and_the_socket_lives_on() {
         ),
         (json!({"type": "auth"}), "token"),
     ] {
+        let id = if field == "id" { Value::Null } else { json!("whose answer it is") };
+        if field != "id" {
+            message["id"] = id.clone();
+        }
         let answer = plain.ask(message.clone()).await;
         assert_eq!(
-            (&answer["type"], &answer["code"]),
-            (&json!("error"), &json!("invalid")),
+            (&answer["type"], &answer["code"], &answer["id"]),
+            (&json!("error"), &json!("invalid"), &id),
             "{message}"
         );
         assert_eq!(answer["errors"][0]["field"], field, "{message}");

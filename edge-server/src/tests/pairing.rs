@@ -9,7 +9,7 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 const AFAR: (&str, &str) = ("x-forwarded-for", "192.0.2.1");
 
 /// Limits with which a TV may ask again at once.
-fn quick() -> Limits {
+pub(super) fn quick() -> Limits {
     let pairing = Bounds { poll_every: Duration::ZERO, ..limits().pairing };
     Limits { pairing, ..limits() }
 }
@@ -21,7 +21,7 @@ impl Home {
         self.ask(&format!("POST {path}"), &[FORM, AFAR], &body).await
     }
 
-    async fn ask_for_code(&self) -> Value {
+    pub(super) async fn ask_for_code(&self) -> Value {
         let fields = [
             ("client_id", "tv-app"),
             ("device_id", "tv-new"),
@@ -40,7 +40,7 @@ impl Home {
         self.form("/oauth/token", &fields).await
     }
 
-    async fn refresh(&self, token: &str) -> Answer {
+    pub(super) async fn refresh(&self, token: &str) -> Answer {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
         self.form("/oauth/token", &fields).await
     }
@@ -53,7 +53,7 @@ impl Home {
     }
 
     /// A TV that is paired: its tokens.
-    async fn paired(&self) -> Value {
+    pub(super) async fn paired(&self) -> Value {
         let codes = self.ask_for_code().await;
         assert_eq!(self.decide(&codes, "allow", "read write control").await.status, 200);
         let answer = self.poll(&codes).await;
@@ -70,13 +70,13 @@ impl Home {
         answer.json()["key"].as_str().unwrap().into()
     }
 
-    async fn works(&self, token: &Value) -> u16 {
+    pub(super) async fn works(&self, token: &Value) -> u16 {
         let bearer = format!("Bearer {}", token.as_str().unwrap());
         self.ask("GET /api/v1/watchlist", &[("authorization", &bearer)], "").await.status
     }
 }
 
-fn oauth_error(answer: &Answer) -> String {
+pub(super) fn oauth_error(answer: &Answer) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let error = answer.json();

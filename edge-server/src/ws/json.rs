@@ -11,7 +11,7 @@ use crate::command::CommandBody;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::read_value;
-use crate::http::devices::{HandoffRequest, command_device, hand_off_title};
+use crate::http::devices::{DeviceChange, HandoffRequest, command_device, hand_off_title};
 use crate::http::household::{WatchlistChange, note};
 use crate::http::route::check_device;
 use crate::http::value::{
@@ -90,13 +90,14 @@ async fn open(
     }
     let message = loop {
         if let Some(text) = text(next_message(stream).await?)? {
-            break Received::read(&text).map_err(End::from)?;
+            break Received::read(&text);
         }
     };
-    if message.kind != "auth" {
+    let (kind, rest) = message.said.map_err(End::from)?;
+    if kind != "auth" {
         return Err(End::Close(CloseCode::Unauthorized));
     }
-    let principal = authenticate(edge, claim, message.rest).await.map_err(End::from)?;
+    let principal = authenticate(edge, claim, rest).await.map_err(End::from)?;
     let ack = Message::Text(reply(message.id, Ok(None)).into());
     sink.send(ack).await.map_err(|error| broken(&error))?;
     Ok(principal)
@@ -176,19 +177,20 @@ struct CommandMessage {
 #[serde(deny_unknown_fields)]
 struct EmptyMessage {}
 
-/// A message with its type and id taken out.
+/// A message; whatever is wrong with it, its answer has its id.
 struct Received {
-    kind: String,
     id: Option<Value>,
-    rest: Value,
+    /// Its type, and all but type and id.
+    said: Result<(String, Value), Error>,
 }
 
 impl Received {
-    fn read(text: &str) -> Result<Self, Error> {
-        let broken = |_| Error::Malformed("the message is no JSON");
-        let mut fields: Map<String, Value> = match serde_json::from_str(text).map_err(broken)? {
-            Value::Object(fields) => fields,
-            _ => return Err(Error::Malformed("the message is no object")),
+    fn read(text: &str) -> Self {
+        let wrong = |error| Self { id: None, said: Err(error) };
+        let mut fields: Map<String, Value> = match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return wrong(Error::Malformed("the message is no object")),
+            Err(_) => return wrong(Error::Malformed("the message is no JSON")),
         };
         let id = fields.remove("id").filter(|id| !id.is_null());
         let fits = id.as_ref().is_none_or(|id| match id {
@@ -197,12 +199,13 @@ impl Received {
         });
         if !fits {
             let detail = format!("it must be a number or a text of {MESSAGE_ID_BYTES_MAX} bytes");
-            return Err(Error::field("id", detail));
+            return wrong(Error::field("id", detail));
         }
-        match fields.remove("type") {
-            Some(Value::String(kind)) => Ok(Self { kind, id, rest: Value::Object(fields) }),
+        let said = match fields.remove("type") {
+            Some(Value::String(kind)) => Ok((kind, Value::Object(fields))),
             _ => Err(Error::field("type", "it is missing, or no text")),
-        }
+        };
+        Self { id, said }
     }
 }
 
@@ -271,14 +274,14 @@ impl Reader<'_> {
     }
 
     async fn take(&mut self, text: &str) -> String {
-        match Received::read(text) {
-            Ok(Received { kind, id, rest }) => {
-                match self.edge.quota.spend(&self.principal, Of::Bytes, text.len()) {
-                    Ok(()) => reply(id, self.answer(&kind, rest).await),
-                    Err(error) => reply(id, Err(error)),
-                }
-            }
-            Err(error) => reply(None, Err(error)),
+        let Received { id, said } = Received::read(text);
+        let paid = said.and_then(|said| {
+            self.edge.quota.spend(&self.principal, Of::Bytes, text.len())?;
+            Ok(said)
+        });
+        match paid {
+            Ok((kind, rest)) => reply(id, self.answer(&kind, rest).await),
+            Err(error) => reply(id, Err(error)),
         }
     }
 
@@ -291,12 +294,7 @@ impl Reader<'_> {
             }
             "device_heartbeat" => {
                 let EmptyMessage {} = read_value(message)?;
-                let device = self.principal.device.clone();
-                let heard = self.edge.hub.call(&self.principal.household, move |inside| {
-                    inside.presence.see(&device, inside.now);
-                    (Vec::new(), ())
-                });
-                heard.await.map_err(Error::Room)?;
+                self.edge.hub.see(&self.principal).await.map_err(Error::Room)?;
                 Ok(None)
             }
             "auth" => self.renew(message).await,
@@ -309,6 +307,13 @@ impl Reader<'_> {
             "progress_update" => {
                 self.may_write()?;
                 self.progress(read_value(message)?).await
+            }
+            "device_describe" => {
+                self.may_write()?;
+                let change: DeviceChange = read_value(message)?;
+                let own = self.principal.device.clone();
+                change.carry_out(self.edge, &self.principal, own).await?;
+                Ok(None)
             }
             "device_command" => {
                 self.may_control()?;

@@ -10,10 +10,23 @@ use crate::store::access::{
 };
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use std::collections::BTreeSet;
 
 impl AccessStore for SqliteStore {
     fn pair(&self, pairing: Pairing, now: u64) -> Answer<bool> {
         self.change(move |connection| pair(connection, &pairing, now))
+    }
+
+    fn paired(&self, household: HouseholdId, now: u64) -> Answer<BTreeSet<DeviceId>> {
+        self.look(move |connection| {
+            let mut paired = connection
+                .prepare_cached("SELECT device FROM pairing WHERE household = ?1 AND ends > ?2")?;
+            let paired = paired
+                .query_map(params![household.as_str(), now.cast_signed()], |row| {
+                    id(0, DeviceId::new(&row.get::<_, String>(0)?))
+                })?;
+            paired.collect()
+        })
     }
 
     fn rotate(&self, rotation: Rotation) -> Answer<Rotated> {
