@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 /// What only the first household has.
 const SECRET_TITLE: &str = "a-title-of-the-first-household";
+const SECRET_PLAY: &str = "a-title-that-the-first-household-began";
+const SECRET_DEVICE: &str = "a-device-of-the-first-household";
+const SECRET_PROFILE: &str = "00000000000005ec";
 
 const ERASE: &str = "DELETE /api/v1/household";
 const FORGET: &str = "DELETE /api/v1/devices/{id}";
@@ -319,17 +322,65 @@ async fn no_route_serves_another_device_than_the_token_s() {
     }
 }
 
-/// All that a household can see of itself.
-async fn state(home: &Home, household: &str) -> Vec<String> {
-    let bearer = bearer(household, "read");
+/// Asks as one device of a household, with all it may do.
+async fn ask_as(home: &Home, (household, device): (&str, &str), line: &str, body: Value) -> Answer {
+    let bearer = format!("Bearer {}", token_of(household, device, SCOPES));
+    let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    home.ask(line, &headers, &body).await
+}
+
+/// All that a household can see of itself, but when its devices were here: who looks is here.
+async fn state(home: &Home, household: &str) -> Vec<Value> {
+    let lists = ["watchlist?limit=5000", "progress?limit=5000", "devices"];
     let mut all = Vec::new();
-    for path in ["watchlist", "progress"] {
-        let line = format!("GET /api/v1/{path}?limit=5000");
-        let answer = home.ask(&line, &[("authorization", &bearer)], "").await;
-        assert_eq!(answer.status, 200);
-        all.push(answer.body);
+    for path in [&lists[..], &["taste/contributions", "household/export"]].concat() {
+        let line = format!("GET /api/v1/{path}");
+        let answer = ask_as(home, (household, "tv"), &line, Value::Null).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut state = answer.json();
+        for list in ["/devices", "/more/device_seen"] {
+            for device in
+                state.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                device
+                    .as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| name != "last_seen" && name != "at");
+            }
+        }
+        all.push(state);
     }
     all
+}
+
+/// Fills the first household with what no other has: a device, a profile with lists, a title that
+/// was begun, a paired device. The code that was allowed is the answer.
+async fn fill_first(home: &Home) -> Value {
+    let phone = ("first", SECRET_DEVICE);
+    let mut socket = home.connect().await;
+    let replica = fresh_replica();
+    socket.send(hello(replica, &token("first", "read write")).encode()).await;
+    socket.welcome().await;
+    socket.frame().await;
+    let profile = ProfileId::new(SECRET_PROFILE).unwrap();
+    socket.operate(replica, profile, Change::NameProfile("a-title".into())).await;
+    socket.frame().await;
+    let progress = json!({
+        "content_id": SECRET_PLAY, "position_seconds": 1, "duration_seconds": 2, "state": "playing",
+        "profile": SECRET_PROFILE,
+    });
+    let added = json!({
+        "operation": "add", "content_id": SECRET_TITLE, "profile": SECRET_PROFILE,
+    });
+    for (path, body) in [("progress", progress), ("watchlist", added)] {
+        let line = format!("POST /api/v1/sync/{path}");
+        assert_eq!(ask_as(home, phone, &line, body).await.status, 200);
+    }
+    let code = home.ask_for_code().await["user_code"].clone();
+    let allow = json!({"user_code": code, "decision": "allow"});
+    assert_eq!(ask_as(home, phone, "POST /api/v1/pairing", allow).await.status, 200);
+    code
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,8 +390,14 @@ async fn no_route_reaches_another_household() {
     for entry in entries() {
         send(&home, &entry, &first).await;
     }
+    let code = fill_first(&home).await;
+    // The note of a play follows its answer.
+    let began = |state: &[Value]| state[3]["playing"][0]["content_id"] == SECRET_PLAY;
+    timeout(DEADLINE, async { while !began(&state(&home, "first").await) {} }).await.unwrap();
     let before = state(&home, "first").await;
-    assert!(before.iter().all(|list| list.contains(SECRET_TITLE)), "{before:?}");
+    let has = |at: usize, word: &str| before[at].to_string().contains(word);
+    assert!(has(0, SECRET_TITLE) && has(1, SECRET_TITLE) && has(2, SECRET_DEVICE), "{before:?}");
+    assert!(has(4, SECRET_PROFILE) && has(4, SECRET_DEVICE) && has(4, SECRET_PLAY), "{before:?}");
     let mut second = entries();
     // Changing nothing of its own, the second household sees nothing at all.
     second.sort_by_key(|entry| matches!(entry.sends, Sends::Json(_)));
@@ -350,20 +407,53 @@ async fn no_route_reaches_another_household() {
         assert_eq!(outcome.status, entry.good, "{}: {outcome:?}", entry.route);
         let own = matches!(entry.sends, Sends::Json(_));
         assert!(own || !outcome.text.contains("a-title"), "{}: {outcome:?}", entry.route);
+        assert!(!outcome.text.contains(SECRET_DEVICE), "{}: {outcome:?}", entry.route);
     }
+    names_what_only_the_first_has(&home, code).await;
     for operation in ["remove", "add"] {
-        let bearer = bearer("second", "write");
-        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
-        let body = json!({"operation": operation, "content_id": SECRET_TITLE}).to_string();
-        home.ask("POST /api/v1/sync/watchlist", &headers, &body).await;
+        let body = json!({"operation": operation, "content_id": SECRET_TITLE});
+        ask_as(&home, ("second", "tv"), "POST /api/v1/sync/watchlist", body).await;
     }
     assert_eq!(state(&home, "first").await, before, "the first household is as it was");
     // Nothing in a request can name a household.
-    let bearer = bearer("second", SCOPES);
     for name in ["household", "household_id", "sub", "user_id", "tenant"] {
         let line = format!("GET /api/v1/watchlist?{name}=first");
-        let answer = home.ask(&line, &[("authorization", &bearer)], "").await;
+        let answer = ask_as(&home, ("second", "tv"), &line, Value::Null).await;
         assert_eq!(answer.fields(), [name]);
+    }
+}
+
+/// What is there in the first household is not there for the second, by whichever route it is named.
+async fn names_what_only_the_first_has(home: &Home, code: Value) {
+    let progress = json!({
+        "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2, "state": "stopped",
+        "profile": SECRET_PROFILE,
+    });
+    let added = json!({
+        "operation": "add", "content_id": SECRET_TITLE, "profile": SECRET_PROFILE,
+    });
+    let (device, shelf) =
+        (format!("devices/{SECRET_DEVICE}"), format!("?profile={SECRET_PROFILE}"));
+    let named = [
+        ("PATCH", &*device, json!({"device_name": "mine"}), "device_unknown"),
+        ("DELETE", &device, Value::Null, "device_unknown"),
+        ("POST", &format!("{device}/commands"), json!({"type": "pause"}), "device_unknown"),
+        (
+            "POST",
+            "devices/handoff",
+            json!({"target_device_id": SECRET_DEVICE, "content_id": SECRET_TITLE}),
+            "device_unknown",
+        ),
+        ("GET", &format!("watchlist{shelf}"), Value::Null, "profile_unknown"),
+        ("GET", &format!("progress{shelf}"), Value::Null, "profile_unknown"),
+        ("POST", "sync/watchlist", added, "profile_unknown"),
+        ("POST", "sync/progress", progress, "profile_unknown"),
+        ("POST", "pairing", json!({"user_code": code, "decision": "deny"}), "code_unknown"),
+    ];
+    for (method, path, body, problem) in named {
+        let line = format!("{method} /api/v1/{path}");
+        let answer = ask_as(home, ("second", "tv"), &line, body).await;
+        assert_eq!((answer.status, &*answer.problem()), (404, problem), "{line}");
     }
 }
 
