@@ -57,11 +57,17 @@ pub(crate) async fn token(
 
 /// Whether a request comes from a browser or program of this machine, and from no page of another.
 pub(crate) fn is_local_page(peer: &Peer, headers: &HeaderMap) -> bool {
+    is_near(peer, headers) && loopback_host(headers).is_some()
+}
+
+/// Whether a request comes from this machine, through no proxy on it, and says of no other page that it
+/// comes from there.
+pub(crate) fn is_near(peer: &Peer, headers: &HeaderMap) -> bool {
     let origin = headers.get(ORIGIN);
     let ours = origin.is_none_or(|origin| origin.to_str().is_ok_and(is_loopback_origin));
     let proxied = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
     let near = peer.address.ip().to_canonical().is_loopback() && !proxied;
-    near && ours && loopback_host(headers).is_some()
+    near && ours
 }
 
 /// The host that was asked for, if it is this machine by its own names.

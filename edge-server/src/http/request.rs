@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::http::{Edge, problem};
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
@@ -48,6 +49,16 @@ impl RequestId {
     }
 }
 
+/// Gives a request up that takes too long.
+pub(crate) async fn in_time(
+    State(edge): State<Arc<Edge>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let work = timeout(edge.limits.request_timeout, next.run(request));
+    work.await.map_err(|_| Error::Timeout)
+}
+
 /// Carries a request to its route and the answer back.
 pub(crate) async fn carry(
     State(edge): State<Arc<Edge>>,
@@ -64,17 +75,17 @@ pub(crate) async fn carry(
     request.extensions_mut().insert(id.clone());
     let status = tracing::field::Empty;
     let span = tracing::info_span!("request", id = id.as_str(), %method, route, status);
-    let work = timeout(edge.limits.request_timeout, next.run(request));
-    let response = match work.instrument(span.clone()).await {
-        Ok(response) => response,
-        Err(_) => Error::Timeout.into_response(),
-    };
+    let response = next.run(request).instrument(span.clone()).await;
     drop(place);
     let (mut response, kind) = problem::complete(response, &id);
     if let Some(kind) = kind {
         edge.metrics.refused(kind);
     }
     response.headers_mut().insert(REQUEST_ID, id.0.clone());
+    if *edge.draining.borrow() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // The client's next request goes elsewhere, and not into a connection that ends under it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, took) = (response.status(), started.elapsed());
     let (id, status, micros) = (id.as_str(), status.as_u16(), took.as_micros());
     span.record("status", status);

@@ -4,15 +4,15 @@
 //! Invariant: a route can't be reached before its [`Access`] was checked, except by those that check
 //! it themselves ([`Access::Own`]).
 
-use crate::address::X_FORWARDED_FOR;
 use crate::auth::{Principal, Scope, bearer};
+use crate::dev::{is_near, loopback_host};
 use crate::error::{Error, Kind};
 use crate::http::Edge;
 use crate::limits::{FORM_BYTES_MAX, JSON_BYTES_MAX};
 use crate::listen::Peer;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{AUTHORIZATION, FORWARDED};
+use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, HeaderName, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -32,7 +32,7 @@ pub(crate) enum Access {
     Own,
     /// Everybody, so often from one address.
     Open,
-    /// Programs on this machine that no proxy stands in for, and tokens with the scope `admin`.
+    /// Programs on this machine, and tokens with the scope `admin`.
     Operator,
     /// Tokens with this scope.
     Scope(Need),
@@ -268,11 +268,10 @@ pub(crate) fn check_device(principal: &Principal, headers: &HeaderMap) -> Result
     if same.into_iter().all(|same| same) { Ok(()) } else { Err(Error::DeviceMismatch) }
 }
 
-/// Whether a request comes from this machine and not through a proxy on it.
+/// Whether a program of this machine asks, and neither a proxy on it nor somebody else's page in its
+/// browser. Only programs leave the host out.
 fn is_local(request: &Request) -> bool {
-    let peer = request.extensions().get::<Peer>();
-    let loopback = peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback());
-    let proxied =
-        [FORWARDED, X_FORWARDED_FOR].iter().any(|name| request.headers().contains_key(name));
-    loopback && !proxied
+    let headers = request.headers();
+    let named = !headers.contains_key(HOST) || loopback_host(headers).is_some();
+    request.extensions().get::<Peer>().is_some_and(|peer| named && is_near(peer, headers))
 }

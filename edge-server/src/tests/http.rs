@@ -190,10 +190,11 @@ async fn a_body_that_does_not_come_ends_the_request() {
     let bearer = format!("Bearer {}", token("home", "read write"));
     let request = format!(
         "POST /api/v1/sync/watchlist HTTP/1.1\r\nhost: localhost\r\nauthorization: {bearer}\r\n\
-         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+         content-type: application/json\r\ncontent-length: 100\r\norigin: null\r\n\r\n{{"
     );
     let (head, body) = home.http(&request).await;
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(head.contains("access-control-allow-origin: *"), "{head}");
     assert!(body.contains("urn:omega-sync:problem:timeout"), "{body}");
 }
 
@@ -209,7 +210,8 @@ async fn packaged_apps_may_ask_from_their_origins() {
         let answer = home.ask("OPTIONS /api/v1/sync/progress", &preflight, "").await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-        assert!(answer.header("access-control-allow-methods").unwrap().contains("POST"));
+        let methods = answer.header("access-control-allow-methods").unwrap();
+        assert_eq!(methods, "GET,POST,DELETE,PATCH");
         let allowed = answer.header("access-control-allow-headers").unwrap();
         for name in ["authorization", "content-type", "if-none-match", "x-device-id"] {
             assert!(allowed.contains(name), "{allowed}");
@@ -220,7 +222,53 @@ async fn packaged_apps_may_ask_from_their_origins() {
         assert!(answer.header("access-control-expose-headers").unwrap().contains("etag"));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         assert_eq!(answer.problem(), "unauthorized");
+        let answer = home.ask("GET /nothing", &[("origin", origin)], "").await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(answer.problem(), "not_found");
     }
+}
+
+/// Not by its origin, nor by a name of its own that leads here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_on_the_server_s_machine_reads_nothing_of_the_operator_s() {
+    let home = home().await;
+    let admin = format!("Bearer {}", token("operator", "admin"));
+    for path in ["/health", "/api/v1/health", "/metrics", "/openapi.json", "/docs"] {
+        let ask = async |host: &str, more: &str| {
+            let head = format!("host: {host}\r\n{more}connection: close\r\n");
+            let (head, _) = home.http(&format!("GET {path} HTTP/1.1\r\n{head}\r\n")).await;
+            head.split(' ').nth(1).unwrap().to_owned()
+        };
+        assert_eq!(ask("localhost", "").await, "200", "{path}");
+        assert_eq!(ask("127.0.0.1:1", "origin: http://localhost:5173\r\n").await, "200");
+        for origin in ["https://evil.example", "null", "file://"] {
+            let origin = format!("origin: {origin}\r\n");
+            assert_eq!(ask("localhost", &origin).await, "401", "{path} {origin}");
+            let with_token = format!("{origin}authorization: {admin}\r\n");
+            assert_eq!(ask("localhost", &with_token).await, "200", "{path} {origin}");
+        }
+        assert_eq!(ask("rebound.example", "").await, "401", "{path}");
+        // As some load balancers check: HTTP/1.0, without a host.
+        let (head, _) = home.http(&format!("GET {path} HTTP/1.0\r\n\r\n")).await;
+        assert!(head.starts_with("HTTP/1.0 200"), "{path}: {head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_about_to_stop_ends_the_connections_that_are_kept() {
+    let home = home().await;
+    let request = b"GET /health?probe=live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut kept = TcpStream::connect(home.server.address()).await.unwrap();
+    kept.write_all(request).await.unwrap();
+    let mut first = vec![0; 4_096];
+    let length = timeout(DEADLINE, kept.read(&mut first)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first[..length]).starts_with("HTTP/1.1 200"));
+    home.server.drain();
+    kept.write_all(request).await.unwrap();
+    let mut last = Vec::new();
+    timeout(DEADLINE, kept.read_to_end(&mut last)).await.expect("an end").unwrap();
+    let last = String::from_utf8(last).unwrap();
+    assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
 }
 
 async fn token_status(home: &Home, headers: &str) -> (String, String) {
