@@ -193,6 +193,15 @@ impl Aggregate {
         self.store.set_opted_out(household, opted_out).await
     }
 
+    /// A device is no more of a household, so it does not keep the household's plays back either.
+    pub(crate) async fn forget(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+    ) -> Result<(), StoreError> {
+        self.store.set_device_opted_out(household, device, false).await
+    }
+
     /// Adds titles to the feed; says the version of the last.
     pub(crate) async fn feed(&self, titles: Vec<FeedTitle>) -> Result<u64, StoreError> {
         self.store.feed(titles).await

@@ -118,8 +118,11 @@ impl Aggregate {
             return Ok(Taken::Invalid);
         }
         if request.opted_out {
-            self.store.take_back(&caller.household, &caller.device).await?;
+            self.store.set_device_opted_out(&caller.household, &caller.device, true).await?;
             return Ok(Taken::OptedOut);
+        }
+        if self.store.is_device_opted_out(&caller.household, &caller.device).await? {
+            self.store.set_device_opted_out(&caller.household, &caller.device, false).await?;
         }
         let mut patterns = Vec::new();
         if let Some(batch) = &request.batch {

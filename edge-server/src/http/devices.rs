@@ -249,6 +249,7 @@ pub(crate) async fn forget(
     }
     // Also of one that was never seen here: a token may be older than what is remembered.
     edge.revoked.forget(&principal.household, &device).await?;
+    edge.aggregate.forget(&principal.household, &device).await?;
     change(&edge, &principal, device, true, |_| None).await.map(Json)
 }
 

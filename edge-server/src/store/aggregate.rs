@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
 
 /// Patterns of one household that wait in one epoch; of more those with the most samples stay.
 pub const WAITING_MAX: usize = 64;
+/// Devices of a household that are remembered to take no part; one keeps all its first plays back.
+pub const OPTED_OUT_DEVICES_MAX: usize = 256;
 /// Rows in one page of an epoch, or of what was published.
 pub const PAGE_ROWS_MAX: usize = 4_096;
 
@@ -252,8 +254,18 @@ pub trait AggregateStore: Send + Sync {
     /// Adds what a device brings; false when its household takes no part.
     fn bring(&self, household: &HouseholdId, brought: Brought) -> Answer<bool>;
 
-    /// Takes back all that a device brought and that waits.
-    fn take_back(&self, household: &HouseholdId, device: &DeviceId) -> Answer<()>;
+    /// Whether a device takes part. When it does not, all that it brought and that waits is erased, and
+    /// so is what its household began to play, of which nothing more is noted. Of a household's
+    /// [`OPTED_OUT_DEVICES_MAX`] devices are remembered.
+    fn set_device_opted_out(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+        opted_out: bool,
+    ) -> Answer<()>;
+
+    /// Whether a device is remembered to take no part.
+    fn is_device_opted_out(&self, household: &HouseholdId, device: &DeviceId) -> Answer<bool>;
 
     /// Whether a household takes part; when it does not, what waits is erased.
     fn set_opted_out(&self, household: &HouseholdId, opted_out: bool) -> Answer<()>;

@@ -234,8 +234,8 @@ async fn a_device_that_speaks_json_says_itself_that_it_takes_commands() {
     let description = json!({
         "device_name": "Den", "device_type": "tv", "platform": "webOS 6", "app_version": "1.2",
         "capabilities": {
-            "max_resolution": "4k", "hdr": ["hlg", "hdr10"], "audio": ["opus"], "screen_inches": 55.0,
-            "remote_controllable": true,
+            "max_resolution": "4k", "hdr": ["hlg", "hdr10"], "audio": ["opus"],
+            "screen_inches": 55.0, "remote_controllable": true,
         },
     });
     assert_eq!(describe(&mut speaker, description).await, json!({"type": "ack"}));

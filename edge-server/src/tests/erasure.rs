@@ -168,8 +168,8 @@ async fn what_was_watched_last_is_erased_with_the_rest() {
     let home = home().await;
     for number in 0..40 {
         let body = json!({
-            "content_id": format!("{TITLE}-{number}"), "position_seconds": 1, "duration_seconds": 2,
-            "state": "playing",
+            "content_id": format!("{TITLE}-{number}"), "position_seconds": 1,
+            "duration_seconds": 2, "state": "playing",
         });
         assert_eq!(home.rest("POST /api/v1/sync/progress", body).await.status, 200);
         assert_eq!(erase(&home).await.json()["existed"], true);

@@ -355,3 +355,37 @@ async fn a_socket_takes_requests_about_taste() {
     assert_eq!(socket.close().await, CloseCode::Malformed);
     home.server.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_switch_of_an_app_keeps_what_its_household_begins_back() {
+    let home = open_home().await;
+    let tables = home.tables();
+    let switch = async |opted_out| {
+        home.taste("home", &Request { opted_out, ..request(&tables) }, "").await;
+    };
+    let began = async |title: &str| {
+        let body = json!({
+            "content_id": title, "position_seconds": 1, "duration_seconds": 2, "state": "playing",
+        });
+        assert_eq!(home.rest("POST /api/v1/sync/progress", body).await.status, 200);
+        // The note of a play follows its answer, and comes before the household's next.
+        home.rest("GET /api/v1/progress", Value::Null).await;
+        home.own("home").await["playing"].as_array().unwrap().len()
+    };
+    assert_eq!(began("one").await, 1);
+    switch(true).await;
+    assert_eq!(home.own("home").await["playing"], json!([]));
+    assert_eq!(began("two").await, 0);
+    switch(false).await;
+    assert_eq!(began("three").await, 1);
+    // A device that is forgotten keeps nothing back for good.
+    switch(true).await;
+    let forgotten = home.phone("DELETE /api/v1/devices/tv", json!({})).await;
+    assert_eq!(forgotten.status, 200, "{forgotten:?}");
+    let body = json!({
+        "content_id": "four", "position_seconds": 1, "duration_seconds": 2, "state": "playing",
+    });
+    assert_eq!(home.phone("POST /api/v1/sync/progress", body).await.status, 200);
+    let own = home.phone("GET /api/v1/taste/contributions", json!({})).await.json();
+    assert_eq!(own["playing"][0]["content_id"], "four");
+}

@@ -14,7 +14,8 @@ use crate::aggregate::space::Anchor;
 use crate::aggregate::trends::{Course, TITLES_OF_DAY_MAX};
 use crate::store::aggregate::{
     Account, AggregateStore, Brought, Close, DayCounts, DayEnd, EpochEnd, EpochPage, FeedTitle,
-    FirstPlay, Kept, Published, Shared, TrendList, WAITING_MAX, Waiting, Wanted,
+    FirstPlay, Kept, OPTED_OUT_DEVICES_MAX, Published, Shared, TrendList, WAITING_MAX, Waiting,
+    Wanted,
 };
 use crate::store::{Answer, StoreError};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
@@ -44,11 +45,35 @@ impl AggregateStore for SqliteStore {
         self.write(move |connection| bring(connection, &household, &brought))
     }
 
-    fn take_back(&self, household: &HouseholdId, device: &DeviceId) -> Answer<()> {
+    fn set_device_opted_out(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+        opted_out: bool,
+    ) -> Answer<()> {
         let (household, device) = (household.clone(), device.clone());
         self.write(move |connection| {
-            let sql = "DELETE FROM waiting WHERE household = ?1 AND device = ?2";
-            run(connection, sql, params![household.as_str(), device.as_str()])
+            let who = params![household.as_str(), device.as_str()];
+            if !opted_out {
+                let sql = "DELETE FROM opted_out_device WHERE household = ?1 AND device = ?2";
+                return run(connection, sql, who);
+            }
+            run(connection, "DELETE FROM waiting WHERE household = ?1 AND device = ?2", who)?;
+            run(connection, "DELETE FROM playing WHERE household = ?1", [household.as_str()])?;
+            let sql = "INSERT INTO opted_out_device (household, device) SELECT ?1, ?2
+                       WHERE (SELECT count(*) FROM opted_out_device WHERE household = ?1) < ?3
+                       ON CONFLICT DO NOTHING";
+            let most = OPTED_OUT_DEVICES_MAX as i64;
+            run(connection, sql, params![household.as_str(), device.as_str(), most])
+        })
+    }
+
+    fn is_device_opted_out(&self, household: &HouseholdId, device: &DeviceId) -> Answer<bool> {
+        let (household, device) = (household.clone(), device.clone());
+        self.read(move |connection| {
+            let sql = "SELECT 1 FROM opted_out_device WHERE household = ?1 AND device = ?2";
+            let who = params![household.as_str(), device.as_str()];
+            Ok(one(connection, sql, who, |_| Ok(()))?.is_some())
         })
     }
 
@@ -271,6 +296,7 @@ fn note_playing(connection: &Connection, plays: &[FirstPlay]) -> Result<(), Stor
         let sql = "INSERT INTO playing (day, household, content, region)
                    SELECT ?1, ?2, ?3, ?4
                    WHERE NOT EXISTS (SELECT 1 FROM opted_out WHERE household = ?2)
+                     AND NOT EXISTS (SELECT 1 FROM opted_out_device WHERE household = ?2)
                      AND (SELECT count(*) FROM playing WHERE day = ?1 AND household = ?2) < ?5
                    ON CONFLICT DO NOTHING";
         let values = params![

@@ -19,7 +19,7 @@ pub const LOCK_NAME: &str = "omega-edge.lock";
 /// Marks a SQLite file as ours: "omeg".
 pub(super) const APPLICATION_ID: i64 = 0x6f6d_6567;
 /// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
-pub(super) const MIGRATIONS: [&str; 8] = [
+pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
     include_str!("../../../migrations/sqlite/0005_access.sql"),
@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0004_devices.sql"),
     include_str!("../../../migrations/sqlite/0008_waiting_by_device.sql"),
     include_str!("../../../migrations/sqlite/0009_epochs_by_minute.sql"),
+    include_str!("../../../migrations/sqlite/0010_opted_out_devices.sql"),
 ];
 /// From this schema on whatever was deleted was overwritten.
 const SECURE_DELETE_SINCE: i64 = 3;

@@ -118,7 +118,7 @@ fn two_devices_may_give_their_patterns_the_same_names() {
     };
     assert_eq!((of("phone"), of("tv")), (vec![40], vec![20, 30]));
     assert_eq!(bench.page(10).households[0].patterns.len(), 3);
-    bench.run(bench.store.take_back(&household("home"), &device("tv"))).unwrap();
+    bench.run(bench.store.set_device_opted_out(&household("home"), &device("tv"), true)).unwrap();
     assert_eq!(bench.waiting("home"), [(0, 40)]);
 }
 
@@ -150,9 +150,11 @@ fn a_device_takes_back_its_own_and_nothing_else() {
     assert_eq!(bench.waiting("home").len(), 2);
     bench.run(bench.store.bring(&household("home"), gone("tv", 1))).unwrap();
     assert_eq!(bench.waiting("home"), [(2, 20)]);
-    bench.run(bench.store.take_back(&household("home"), &device("phone"))).unwrap();
+    bench
+        .run(bench.store.set_device_opted_out(&household("home"), &device("phone"), true))
+        .unwrap();
     assert_eq!(bench.waiting("home"), [(2, 20)]);
-    bench.run(bench.store.take_back(&household("home"), &device("tv"))).unwrap();
+    bench.run(bench.store.set_device_opted_out(&household("home"), &device("tv"), true)).unwrap();
     assert_eq!(bench.waiting("home"), []);
 }
 
@@ -361,6 +363,39 @@ fn what_was_asked_before_an_erasure_is_erased() {
         bench.runtime.block_on(async { tokio::join!(biased; held, noted, erased, go) });
     assert_eq!((noted, erased), (Ok(()), Ok(true)));
     assert_eq!(bench.run(bench.store.kept(&home)).unwrap().playing, []);
+}
+
+#[test]
+fn one_device_that_takes_no_part_keeps_the_household_s_plays_back() {
+    let bench = bench();
+    let home = household("home");
+    let play = |at: u64| {
+        (100 + at, home.clone(), Region::new("DE").unwrap(), ContentId::new("t").unwrap())
+    };
+    let set = |name: &str, opted_out| {
+        bench.run(bench.store.set_device_opted_out(&home, &device(name), opted_out)).unwrap();
+    };
+    let plays = |at| {
+        bench.run(bench.store.note_playing(vec![play(at)])).unwrap();
+        bench.run(bench.store.kept(&home)).unwrap().playing.len()
+    };
+    assert_eq!(plays(0), 1);
+    set("tv", true);
+    set("phone", true);
+    assert_eq!(plays(1), 0, "what was noted is erased, and nothing more is");
+    set("tv", false);
+    assert_eq!(plays(2), 0, "the phone takes no part yet");
+    set("phone", false);
+    assert_eq!(plays(3), 1);
+    for number in 0..=OPTED_OUT_DEVICES_MAX {
+        set(&number.to_string(), true);
+    }
+    let is_out = |number: usize| {
+        let device = device(&number.to_string());
+        bench.run(bench.store.is_device_opted_out(&home, &device)).unwrap()
+    };
+    assert!(is_out(OPTED_OUT_DEVICES_MAX - 1) && !is_out(OPTED_OUT_DEVICES_MAX));
+    assert_eq!(plays(4), 0);
 }
 
 /// A backup knows less than the world: what waits in it may have been released since.
