@@ -426,8 +426,8 @@ async fn no_route_reaches_another_household() {
 /// What is there in the first household is not there for the second, by whichever route it is named.
 async fn names_what_only_the_first_has(home: &Home, code: Value) {
     let progress = json!({
-        "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2, "state": "stopped",
-        "profile": SECRET_PROFILE,
+        "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2,
+        "state": "stopped", "profile": SECRET_PROFILE,
     });
     let added = json!({
         "operation": "add", "content_id": SECRET_TITLE, "profile": SECRET_PROFILE,
