@@ -31,7 +31,7 @@ use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
 use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, Shared};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::id::{ContentId, HouseholdId};
+use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
 use omega_sync_core::pattern::tables::Tables;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
