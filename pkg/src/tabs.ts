@@ -51,6 +51,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private taking = false;
   /** Whether this tab has erased the storage. */
   private isEmpty = false;
+  /** How many refused writes a tab that follows has shown. */
+  private rejected = 0;
   private ended: OmegaError | undefined;
 
   private constructor(
@@ -299,6 +301,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       follower.close();
       throw thrown;
     }
+    this.rejected = this.rows("rejected").length;
     this.connectTabs();
     if (this.channel === undefined) return;
     this.election.follow();
@@ -314,6 +317,9 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     this.events.changed(keys ?? this.allKeys());
     this.events.status();
     this.lookFlushed();
+    const { rejected } = this;
+    this.rejected = this.rows("rejected").length;
+    if (this.rejected > rejected) this.events.rejected();
   }
 
   /** Another tab leads now, or so the storage says. */

@@ -58,3 +58,21 @@ test("flushed and syncNow that wait when the client is closed", async (context) 
   await rejected(tv.flushed(), "closed");
   await rejected(tv.syncNow(), "closed");
 });
+
+test("a tab that follows is told of a refused write", async (context) => {
+  const disk = new Disk();
+  const household = newHousehold();
+  const options = () => ({
+    storage: disk.open(),
+    token: async () => edge.token(household, "tv", "--scope", "read"),
+  });
+  await openTv(context, edge, household, "tv", options());
+  const follower = await openTv(context, edge, household, "tv", options());
+  await eventually(follower, "it follows", () => follower.status().state === "live");
+  /** @type {string[][]} */
+  const told = [];
+  follower.on("rejected", (list) => told.push(list.map(({ subject }) => subject)));
+  await follower.watchlist.add("tmdb:1");
+  await eventually(follower, "refused", () => told.length === 1);
+  assert.deepEqual(told, [["tmdb:1"]]);
+});
