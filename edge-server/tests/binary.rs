@@ -318,7 +318,7 @@ async fn what_goes_wrong_is_logged_with_the_request_that_it_is_for() {
     let (status, body) = edge.ask(&token, ADD, &adding("never"));
     assert_eq!(status, 503, "{body}");
     intruder.execute_batch("ROLLBACK").unwrap();
-    let log = edge.kill();
+    let log = edge.stop();
     let line = |text: &str| {
         let found = log.lines().find(|line| line.contains(text));
         found.unwrap_or_else(|| panic!("no {text} in:\n{log}")).to_owned()
