@@ -6,6 +6,8 @@
 /** How long a request may take, its answer included, in milliseconds. */
 export const REQUEST_TIMEOUT_MS = 30_000;
 
+const Controller = typeof AbortController === "undefined" ? undefined : AbortController;
+
 /** Requests that can be called off together; engines before Chromium 66 can't. */
 export class Requests {
   private readonly underWay = new Set<AbortController>();
@@ -16,8 +18,8 @@ export class Requests {
     init: RequestInit,
     read: (answer: Response) => T | Promise<T>,
   ): Promise<T> {
-    if (typeof AbortController === "undefined") return read(await fetch(url, init));
-    const abort = new AbortController();
+    if (Controller === undefined) return read(await fetch(url, init));
+    const abort = new Controller();
     const timer = setTimeout(() => abort.abort(), REQUEST_TIMEOUT_MS);
     this.underWay.add(abort);
     try {

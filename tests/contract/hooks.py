@@ -99,6 +99,9 @@ def live_device(case):
     case.path_parameters["id"] = LIVE_DEVICE
 
 
+live_device_or_any = every_second(live_device)
+
+
 def tables_id():
     """FNV-1a of the file, as in docs/patterns.md."""
     checksum = 0x811C9DC5
@@ -110,6 +113,14 @@ def tables_id():
 
 def tables_of_the_server(case):
     case.path_parameters["id"] = tables_id()
+
+
+def device_that_takes_commands(case):
+    """The fuzzer has read the id of the live device, which goes on taking commands."""
+    live_device_or_any(case)
+    capabilities = case.body.get("capabilities")
+    if capabilities is not None:
+        capabilities["remote_controllable"] = True
 
 
 def live_target(case):
@@ -167,7 +178,7 @@ def typed_code(case):
 PREPARED = {
     "POST /api/v1/sync": a_session,
     "POST /api/v1/devices/{id}/commands": every_second(live_device),
-    "PATCH /api/v1/devices/{id}": every_second(live_device),
+    "PATCH /api/v1/devices/{id}": device_that_takes_commands,
     "DELETE /api/v1/devices/{id}": device_to_forget,
     "GET /api/v1/taste/tables/{id}": every_second(tables_of_the_server),
     "POST /api/v1/devices/handoff": every_second(live_target),

@@ -57,7 +57,8 @@ pub(crate) struct Abilities {
 }
 
 fn inches<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
-    let inches = whole(from, u8::MAX.into())?.unwrap_or_default();
+    let none = || D::Error::custom("null is no whole number: 0 stands for one that is not known");
+    let inches = whole(from, u8::MAX.into())?.ok_or_else(none)?;
     u8::try_from(inches).map_err(D::Error::custom)
 }
 

@@ -139,11 +139,10 @@ fn list(inside: &Inside, paired: &BTreeSet<DeviceId>) -> Devices {
     Devices { total: devices.len(), devices }
 }
 
-/// What is to be different about a device; what is left out stays as it is. All but the name a device
+/// What is to be different about a device; what is left out or null stays as it is. All but the name a device
 /// says of itself only
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1))]
 pub(crate) struct DeviceChange {
     /// What people call it, 64 bytes at most
     #[schemars(length(max = 64))]
@@ -168,9 +167,6 @@ impl DeviceChange {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.device_name.is_none() && !self.describes() {
-            return Err(Error::field("", "it changes nothing"));
-        }
         for (field, text) in [
             ("device_name", &self.device_name),
             ("platform", &self.platform),
