@@ -12,6 +12,7 @@ from schemathesis import GenerationMode
 
 SERVER = os.environ["CONTRACT_SERVER"]
 LIVE_DEVICE = os.environ["CONTRACT_DEVICE"]
+PHONE = os.environ["CONTRACT_PHONE"]
 SESSION = bytes.fromhex(os.environ["CONTRACT_SESSION"])
 TOKEN = os.environ["CONTRACT_TOKEN"]
 OTHER_TOKEN = os.environ["CONTRACT_OTHER_TOKEN"]
@@ -99,7 +100,20 @@ def live_device(case):
     case.path_parameters["id"] = LIVE_DEVICE
 
 
+def live_target(case):
+    case.body["target_device_id"] = LIVE_DEVICE
+
+
 live_device_or_any = every_second(live_device)
+live_target_or_any = every_second(live_target)
+
+
+def device_that_takes_commands(case):
+    """The live device is the token's own, may be described, and goes on taking commands."""
+    live_device_or_any(case)
+    capabilities = case.body.get("capabilities")
+    if capabilities is not None:
+        capabilities |= {"remote_controllable": True, "can_cast": True}
 
 
 def tables_id():
@@ -115,16 +129,17 @@ def tables_of_the_server(case):
     case.path_parameters["id"] = tables_id()
 
 
-def device_that_takes_commands(case):
-    """The fuzzer has read the id of the live device, which goes on taking commands."""
+def device_to_command(case):
+    # The fuzzer has read the id of the phone, which takes no commands.
+    if case.path_parameters["id"] == PHONE:
+        case.path_parameters["id"] = LIVE_DEVICE
     live_device_or_any(case)
-    capabilities = case.body.get("capabilities")
-    if capabilities is not None:
-        capabilities["remote_controllable"] = True
 
 
-def live_target(case):
-    case.body["target_device_id"] = LIVE_DEVICE
+def target_of_handoff(case):
+    if case.body["target_device_id"] == PHONE:
+        case.body["target_device_id"] = LIVE_DEVICE
+    live_target_or_any(case)
 
 
 def device_to_forget(case):
@@ -177,11 +192,11 @@ def typed_code(case):
 
 PREPARED = {
     "POST /api/v1/sync": a_session,
-    "POST /api/v1/devices/{id}/commands": every_second(live_device),
+    "POST /api/v1/devices/{id}/commands": device_to_command,
     "PATCH /api/v1/devices/{id}": device_that_takes_commands,
     "DELETE /api/v1/devices/{id}": device_to_forget,
     "GET /api/v1/taste/tables/{id}": every_second(tables_of_the_server),
-    "POST /api/v1/devices/handoff": every_second(live_target),
+    "POST /api/v1/devices/handoff": target_of_handoff,
     "POST /api/v1/admin/revocations": other_tokens,
     "POST /api/v1/admin/pairing-keys": other_key,
     "POST /api/v1/content": unit_vectors,

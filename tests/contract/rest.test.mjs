@@ -15,6 +15,8 @@ import { runTool } from "./tool.mjs";
 
 const HOUSEHOLD = "home";
 const DEVICE = "tv-living";
+/** Takes no commands. */
+const PHONE = "phone";
 /** Test cases of an operation in the phase that makes them up. */
 const EXAMPLES_MAX = 20;
 /** Of everything, on a busy machine; a run that takes longer hangs. */
@@ -82,7 +84,7 @@ test("every route does what the description says", async (context) => {
   await tv.flushed();
   await eventually(tv, "live", () => tv.status().state === "live");
   const live = new WebSocket(`${edge.address.replace("http", "ws")}/ws`, {
-    headers: { authorization: `Bearer ${edge.token(HOUSEHOLD, "phone", ...all)}` },
+    headers: { authorization: `Bearer ${edge.token(HOUSEHOLD, PHONE, ...all)}` },
   });
   // The answer 101, without which there is no such event.
   await once(live, "open");
@@ -102,6 +104,7 @@ test("every route does what the description says", async (context) => {
       ...process.env,
       SCHEMATHESIS_HOOKS: HOOKS,
       CONTRACT_DEVICE: DEVICE,
+      CONTRACT_PHONE: PHONE,
       CONTRACT_SESSION: sessionBytes(),
       CONTRACT_SERVER: edge.address,
       CONTRACT_TOKEN: token,
