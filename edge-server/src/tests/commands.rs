@@ -280,18 +280,20 @@ async fn a_device_describes_itself_by_request_and_no_other() {
     let other = home.phone("PATCH /api/v1/devices/speaker", controllable).await;
     assert_eq!((other.status, other.problem()), (403, "device_mismatch".into()));
     for (body, field) in [
-        (json!({}), ""),
-        (json!({"device_name": null}), ""),
         (json!({"platform": "x".repeat(65)}), "platform"),
         (json!({"app_version": "x".repeat(65)}), "app_version"),
         (json!({"device_type": "toaster"}), "device_type"),
         (json!({"capabilities": {"hdr": ["dolby"]}}), "capabilities.hdr"),
         (json!({"capabilities": {"max_resolution": "16k"}}), "capabilities.max_resolution"),
         (json!({"capabilities": {"screen_inches": 256}}), "capabilities.screen_inches"),
+        (json!({"capabilities": {"screen_inches": null}}), "capabilities.screen_inches"),
         (json!({"capabilities": {"flies": true}}), "capabilities.flies"),
         (json!({"last_seen": 1}), "last_seen"),
     ] {
         assert_eq!(home.phone(own, body.clone()).await.fields(), [field], "{body}");
+    }
+    for nothing in [json!({}), json!({"device_name": null, "capabilities": null})] {
+        assert_eq!(home.phone(own, nothing).await.status, 200, "all stays as it is");
     }
     let longest = json!({"platform": "x".repeat(64), "app_version": "x".repeat(64)});
     assert_eq!(home.phone(own, longest).await.status, 200);
