@@ -72,7 +72,8 @@ export { wipe } from "./wipe.js";
  * Opens this device's copy. Resolves when it can be read and written, before any network.
  *
  * Rejects with an {@link OmegaError}: `storage_newer`, `invalid_device`, `invalid_profile`,
- * `invalid_household`, `invalid_url`, `household_mismatch`, `invalid_option`, `websocket_missing` or `wasm_failed`.
+ * `invalid_household`, `invalid_url`, `household_mismatch`, `invalid_option`, `websocket_missing` or
+ * `wasm_failed`.
  */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));

@@ -1,7 +1,9 @@
-//! The writes and reads of a [`Replica`](crate::Replica) by their numbers, and the values that come with them.
+//! The writes and reads of a [`Replica`](crate::Replica) by their numbers, and the values that come
+//! with them.
 //!
-//! Each is one of many through the same door: a method for each would be twice as much code. The numbers
-//! are the places in the lists of `pkg/src/calls.ts`, which says what values each takes and gives.
+//! Each is one of many through the same door: a method for each would be twice as much code. The
+//! numbers are the places in the lists of `pkg/src/calls.ts`, which says what values each takes and
+//! gives.
 
 use crate::answer::Answer;
 use crate::convert::{self, Code};
@@ -49,8 +51,8 @@ pub mod read {
 const UNKNOWN: Code = "unknown_call";
 const INVALID_DEVICE: Code = "invalid_device";
 
-/// Values one after the other, each after its length (32 bits, little endian): a text as UTF-8, a number
-/// as a 64-bit float. One that is missing or cut off counts as empty, or zero.
+/// Values one after the other, each after its length (32 bits, little endian): a text as UTF-8, a
+/// number as a 64-bit float. One that is missing or cut off counts as empty, or zero.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a>(pub &'a [u8]);
 

@@ -9,6 +9,9 @@ const GROWTH_MAX: i64 = 24;
 /// Adaptive decisions about them: the last one counts for all that follow.
 const GROWTH_BITS: usize = 6;
 
+/// Largest number that tells any other change: twice the change, so that its sign fits in.
+const TOLD_MAX: u64 = 2 * SAMPLE_COUNT_MAX as u64;
+
 /// A count of about so many bits.
 pub fn count(bits: u32) -> Number {
     Number::new(bits, false, u64::from(SAMPLE_COUNT_MAX))
@@ -30,7 +33,7 @@ impl Growth {
             odd: Bit::rare(8),
             more: [Bit::default(); GROWTH_BITS],
             missed: [Bit::rare(2); GROWTH_BITS],
-            others: [count(2), count(0)],
+            others: [2, 0].map(|bits| Number::new(bits, false, TOLD_MAX)),
         }
     }
 

@@ -18,6 +18,8 @@ pub mod upkeep;
 
 pub use self::database::FILE_NAME;
 use self::database::{Database, Job, Work};
+#[cfg(test)]
+pub(crate) use self::seen::seen_on_disk;
 use super::{Answer, Held, Store, StoreError};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{DeviceId, EpochId, HouseholdId};

@@ -122,7 +122,7 @@ class Message:
         self.odd = Bit.rare(8)
         self.more = [Bit() for _ in range(GROWTH_BITS)]
         self.missed = [Bit.rare(2) for _ in range(GROWTH_BITS)]
-        self.others = [Number(2, SAMPLES_MAX), Number(0, SAMPLES_MAX)]
+        self.others = [Number(2, 2 * SAMPLES_MAX), Number(0, 2 * SAMPLES_MAX)]
 
     def decode(self, bases):
         firsts, agains = self.coder.small(), self.coder.small()

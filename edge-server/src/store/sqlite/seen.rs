@@ -89,3 +89,13 @@ fn write(
     connection.pragma_update(None, "synchronous", "FULL").map_err(classify)?;
     written
 }
+
+/// How many devices of a household the database in a folder has, as another process sees it.
+#[cfg(test)]
+pub(crate) fn seen_on_disk(folder: &std::path::Path, household: &str) -> usize {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let file = folder.join(super::FILE_NAME);
+    let database = rusqlite::Connection::open_with_flags(file, flags).unwrap();
+    let sql = "SELECT count(*) FROM device_seen WHERE household = ?1";
+    database.query_row(sql, [household], |row| row.get::<_, u32>(0)).unwrap() as usize
+}
