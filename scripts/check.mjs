@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { build } from "./build.mjs";
 import { ROOT } from "./paths.mjs";
+import { placesAreThere } from "./planted.mjs";
 import { nativeIsReady, setUpBuildTools, setUpNpm } from "./setup.mjs";
 import { Complaint, main, run, step, stepsToTheEnd } from "./steps.mjs";
 import { FEATURES, nativeToolchain } from "./toolchain.mjs";
@@ -19,7 +20,7 @@ main(async () => {
   if (!nativeIsReady()) await step("build tools", setUpBuildTools);
   const { cargo, env } = nativeToolchain();
   await step("Rust components", () => need(cargo, env));
-  const failed = await stepsToTheEnd([biome(), ...rust(cargo, env)]);
+  const failed = await stepsToTheEnd([biome(), plantedFaults(), ...rust(cargo, env)]);
   await build({ server: false, demo: false });
   failed.push(...(await stepsToTheEnd(TYPED.map(types))));
   if (failed.length === 0) return;
@@ -34,6 +35,11 @@ function bin(name) {
 function biome() {
   const args = ["check", "--error-on-warnings"];
   return { name: "biome", work: () => run(bin("biome"), args, { show: true }) };
+}
+
+/** Said here, so that whoever moves code need not wait for the tests to hear it. */
+function plantedFaults() {
+  return { name: "places of the planted faults", work: async () => placesAreThere() };
 }
 
 /** @param {string} folder */

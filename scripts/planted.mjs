@@ -71,19 +71,23 @@ export function lists() {
   return faults.map((fault, index) => ({ ...fault, number: index + 1 }));
 }
 
-/** The copy of the sources with every fault in it. @param {Fault[]} faults */
-export function writeCopy(faults) {
-  /** @type {Map<string, string>} */
-  const files = new Map();
-  for (const name of COPIED.flatMap(filesOf)) {
-    files.set(name, readFileSync(join(ROOT, name), "utf8"));
-  }
-  const manifest = readFileSync(join(ROOT, "Cargo.toml"), "utf8");
-  files.set("Cargo.toml", manifest.replace(/members = [^\n]*\nexclude = [^\n]*/, MEMBERS));
+/** Each entry has its place in the sources, or this says which has not. */
+export function placesAreThere() {
+  plantAll(sources(), lists());
+}
+
+/** What the copy is made of, by its path in the checkout. @returns {Map<string, string>} */
+function sources() {
+  return new Map(
+    COPIED.flatMap(filesOf).map((name) => [name, readFileSync(join(ROOT, name), "utf8")]),
+  );
+}
+
+/** @param {Map<string, string>} files of {@link sources}, changed here @param {Fault[]} faults */
+function plantAll(files, faults) {
   /** @type {string[]} */
   const stale = [];
-  const sources = new Set(faults.map(({ file }) => `core/src/${file}`));
-  for (const name of sources) {
+  for (const name of new Set(faults.map(({ file }) => `core/src/${file}`))) {
     const text = files.get(name);
     const here = faults.filter(({ file }) => `core/src/${file}` === name);
     if (text === undefined) throw new Complaint(`${here[0]?.where}: there is no ${name}`);
@@ -95,6 +99,14 @@ export function writeCopy(faults) {
         "broken, with more around it if it stands there often. If the rule is gone, take the entry out.",
     );
   }
+}
+
+/** The copy of the sources with every fault in it. @param {Fault[]} faults */
+export function writeCopy(faults) {
+  const files = sources();
+  plantAll(files, faults);
+  const manifest = readFileSync(join(ROOT, "Cargo.toml"), "utf8");
+  files.set("Cargo.toml", manifest.replace(/members = [^\n]*\nexclude = [^\n]*/, MEMBERS));
   const root = files.get("core/src/lib.rs") ?? "";
   files.set("core/src/lib.rs", root.replace("pub mod causal;", MODULE));
   files.set("core/src/planted.rs", PLANTED);
