@@ -137,13 +137,17 @@ async function instantiate(source: () => EngineSource, entropy: Entropy): Promis
   glue.__wbg_set_wasm(guarded(exports));
 }
 
-/** Never the synchronous way: engines refuse it on the main thread above 4 KB. */
+/**
+ * Never the synchronous way: engines refuse it on the main thread above 4 KB. And in two steps: where
+ * the page's policy forbids WebAssembly, Chromium 69 dies of bytes that it is to instantiate at once.
+ */
 async function compile(given: WasmFile): Promise<WebAssembly.Exports> {
   const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
-  if (given instanceof WebAssembly.Module) {
-    return (await WebAssembly.instantiate(given, imports)).exports;
-  }
-  return (await WebAssembly.instantiate(await fetchBytes(given), imports)).instance.exports;
+  const module =
+    given instanceof WebAssembly.Module
+      ? given
+      : await WebAssembly.compile(await fetchBytes(given));
+  return (await WebAssembly.instantiate(module, imports)).exports;
 }
 
 /** `fetch` is touched for an address only: in Node its first use costs as much as all the rest. */
