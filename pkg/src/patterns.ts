@@ -145,12 +145,13 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
         await close.call(client);
       }
     },
-    // The household first; one that can't be erased keeps nobody from erasing the rest.
+    // The household last: while it is here, it is known whose taste is left where power fails between.
+    // One that can't be erased keeps nobody from erasing the other.
     destroy: async () => {
       try {
-        await destroy.call(client);
-      } finally {
         await driver.destroy();
+      } finally {
+        await destroy.call(client);
       }
     },
   });

@@ -64,8 +64,8 @@ interface Write {
   reject: (error: OmegaError) => void;
 }
 
-/** What is to be done after the records before it are durable. */
-type Task = TasteOutput | { kind: "write"; write: Write };
+/** What is to be done after the records before it are durable; a write's own are in these logs. */
+type Task = TasteOutput | { kind: "write"; write: Write; logs: number[] };
 
 /** Taste with its storages and its timer. */
 export class TasteDriver {
@@ -75,6 +75,8 @@ export class TasteDriver {
   private retry: ReturnType<typeof setTimeout> | undefined;
   /** What the next commit of each storage has to bring along. */
   private unstored: (StorageChange | undefined)[] = [undefined, undefined];
+  /** The logs in which the batch under way is durable already. */
+  private durable = new Set<number>();
   /** The last failure of the storage, while it lasts. */
   private failure: OmegaError | undefined;
   private ended: OmegaError | undefined;
@@ -231,12 +233,14 @@ export class TasteDriver {
 
   private make(write: Write): void {
     try {
-      this.apply(this.call(write.call));
+      const outputs = this.call(write.call);
+      this.apply(outputs);
+      const logs: number[] = [];
+      for (const output of outputs) if ("log" in output) logs.push(output.log);
+      this.queue.push({ kind: "write", write, logs });
     } catch (thrown) {
       write.reject(fromEngine(thrown));
-      return;
     }
-    this.queue.push({ kind: "write", write });
   }
 
   private call(call: TasteCall): TasteOutput[] {
@@ -272,10 +276,12 @@ export class TasteDriver {
     const { owner } = this;
     const changes = this.unstored.map((earlier, log) => merged(earlier, batch, log, owner));
     this.unstored = changes;
+    this.durable.clear();
     for (const [log, storage] of this.parts.storages.entries()) {
       const change = changes[log];
       if (change !== undefined) await storage.commit(change);
       this.unstored[log] = undefined;
+      this.durable.add(log);
     }
     this.failure = undefined;
     clearTimeout(this.retry);
@@ -284,7 +290,13 @@ export class TasteDriver {
   private async storageFailed(batch: Task[], error: OmegaError): Promise<void> {
     if (error.code === "superseded" && this.ended === undefined) {
       this.unstored = [undefined, undefined];
-      this.queue = batch.concat(this.queue);
+      // What came into its own log before the other tab is read with it, not made once more.
+      const open: Task[] = [];
+      for (const task of batch) {
+        if (task.kind === "write" && this.isDurable(task.logs)) task.write.resolve();
+        else open.push(task);
+      }
+      this.queue = open.concat(this.queue);
       try {
         await this.load();
         if (this.live) this.feed((taste, ...now) => taste.connected(...now));
@@ -312,6 +324,11 @@ export class TasteDriver {
     if (this.ended === undefined) {
       this.retry = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), RETRY_MS);
     }
+  }
+
+  /** Whether all of a write that has its records in these logs is stored. */
+  private isDurable(logs: number[]): boolean {
+    return logs.length > 0 && logs.every((log) => this.durable.has(log));
   }
 
   private carryOut(task: Task): void {

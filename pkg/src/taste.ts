@@ -2,7 +2,7 @@
 
 import type { Client } from "./api.js";
 import { rows } from "./engine.js";
-import { OmegaError, textOf } from "./errors.js";
+import { OmegaError, refusal, textOf } from "./errors.js";
 import type { TasteDriver } from "./taste-driver.js";
 import { ABOUT, type TasteChange, type TasteSync } from "./taste-engine.js";
 
@@ -160,8 +160,10 @@ export class Taste {
    * a pattern. Call it when a viewing ends, not while it goes on: an abandoned title that is watched to
    * its end later is corrected then.
    *
+   * A title is one sample, however often it is watched.
+   *
    * Rejects with an {@link OmegaError}: `unknown_title` (no embedding given, and none known),
-   * `invalid_title`, `invalid_content_id`, or one of the storage.
+   * `unknown_profile`, `invalid_title`, `invalid_content_id`, or one of the storage.
    */
   record(viewing: Viewing): Promise<void> {
     const { content, watched, genre = "", embedding = [] } = viewing;
@@ -171,8 +173,15 @@ export class Taste {
       const title = textOf(content, "invalid_content_id");
       const known = textOf(genre, "invalid_title");
       const part = Number(watched);
+      if (!this.hasProfile()) throw refusal("unknown_profile");
       return engine.record(this.profile, title, known, vector, part, Boolean(finished), ...now);
     });
+  }
+
+  /** Whether there is one to learn for. */
+  private hasProfile(): boolean {
+    const { profile, client } = this;
+    return profile === "" || client.profiles.list().some(({ id }) => id === profile);
   }
 
   /**

@@ -22,7 +22,9 @@ export async function wipe(names: { device: string } | { name: string }): Promis
   }
   if (typeof indexedDB === "undefined") return;
   const database = name === undefined ? `omega-sync:${given}` : given;
-  await Promise.all(["", ...TASTE_DATABASES].map((part) => wipeOne(database + part)));
+  // The household last: while it is here, it is known whose taste is left where power fails between.
+  await Promise.all(TASTE_DATABASES.map((part) => wipeOne(database + part)));
+  await wipeOne(database);
 }
 
 async function wipeOne(name: string): Promise<void> {

@@ -177,6 +177,47 @@ test("two instances on one storage take turns, and none writes over the other", 
   assert.equal(last.taste.patterns()[0]?.sampleCount, 4);
 });
 
+test("a viewing that is stored when another instance takes over counts once", async (context) => {
+  const kept = sharedStorages();
+  const small = kept.open(0);
+  const tv = await offline(context, [small, kept.open(1)]);
+  await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
+  await tv.taste.record({ content: "Drama:1", watched: 1 });
+  const { commit } = small;
+  small.commit = async (change) => {
+    small.commit = commit;
+    await commit(change);
+    // Another instance opens both just now.
+    await Promise.all([kept.open(0).load(), kept.open(1).load()]);
+  };
+  await Promise.all([
+    tv.taste.record({
+      content: "Drama:40",
+      watched: 1,
+      genre: "Drama",
+      embedding: title("Drama", 1, 40).embedding,
+    }),
+    tv.taste.learnTitles(titles("Crime", 2, 0, 5)),
+  ]);
+  assert.equal(tv.taste.patterns()[0]?.sampleCount, 2);
+  assert.equal(tv.taste.status().titles, 35);
+  const last = await offline(context, [kept.open(0), kept.open(1)]);
+  assert.deepEqual([last.taste.patterns()[0]?.sampleCount, last.taste.status().titles], [2, 35]);
+});
+
+test("nothing is learned for a profile that is not there", async (context) => {
+  const tv = await offline(context, storages());
+  await tv.taste.learnTitles(titles("Drama", 1, 0, 3));
+  const ana = await tv.profiles.create("Ana");
+  const hers = tv.taste.forProfile(ana);
+  await tv.profiles.delete(ana);
+  for (const profile of [hers, tv.taste.forProfile("00000000000000ff")]) {
+    const viewing = profile.record({ content: "Drama:1", watched: 1 });
+    await assert.rejects(viewing, refusedWith("unknown_profile"));
+    assert.deepEqual(profile.patterns(), []);
+  }
+});
+
 test("a failing storage rejects the write, and stores it when it works again", async (context) => {
   const kept = storages();
   const broken = new BrokenStorage();

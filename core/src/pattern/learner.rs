@@ -10,7 +10,8 @@
 //! The thresholds are between what titles of one genre have in common on average (a cosine of 0.19 to
 //! 0.29 in MiniLM's space, for the genres of the data that patterns are measured with) and nothing.
 //!
-//! Invariant: a title counts as one sample until it was a success; every viewing after that counts anew.
+//! Invariant: a title is one sample of its profile for as long as it is remembered, however often it is
+//! watched, and a success once it was one. So a pattern of ten samples is the mean of ten titles.
 //! Invariant: the number of patterns, of titles remembered, and what one weighs are bounded.
 
 use super::exchange::{read_genre, read_pattern_id, write_genre};
@@ -248,10 +249,11 @@ impl Learner {
             return false;
         }
         let success = viewing.is_success();
-        let before = self.remember(viewing, success);
-        if before == Some(false) {
-            // The same sample: resumed, and left again or brought to an end.
-            return success && self.correct(viewing);
+        match self.remember(viewing, success) {
+            None => {}
+            Some(true) => return false,
+            // Resumed, and left again or brought to an end.
+            Some(false) => return success && self.correct(viewing),
         }
         let at = self.place(viewing, fresh);
         let learned = &mut self.learned[at];
