@@ -147,7 +147,7 @@ pub struct ServeArgs {
     /// Folder of the database, created if it is missing
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// File with the secret that signs tokens: at least 32 random bytes
+    /// File with the secret that signs tokens: at least 32 random bytes; needed without --jwks
     #[arg(long, value_name = "FILE", required_unless_present = "jwks")]
     pub jwt_secret_file: Option<PathBuf>,
     /// The claims.

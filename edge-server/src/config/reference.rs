@@ -20,10 +20,10 @@ pub fn page() -> String {
          \x20   jwt-secret-file = \"/etc/omega-edge/secret\"\n\
          \x20   household-rate = 200\n\
          \x20   dev = false\n\n\
-         A key that is no setting is an error that names it, and the setting most like it. One file \
-         may serve all commands. `listen` is the whole address; a source that says `listen`, `host` or \
-         `port` takes the place of the sources after it for all three. A switch is `true` or `false` in \
-         the environment and the file.\n",
+         A key that is no setting is an error that names it, and the setting most like it. `serve` \
+         and `token` read it, and one file may hold the settings of both. `listen` is the whole address; \
+         a source that says `listen`, `host` or `port` takes the place of the sources after it for all \
+         three. A switch is `true` or `false` in the environment and the file.\n",
     );
     for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
         // Writing to a text can't fail.

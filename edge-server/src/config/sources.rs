@@ -122,7 +122,7 @@ impl Line {
     }
 }
 
-/// The settings in a file. One file may serve all commands, so it may have those of any.
+/// The settings in a file. Several commands may read one file, so it may have those of any.
 fn read(path: &Path, cli: &Command) -> Result<Table, StartError> {
     let usage = |reason: String| StartError::Usage(format!("{}: {reason}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
