@@ -114,7 +114,7 @@ fn genres_and_profiles_are_kept_apart() {
 #[test]
 fn a_genre_has_so_many_sub_tastes_and_a_device_so_many_patterns() {
     let themes = SUB_TASTES_MAX as u64 + 3;
-    let viewings: Vec<Viewing> = (0..themes).map(|theme| finished("drama", theme, 0)).collect();
+    let viewings: Vec<Viewing> = (0..themes).map(|theme| finished("drama", theme, theme)).collect();
     assert_eq!(learn(&viewings[..SUB_TASTES_MAX]).learned().len(), SUB_TASTES_MAX);
     let learner = learn(&viewings);
     assert_eq!(learner.learned().len(), SUB_TASTES_MAX);
