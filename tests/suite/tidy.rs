@@ -81,7 +81,8 @@ fn modules_of_the_core_look_only_down() {
             assert_eq!(module, "lib", "{} has no place in the order", relative.display());
             continue;
         };
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         assert!(!code.contains("crate::{"), "{}: a line for each module", relative.display());
         for (above, name) in order.iter().enumerate().skip(place + 1) {
             let known = pairs.contains(&(module.as_str(), name));
