@@ -334,16 +334,24 @@ mod tests {
         assert!(text.contains("omega_commit_seconds_sum 10.000202\n"), "{text}");
     }
 
+    /// All that a server writes.
+    fn page() -> String {
+        let gauges = GAUGES.iter().chain(&AGGREGATE_GAUGES);
+        let gauges: Vec<_> = gauges.map(|&(name, help)| (name, help, 0)).collect();
+        Metrics::default().write(&gauges)
+    }
+
     #[test]
     fn a_name_is_used_once() {
-        let text = Metrics::default().write(&[]);
+        let text = page();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let mut names: Vec<&str> = names.map(|line| line.split(' ').next().unwrap()).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + 5);
+        let gauges = GAUGES.len() + AGGREGATE_GAUGES.len();
+        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + gauges + 5);
         let document = include_str!("../../docs/operations.md");
         for name in names {
             assert!(document.contains(&format!("`{name}")), "{name} is not in docs/operations.md");
@@ -374,9 +382,7 @@ mod tests {
         let mut names = Vec::new();
         queried(&serde_json::from_str(dashboard).unwrap(), &mut names);
         assert!(names.len() > 20, "{names:?}");
-        let gauges = GAUGES.iter().chain(&AGGREGATE_GAUGES);
-        let gauges: Vec<_> = gauges.map(|&(name, help)| (name, help, 0)).collect();
-        let text = Metrics::default().write(&gauges);
+        let text = page();
         let known: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
