@@ -2,7 +2,7 @@
  * The household as an app sees it: watchlist, progress and profiles over the engine's flat arrays.
  */
 
-import type { Copy } from "./calls.js";
+import type { Cells, Copy } from "./calls.js";
 import { OmegaError } from "./errors.js";
 
 /** What playback is doing. */
@@ -84,9 +84,9 @@ export class Watchlist {
 
   /** Every title, the last added first. */
   items(): WatchlistItem[] {
-    return this.copy.rows("watchlist", this.profile).map(([content, addedMs]) => ({
-      content: String(content),
-      addedMs: Number(addedMs),
+    return this.copy.rows("watchlist", this.profile).map((cells) => ({
+      content: String(cells[0]),
+      addedMs: Number(cells[1]),
     }));
   }
 }
@@ -127,17 +127,19 @@ export class ProgressMap {
 
   /** Started and not completed, the last watched first. */
   inProgress(): Progress[] {
-    return this.all((percent) => percent < COMPLETED_PERCENT_MIN);
+    return this.all(false);
   }
 
   /** Watched to the end, the last watched first. */
   completed(): Progress[] {
-    return this.all((percent) => percent >= COMPLETED_PERCENT_MIN);
+    return this.all(true);
   }
 
-  private all(isWanted: (percent: number) => boolean): Progress[] {
-    const rows = this.copy.rows("progressAll", this.profile);
-    return rows.filter((cells) => isWanted(Number(cells[PERCENT_CELL]))).map(progressOf);
+  private all(completed: boolean): Progress[] {
+    return this.copy
+      .rows("progressAll", this.profile)
+      .filter((cells) => Number(cells[PERCENT_CELL]) >= COMPLETED_PERCENT_MIN === completed)
+      .map(progressOf);
   }
 }
 
@@ -172,16 +174,16 @@ export class Profiles {
   }
 }
 
-function progressOf(cells: unknown[]): Progress {
-  const [content, position, duration, state, percent, resume, updated] = cells;
+/** By place: to take a row apart in a pattern costs old engines as much as all the rest. */
+function progressOf(cells: Cells): Progress {
   return {
-    content: String(content),
-    positionSeconds: Number(position),
-    durationSeconds: Number(duration),
-    state: PLAY_STATES[Number(state)] ?? "stopped",
-    percent: Number(percent),
-    resumeSeconds: Number(resume),
-    updatedMs: Number(updated),
+    content: String(cells[0]),
+    positionSeconds: Number(cells[1]),
+    durationSeconds: Number(cells[2]),
+    state: PLAY_STATES[Number(cells[3])] ?? "stopped",
+    percent: Number(cells[PERCENT_CELL]),
+    resumeSeconds: Number(cells[5]),
+    updatedMs: Number(cells[6]),
   };
 }
 

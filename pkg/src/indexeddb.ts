@@ -28,8 +28,9 @@ const DATABASE_VERSION = 1;
 const LOG = "log";
 const META = "meta";
 const ASIDE = "aside";
-/** The key of the generation that may commit. */
-const GENERATION = "generation";
+/** The key of the generation that may commit; what is kept beside has it before its own keys. */
+export const GENERATION = "generation";
+/** The first key after these. */
 const LIFE = "life";
 /** Before a tab's name; its last write that is stored has this key. */
 const MARK = "mark:";
@@ -154,21 +155,21 @@ export class IndexedDbStorage implements SharedStorage {
     await finished(transaction);
   }
 
-  /** Reads what is kept beside the records, and the generation that may commit. */
-  async look(keys: IDBKeyRange): Promise<{ generation: unknown; beside: unknown[] }> {
+  /**
+   * Reads the generation that may commit, and what is kept beside the records under the keys that
+   * follow. Each answer is a task of its own, and so is the end of a transaction: there is one answer,
+   * and nobody waits for the end.
+   */
+  async look(): Promise<unknown[]> {
     const transaction = await this.begin([META], "readonly");
-    const meta = transaction.objectStore(META);
-    const seen: { generation: unknown; beside: unknown[] } = { generation: undefined, beside: [] };
-    // Each answer is a task of its own: two are enough, because these keys are neighbours.
-    onResult(meta.getAll(IDBKeyRange.bound(GENERATION, LIFE)), ([generation, life]) => {
-      this.live(life);
-      seen.generation = generation;
+    const request = transaction.objectStore(META).getAll(IDBKeyRange.bound(GENERATION, LIFE));
+    return new Promise((resolve, reject) => {
+      onResult(request, (found) => {
+        this.live(found.pop());
+        resolve(found);
+      });
+      finished(transaction).catch(reject);
     });
-    onResult(meta.getAll(keys), (found) => {
-      seen.beside = found;
-    });
-    await finished(transaction);
-    return seen;
   }
 
   async aside(): Promise<AsideEntry[]> {
@@ -246,13 +247,11 @@ export async function storageFor(
 ): Promise<{ storage: Storage; warning?: OmegaError }> {
   const kind = options.storage ?? "indexeddb";
   if (typeof kind === "object") return { storage: kind };
-  const opened = await openStorage(options.name ?? `omega-sync:${options.device}`, kind);
-  if (opened.storage.kind === "indexeddb") askToKeep(options.persist);
-  return opened;
+  return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
 }
 
 /** Asks that the origin's storage be kept; the engine decides, and nothing here depends on it. */
-function askToKeep(persist: boolean | undefined): void {
+export function askToKeep(persist: boolean | undefined): void {
   // Chromium and Safari decide by themselves; Firefox asks the viewer, which is for the app to time.
   if (persist ?? !navigator.userAgent.includes("Firefox/")) {
     // Missing on plain http and before Chromium 52; a page without an origin is refused.

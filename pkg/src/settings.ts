@@ -22,15 +22,15 @@ export interface Settings {
   tokenTimeoutMs: number;
 }
 
-/** A profile's id, or the default one's. */
-const PROFILE = /^([\da-f]{16})?$/i;
+/** A profile's id; the default one's is empty. */
+const PROFILE = /^[\da-f]{16}$/i;
 
 /** Throws `invalid_url`, `invalid_device`, `invalid_profile`, `invalid_household` or `invalid_option`. */
 export function settingsOf(options: OpenOptions): Settings {
   const { device, household = "", profile = "", token } = options;
   textOf(device, "invalid_device");
   textOf(household, "invalid_household");
-  if (!PROFILE.test(profile)) {
+  if (profile !== "" && !PROFILE.test(profile)) {
     throw new OmegaError("invalid_profile", "`profile` is no id of a profile");
   }
   if (typeof token !== "function") {

@@ -6,16 +6,16 @@
  * count.
  */
 
-import type { Beside, IndexedDbStorage } from "./indexeddb.js";
+import { type Beside, GENERATION, type IndexedDbStorage } from "./indexeddb.js";
 import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */
-const LISTS = "view";
+const LISTS = `${GENERATION}:lists`;
 /** The generation that lists and patches belong to; without one they do not count. */
-const STAMP = "view-of";
+const STAMP = `${GENERATION}:of`;
 /** Before the number of a patch, from 0 on. */
-const PATCH = "view-patch:";
-const PATCHES_END = `${PATCH}\uffff`;
+const PATCH = `${GENERATION}:patch:`;
+const PATCHES_END = `${PATCH}:`;
 const NUMBER_DIGITS = 8;
 /** Updates that wait for a commit; with more the view is given up until all lists come again. */
 export const UPDATES_WAITING_MAX = 64;
@@ -29,9 +29,9 @@ export class StoredView implements Beside {
 
   /** What a page can show now: all lists, then patches in their order; nothing if it would be wrong. */
   async read(storage: IndexedDbStorage): Promise<ViewUpdate[]> {
-    const { generation, beside } = await storage.look(IDBKeyRange.bound(LISTS, PATCHES_END));
-    const [lists, stamp, ...patches] = beside as [Lists | undefined, unknown, ...string[]];
-    if (stamp !== generation || lists === undefined || typeof stamp !== "number") return [];
+    const found = await storage.look();
+    const [generation, lists, stamp, ...patches] = found as [unknown, Lists, unknown, ...string[]];
+    if (typeof stamp !== "number" || stamp !== generation) return [];
     this.stamp = stamp;
     this.patches = patches.length;
     return [{ lists }, ...patches.map((text) => ({ patches: text }))];

@@ -24,6 +24,7 @@ import { Devices } from "./devices.js";
 import type { ReplayReport } from "./engine.js";
 import { OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
+import { askToKeep } from "./indexeddb.js";
 import { type Metrics, metricsOf } from "./metrics.js";
 import type { AsideEntry } from "./storage.js";
 
@@ -35,7 +36,7 @@ export class SyncClient implements Client, Copy {
   readonly watchlist: Watchlist;
   readonly progress: ProgressMap;
   readonly profiles: Profiles;
-  readonly devices: Devices;
+  private others: Devices | undefined;
   private joined: Keeper | undefined;
   private readonly listeners: { [E in keyof ClientEvents]: Set<(d: ClientEvents[E]) => void> } = {
     change: new Set(),
@@ -51,11 +52,6 @@ export class SyncClient implements Client, Copy {
 
   constructor(private readonly options: OpenOptions) {
     this.profiles = new Profiles(this);
-    this.devices = new Devices(this, options.device, {
-      changed: () => this.emit("change", changeOf("devices")),
-      isConnected: () => CONNECTED.has(this.tab.state()),
-      attend: (attention) => this.tab.attend(attention),
-    });
     const { watchlist, progress } = this.forProfile(options.profile ?? "");
     this.watchlist = watchlist;
     this.progress = progress;
@@ -64,6 +60,16 @@ export class SyncClient implements Client, Copy {
   /** Takes a keeper into use, which is told whom to tell. Rejects when what is stored can't be used. */
   async join(keeper: (events: TabEvents) => Promise<Keeper>): Promise<void> {
     this.joined = await keeper(this.tabEvents());
+  }
+
+  get devices(): Devices {
+    // A first screen does without it.
+    this.others ??= new Devices(this, this.options.device, {
+      changed: () => this.emit("change", changeOf("devices")),
+      isConnected: () => CONNECTED.has(this.tab.state()),
+      attend: (attention) => this.tab.attend(attention),
+    });
+    return this.others;
   }
 
   get pending(): number {
@@ -82,7 +88,11 @@ export class SyncClient implements Client, Copy {
 
   /** From here on it connects, or follows who does. */
   start(): void {
-    this.tab.start();
+    const { tab, options } = this;
+    tab.start();
+    // The app draws first what there is.
+    const isOwn = tab.storage.kind === "indexeddb" && typeof options.storage !== "object";
+    if (isOwn) setTimeout(() => askToKeep(options.persist), 0);
   }
 
   /** Tells the listeners, or the first of them. */

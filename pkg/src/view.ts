@@ -96,7 +96,7 @@ export class View {
   }
 
   private find(key: string, content: string): Cells | undefined {
-    return this.list(key).find(([title]) => title === content);
+    return this.list(key).find((row) => row[0] === content);
   }
 }
 

@@ -6,35 +6,27 @@
  * the Worker does not start and the engine runs in the page instead.
  */
 
+import type { OpenSettings } from "./api.js";
 import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
 import { type Channel, openChannel, tellErased } from "./channel.js";
 import type { TabEvents } from "./client.js";
 import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
-import { DESTROYED, type IndexedDbStorage } from "./indexeddb.js";
-import { watchLifecycle } from "./lifecycle.js";
+import { DESTROYED, IndexedDbStorage } from "./indexeddb.js";
 import type { Port } from "./port.js";
-import type { EngineCalls, Loaded, Opening, PageCalls, PassedEvent, Standing } from "./serve.js";
+import type { EngineCalls, Loaded, PageCalls, PassedEvent, Standing } from "./serve.js";
+import type { Settings } from "./settings.js";
 import { eraseStorage, type Storage } from "./storage.js";
-import type { StoredView } from "./stored-view.js";
+import { StoredView } from "./stored-view.js";
 import { View, type ViewUpdate } from "./view.js";
-
-/** An engine's side that was started. */
-export interface Started {
-  port: Port<EngineCalls>;
-  /** Ends it at once. */
-  end(): void;
-}
+import { type Started, startEngineSide } from "./worker-start.js";
 
 /** What a keeper needs. */
 export interface KeeperParts {
-  opening: Omit<Opening, "shown">;
-  token: () => Promise<string>;
+  settings: Settings;
+  options: Pick<OpenSettings, "token" | "wasm">;
   storage: Storage;
-  /** The same, if it is one that can have a view beside. */
-  shared: IndexedDbStorage | undefined;
-  view: StoredView;
-  /** The ways to start an engine's side that is served by these calls; the next where one fails. */
-  starts: ((calls: PageCalls) => Promise<Started>)[];
+  /** Where the Worker's script is. */
+  script: string | URL | (() => string | URL | Promise<string | URL>);
 }
 
 /** Parts of what is seen that are lists of the app's. */
@@ -43,12 +35,10 @@ const METRICS_CELLS = 9;
 
 /** A copy whose engine is elsewhere. */
 export class WorkerKeeper implements Keeper {
-  readonly storage: Pick<Storage, "kind" | "aside">;
   private readonly view = new View();
   private standing: Standing;
   private readonly ready: Promise<Started>;
   private channel: Channel | undefined;
-  private stopWatching: () => void = () => undefined;
   /** Before that nobody can look at what an event is about. */
   private isOpen = false;
   private ended: OmegaError | undefined;
@@ -56,30 +46,36 @@ export class WorkerKeeper implements Keeper {
   private constructor(
     private readonly parts: KeeperParts,
     private readonly events: TabEvents,
+    /** The storage, if it is one that can have a view beside. */
+    private readonly shared: IndexedDbStorage | undefined,
+    private readonly stored: StoredView,
     shown: ViewUpdate[],
   ) {
     for (const update of shown) this.view.take(update);
     this.standing = {
-      ...{ state: "connecting", closeReason: undefined, leads: true, metrics: [] },
-      ...{ isErased: false, isReadable: true, storage: parts.storage.kind },
+      state: "connecting",
+      closeReason: undefined,
+      leads: true,
+      isErased: false,
+      isReadable: true,
+      storage: parts.storage.kind,
+      metrics: [],
     };
-    const { storage } = parts;
-    const keeper = this;
-    this.storage = {
-      get kind() {
-        return keeper.standing.storage;
-      },
-      aside: () => storage.aside(),
-    };
-    this.ready = this.open(shown.length > 0);
+    // The app draws first what there is.
+    this.ready =
+      shown.length === 0
+        ? this.begin(false)
+        : new Promise((resolve) => setTimeout(resolve, 0)).then(() => this.begin(true));
   }
 
   /** Resolves when there is something to read: what was shown last, or else what the engine says. */
   static async open(parts: KeeperParts, events: TabEvents): Promise<WorkerKeeper> {
-    const { shared, view, opening } = parts;
-    const shown = shared === undefined ? [] : await view.read(shared);
-    const keeper = new WorkerKeeper(parts, events, shown);
-    const household = opening.settings.household;
+    const { storage, settings } = parts;
+    const shared = storage instanceof IndexedDbStorage ? storage : undefined;
+    const stored = new StoredView();
+    const shown = shared === undefined ? [] : await stored.read(shared);
+    const keeper = new WorkerKeeper(parts, events, shared, stored, shown);
+    const { household } = settings;
     const isKnown = household === "" || String(keeper.rows("about")[0]?.[3]) === household;
     if (shown.length > 0 && isKnown) {
       keeper.isOpen = true;
@@ -89,6 +85,11 @@ export class WorkerKeeper implements Keeper {
     await keeper.ready;
     keeper.isOpen = true;
     return keeper;
+  }
+
+  get storage(): Pick<Storage, "kind" | "aside"> {
+    const { storage } = this.parts;
+    return { kind: this.standing.storage, aside: () => storage.aside() };
   }
 
   get leads(): boolean {
@@ -162,41 +163,28 @@ export class WorkerKeeper implements Keeper {
       // Without an engine the page erases it.
       if (error !== this.ended) throw error;
       if (this.isErased) return;
-      tellErased(this.parts.shared?.life);
+      tellErased(this.shared?.life);
       await eraseStorage(this.parts.storage);
     });
     this.standing = { ...this.standing, isErased: true };
     await this.finish(erased());
   }
 
-  private async open(isShown: boolean): Promise<Started> {
-    const { starts, opening } = this.parts;
-    // The app draws first what there is.
-    if (isShown) await new Promise((resolve) => setTimeout(resolve, 0));
-    const shown = isShown ? this.view.all() : undefined;
-    let failure = closed();
-    for (const start of starts) {
-      let started: Started | undefined;
-      try {
-        started = await start(this.calls());
-        await started.port.call("open", { ...opening, shown });
-        this.watch(started.port);
-        return started;
-      } catch (thrown) {
-        started?.end();
-        failure = fromEngine(thrown);
-        // Anything else is no fault of the place.
-        if (failure.code !== "wasm_failed") break;
-      }
-    }
-    throw failure;
-  }
-
-  private watch(port: Port<EngineCalls>): void {
-    this.stopWatching = watchLifecycle({
-      woke: () => port.tell("woke"),
-      hides: () => port.tell("hides"),
-    });
+  private async begin(isShown: boolean): Promise<Started> {
+    const { shared, parts } = this;
+    if (shared !== undefined) shared.beside = this.stored;
+    const { settings, options, storage, script } = parts;
+    const [url, wasm] = await Promise.all([
+      typeof script === "function" ? script() : script,
+      options.wasm,
+    ]);
+    const opening = {
+      settings,
+      storage: { kind: storage.kind, name: shared?.name ?? "", shared: shared !== undefined },
+      shown: isShown ? this.view.all() : undefined,
+      ...(wasm === undefined ? {} : { wasm }),
+    };
+    return startEngineSide(url, opening, this.calls());
   }
 
   private async ask<T>(call: (port: Port<EngineCalls>) => Promise<T>): Promise<T> {
@@ -211,11 +199,11 @@ export class WorkerKeeper implements Keeper {
 
   /** What the engine's side may ask. */
   private calls(): PageCalls {
-    const { parts } = this;
-    const { storage, shared } = parts;
+    const { shared } = this;
+    const { options, storage } = this.parts;
     return {
       served: () => undefined,
-      token: () => parts.token(),
+      token: () => options.token(),
       load: async () => this.seen(await storage.load(), true),
       peek: async () => {
         const { records = [], leads = false } = (await shared?.peek()) ?? {};
@@ -243,13 +231,13 @@ export class WorkerKeeper implements Keeper {
   }
 
   private seen(records: Uint8Array[], leads: boolean): Loaded {
-    const { shared, view } = this.parts;
+    const { shared, stored } = this;
     const marks = Array.from(shared?.marks ?? []);
-    return { records, leads, life: shared?.life, marks, shown: view.counts };
+    return { records, leads, life: shared?.life, marks, shown: stored.counts };
   }
 
   private take(update: ViewUpdate): void {
-    this.parts.view.add(update);
+    this.stored.add(update);
     const keys = this.view.take(update);
     if (!this.isOpen) return;
     const changed = keys.filter((key) => LISTS.test(key));
@@ -278,7 +266,6 @@ export class WorkerKeeper implements Keeper {
 
   private async finish(error: OmegaError): Promise<void> {
     if (this.ended?.code !== "destroyed") this.ended = error;
-    this.stopWatching();
     this.channel?.close();
     this.parts.storage.close();
     const started = await this.ready.catch(() => undefined);

@@ -69,9 +69,13 @@ async function measure(build, household, living) {
   await visit(build, profile, { ...shared, task: "fill", last: "year:last", entries });
   const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
   const starts = [];
+  const floors = [];
   const syncs = [];
   for (let run = 0; run < RUNS; run += 1) {
     starts.push(await visit(build, profile, { ...nowhere, task: "start" }, RATE));
+    if (build === "worker") {
+      floors.push(await visit(build, profile, { ...nowhere, task: "show" }, RATE, "floor.html"));
+    }
     const name = `${build}-${run}`;
     await evening(living, name, evenings);
     evenings += 1;
@@ -79,20 +83,16 @@ async function measure(build, household, living) {
     const task = { task: "sync", own, last: `evening:${name}-last` };
     syncs.push(await visit(build, profile, { ...shared, ...task }, RATE));
   }
-  const firsts = starts.map((start) => start.first_state_ms);
-  const starting = starts.map(({ thread }) => thread.between("script-start", "first-state"));
   const syncing = syncs.map(({ thread }) => thread.between("sync-begin", "sync-end"));
   const blocks = syncing.map(({ longest }) => longest);
   for (const at of starts.keys()) {
-    const [start, sync] = [starts[at], syncs[at]];
-    const parts = { build, start, starting: starting[at], sync, syncing: syncing[at] };
-    console.log(JSON.stringify(parts));
+    const [start, floor, sync] = [starts[at], floors[at], syncs[at]];
+    console.log(JSON.stringify({ build, start, floor, sync, syncing: syncing[at] }));
   }
   return {
     entries: starts.at(-1).entries,
-    first_state_ms: rounded(median(firsts)),
-    first_state_ms_least: rounded(Math.min(...firsts)),
-    first_state_main_thread_ms: rounded(median(starting.map(({ busy }) => busy))),
+    ...firstStates(starts),
+    ...(floors.length === 0 ? {} : { floor: firstStates(floors) }),
     engine_ms: rounded(median(starts.map((start) => start.engine_ms))),
     worst_block_ms: rounded(median(blocks)),
     worst_block_ms_least: rounded(Math.min(...blocks)),
@@ -102,13 +102,24 @@ async function measure(build, household, living) {
   };
 }
 
+/** @param {any[]} visits */
+function firstStates(visits) {
+  const firsts = visits.map((visit) => visit.first_state_ms);
+  const busy = visits.map(({ thread }) => thread.between("script-start", "first-state").busy);
+  return {
+    first_state_ms: rounded(median(firsts)),
+    first_state_ms_least: rounded(Math.min(...firsts)),
+    first_state_main_thread_ms: rounded(median(busy)),
+  };
+}
+
 /**
  * @param {"iife" | "worker"} build @param {string} profile @param {object} settings
- * @param {number} [rate] of slowing down
+ * @param {number} [rate] of slowing down @param {string} [page]
  */
-async function visit(build, profile, settings, rate = 1) {
+async function visit(build, profile, settings, rate = 1, page = "speed.html") {
   const engine = values.engine;
-  const target = stage.address(engine, "file", settings, "speed.html", build);
+  const target = stage.address(engine, "file", settings, page, build);
   /** @type {string[]} */
   const lines = [];
   const thread = new MainThread();

@@ -1,9 +1,10 @@
 // How long an app waits on this engine, in the syntax of Chromium 53. What to do comes in the address, as
 // JSON after the `#`. The verdict is one JSON object with milliseconds.
 //
-// `fill` takes a household from the server, so that it is stored. `start` opens the same profile
-// without a server: the time until both lists have been read. `sync` opens it with one, after others
-// have changed things, and has changes of its own: the longest time for which the page did nothing else.
+// `fill` takes a household from the server, so that it is stored. `show` opens the same profile without a
+// server: the time until both lists have been read. `start` then writes: the time until there is an engine.
+// `sync` opens it with a server, after others have changed things, reads the lists, and has changes of its
+// own: the longest time for which the page did nothing else.
 (() => {
   const { OmegaSync } = window;
   const settings = JSON.parse(decodeURIComponent(location.hash.slice(1)));
@@ -59,27 +60,30 @@
     );
   }
 
-  function start() {
+  function show(then) {
     return open().then((client) => {
       const openedMs = performance.now() - window.scriptStart;
       const entries = read(client);
       const readMs = performance.now() - window.scriptStart;
       performance.mark("first-state");
+      const shown = { opened_ms: openedMs, first_state_ms: readMs, entries };
+      return then ? then(client, shown) : shown;
+    });
+  }
+
+  function start() {
+    return show((client, shown) => {
       // A write is done when the engine is there, wherever that is.
       return client.watchlist.add("speed:start").then(() => {
         const engineMs = performance.now() - window.scriptStart;
-        return client.close().then(() => ({
-          opened_ms: openedMs,
-          first_state_ms: readMs,
-          engine_ms: engineMs,
-          entries,
-        }));
+        return client.close().then(() => Object.assign(shown, { engine_ms: engineMs }));
       });
     });
   }
 
   function sync() {
     return open().then((client) => {
+      read(client);
       client.pause();
       const writes = settings.own.map((title) =>
         client.progress.set(title, { positionSeconds: 600, durationSeconds: 3600 })
@@ -112,7 +116,7 @@
     });
   }
 
-  ({ fill, start, sync })[settings.task]().then(
+  ({ fill, show: () => show(), start, sync })[settings.task]().then(
     (result) => {
       window.__result = `PASS ${JSON.stringify(result)}`;
     },
