@@ -15,6 +15,7 @@ import type {
   WatchlistItem,
 } from "./household.js";
 import type { Metrics } from "./metrics.js";
+import type { RejectedReason, StopReason } from "./reasons.js";
 import type { WebSocketConstructor } from "./socket.js";
 import type { AsideEntry, Storage } from "./storage.js";
 
@@ -107,7 +108,7 @@ export interface Status {
   storage: string;
   /**
    * `leader`: this tab stores and talks to the server. `follower`: another tab of the same storage does,
-   * and `state` is that tab's.
+   * and `state` is that tab's. With the engine in a Worker it is `leader` until that is there and knows.
    */
   role: "leader" | "follower";
   /** What to add to this device's clock to get the server's, in milliseconds. */
@@ -115,7 +116,7 @@ export interface Status {
   /** This copy's id, 16 hexadecimal digits. */
   replica: string;
   /** Why the last connection ended or this client stopped; empty if neither. */
-  closeReason: string;
+  closeReason: StopReason;
   /** The household, once known; empty before. */
   household: string;
 }
@@ -137,8 +138,7 @@ export interface Rejected {
   profile: string;
   /** The content id, the profile's name, or the device's id. */
   subject: string;
-  /** Stable name of the reason, for instance `profile_deleted` or `forbidden`. */
-  reason: string;
+  reason: RejectedReason;
 }
 
 /** What listeners of each event get. */
@@ -175,7 +175,10 @@ export interface Client {
   ): () => void;
   /** How things stand now. */
   status(): Status;
-  /** What was counted since {@link open}: writes, bytes, and how the last reconnect went. */
+  /**
+   * What was counted since {@link open}: writes, bytes, and how the last reconnect went. A tab that follows
+   * counts nothing, its writes are the leader's: all is 0 there but `replay`.
+   */
   metrics(): Metrics;
   /** Goes offline until {@link Client.resume}; reads and writes go on. */
   pause(): void;
@@ -183,7 +186,8 @@ export interface Client {
   resume(): void;
   /**
    * Resolves when the server has acknowledged every write; until there is a network, and room to store
-   * them, it waits. Rejects with `sync_failed` when the server's answer has stopped this client, with
+   * them, it waits. Rejects with `sync_failed` when the server's answer has stopped this client
+   * (`status().closeReason`: `version_unsupported`, `household_mismatch`, `too_large` or `erased`), with
    * `closed`, or with what ended it: `superseded`, `storage_newer`, `destroyed`.
    */
   flushed(): Promise<void>;

@@ -8,6 +8,7 @@
 
 import type { SyncState } from "./engine.js";
 import { type ErrorCode, textOf } from "./errors.js";
+import type { StopReason } from "./reasons.js";
 import type { Storage } from "./storage.js";
 
 /** Each write of the engine with its arguments, without the two clocks that end them all. */
@@ -178,7 +179,7 @@ export interface Keeper extends Copy {
   pending(): number;
   state(): SyncState;
   /** Why it stopped or is kept offline, for a reason on this device. */
-  closeReason(): string | undefined;
+  closeReason(): StopReason | undefined;
   pause(): void;
   resume(): void;
   flushed(): Promise<void>;

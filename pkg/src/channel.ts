@@ -9,6 +9,7 @@
 import type { Attention, WriteName } from "./calls.js";
 import type { Order, RemoteOutput, ReplayReport, SyncState } from "./engine.js";
 import { type ErrorCode, OmegaError } from "./errors.js";
+import type { StopReason } from "./reasons.js";
 
 /** Why something was not done; empty when it was. */
 export interface Refusal {
@@ -19,7 +20,7 @@ export interface Refusal {
 /** How it stands with the server. */
 export interface Standing {
   state: SyncState;
-  closeReason: string;
+  closeReason: StopReason;
 }
 
 /** What tabs say. `tab` is who says it. */

@@ -15,7 +15,7 @@
 import type { WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
 import { callWrite, engineFailure, readOutputs, syncState } from "./engine.js";
-import { fromEngine, OmegaError } from "./errors.js";
+import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
 import { Transport, type TransportParts } from "./transport.js";
@@ -217,7 +217,7 @@ export class Driver {
   }
 
   /** The local reason why this client stopped or is kept offline, if there is one. */
-  closeReason(): string | undefined {
+  closeReason(): ErrorCode | undefined {
     return this.ended?.code ?? this.failure?.code ?? engineFailure()?.code;
   }
 

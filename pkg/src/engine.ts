@@ -11,6 +11,7 @@
 import * as glue from "../wasm/omega_sync_wasm_bg.js";
 import { type Cells, READS, type ReadName, WRITES, type WriteName } from "./calls.js";
 import { OmegaError, refusal } from "./errors.js";
+import type { RejectedReason } from "./reasons.js";
 
 /** The engine's class. */
 export type Replica = glue.Replica;
@@ -65,7 +66,7 @@ export interface ReplayReport {
   /** Of these, not answered yet, because the connection ended; they are sent again. */
   remaining: number;
   /** How many were refused for each reason, for instance `{ profile_deleted: 2 }`. */
-  reasons: Record<string, number>;
+  reasons: Partial<Record<RejectedReason, number>>;
 }
 
 /**
@@ -310,8 +311,10 @@ function readOutput(): Output {
 function readReport(): ReplayReport {
   const [waited, sent, accepted] = [readNumber(), readNumber(), readNumber()];
   const [coalesced, rejected, remaining] = [readNumber(), readNumber(), readNumber()];
-  const reasons: Record<string, number> = {};
-  for (let left = readNumber(); left > 0; left -= 1) reasons[readText()] = readNumber();
+  const reasons: ReplayReport["reasons"] = {};
+  for (let left = readNumber(); left > 0; left -= 1) {
+    reasons[readText() as RejectedReason] = readNumber();
+  }
   return { waited, sent, accepted, coalesced, rejected, remaining, reasons };
 }
 

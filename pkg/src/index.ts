@@ -64,6 +64,7 @@ export type {
   WatchlistItem,
 } from "./household.js";
 export type { Metrics } from "./metrics.js";
+export type { CloseReason, RejectedReason, StopReason } from "./reasons.js";
 export type { WebSocketConstructor, WebSocketLike } from "./socket.js";
 export { type AsideEntry, MemoryStorage, type Storage, type StorageChange } from "./storage.js";
 export { wipe } from "./wipe.js";

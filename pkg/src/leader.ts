@@ -9,6 +9,7 @@ import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./c
 import { type Replica, readRows } from "./engine.js";
 import type { OmegaError } from "./errors.js";
 import { Orders } from "./orders.js";
+import type { CloseReason } from "./reasons.js";
 import { AskedWrites } from "./writes.js";
 
 /** Whose part it is. */
@@ -67,7 +68,8 @@ export class Leader {
   say(): void {
     const { driver, owner, stored } = this;
     const about = driver.closeReason() === undefined ? driver.read(aboutOf) : undefined;
-    const closeReason = driver.closeReason() ?? String(about?.[REASON_CELL] ?? "");
+    const said = String(about?.[REASON_CELL] ?? "") as CloseReason | "";
+    const closeReason = driver.closeReason() ?? said;
     const state = driver.state();
     const standing = { state, closeReason, paused: owner.isPaused, stored };
     owner.post({ kind: "lead", tab: owner.name, ...standing });

@@ -12,6 +12,7 @@ import { OmegaError } from "./errors.js";
 import { joinTab } from "./join.js";
 import type { LifecycleEvents } from "./lifecycle.js";
 import { Port, type PortLike } from "./port.js";
+import type { StopReason } from "./reasons.js";
 import type { Settings } from "./settings.js";
 import { platformWebSocket } from "./socket.js";
 import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "./storage.js";
@@ -35,7 +36,7 @@ export interface Opening {
 /** How the engine's side stands. */
 export interface Standing {
   state: SyncState;
-  closeReason: string | undefined;
+  closeReason: StopReason | undefined;
   leads: boolean;
   isErased: boolean;
   isReadable: boolean;

@@ -26,6 +26,7 @@ import { OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
 import { askToKeep } from "./indexeddb.js";
 import { type Metrics, metricsOf } from "./metrics.js";
+import type { CloseReason, RejectedReason } from "./reasons.js";
 import type { AsideEntry } from "./storage.js";
 
 /** Errors kept for an `error` listener that is added after `open` has returned. */
@@ -149,7 +150,7 @@ export class SyncClient implements Client, Copy {
       kind: String(kind) as RejectedKind,
       profile: String(profile),
       subject: String(subject),
-      reason: String(reason),
+      reason: String(reason) as RejectedReason,
     }));
   }
 
@@ -259,7 +260,7 @@ function factsOf(keeper: Keeper): Facts {
     offsetMs: Number(offsetMs),
     replica: String(id),
     household: String(household),
-    closeReason: String(closeReason),
+    closeReason: String(closeReason) as CloseReason | "",
   };
 }
 

@@ -19,6 +19,7 @@ import { fromEngine, OmegaError } from "./errors.js";
 import { Follower, type FollowerOwner } from "./follower.js";
 import { DESTROYED, randomName } from "./indexeddb.js";
 import { Leader, type LeaderOwner } from "./leader.js";
+import type { StopReason } from "./reasons.js";
 import { eraseStorage, isShared, type SharedStorage, type Storage } from "./storage.js";
 import { endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
 
@@ -146,7 +147,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   /** Why it stopped or is kept offline, for a reason on this device. */
-  closeReason(): string | undefined {
+  closeReason(): StopReason | undefined {
     if (this.ended !== undefined) return this.ended.code;
     return this.driver === undefined
       ? this.follower?.standing.closeReason

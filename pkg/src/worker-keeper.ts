@@ -13,6 +13,7 @@ import type { TabEvents } from "./client.js";
 import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
 import { DESTROYED, IndexedDbStorage } from "./indexeddb.js";
 import type { Port } from "./port.js";
+import type { StopReason } from "./reasons.js";
 import type { EngineCalls, Loaded, PageCalls, PassedEvent, Standing } from "./serve.js";
 import type { Settings } from "./settings.js";
 import { eraseStorage, type Storage } from "./storage.js";
@@ -133,7 +134,7 @@ export class WorkerKeeper implements Keeper {
     return this.ended === undefined ? this.standing.state : "stopped";
   }
 
-  closeReason(): string | undefined {
+  closeReason(): StopReason | undefined {
     return this.ended?.code ?? this.standing.closeReason;
   }
 

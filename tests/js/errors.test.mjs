@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryStorage, OmegaError, open } from "omega-sync";
 import WebSocket from "ws";
-import { PKG } from "../../scripts/paths.mjs";
+import { PKG, ROOT } from "../../scripts/paths.mjs";
 
 /** @returns {string[]} each code with its meaning */
 function codesOfType() {
@@ -27,6 +27,27 @@ test("every code is in the table, and no other", () => {
     ([, code, meaning]) => `${code}: ${meaning}`,
   );
   assert.deepEqual(rows, codes);
+});
+
+/** The words of a type in `reasons.ts`. @param {string} name */
+function wordsOf(name) {
+  const source = readFileSync(join(PKG, "src", "reasons.ts"), "utf8");
+  const [, type = ""] = source.split(`type ${name} =`);
+  return [...(type.split(";\n")[0] ?? "").matchAll(/\| "(\w+)"/g)].map(([, word]) => word);
+}
+
+/** What matches in a source of the core. @param {string} file @param {RegExp} pattern */
+function wordsOfCore(file, pattern) {
+  const words = [...readFileSync(join(ROOT, "core", "src", file), "utf8").matchAll(pattern)];
+  assert.ok(words.length > 3, `${file} was read`);
+  return words.map(([, word]) => word);
+}
+
+test("the reasons of refusals and of ended connections are those of the engine", () => {
+  const refusals = wordsOfCore("household.rs", /^ +Self::\w+ => "(\w+)",$/gm);
+  assert.deepEqual(wordsOf("RejectedReason"), refusals);
+  const ends = wordsOfCore("message/close.rs", /^ +\w+ = \d+, "(\w+)";$/gm);
+  assert.deepEqual(wordsOf("CloseReason"), ends);
 });
 
 test("whatever fails is an OmegaError with one of these codes", async () => {
