@@ -79,6 +79,17 @@ test("esbuild, with the wasm file's address from its loader", async () => {
   await bundle("esbuild", code, { loader: { ".wasm": "file" } });
 });
 
+test("esbuild, with patterns: the addresses of both files from its loader", async () => {
+  const code = `
+    import { open } from "omega-sync/patterns";
+    import wasm from "omega-sync/patterns-wasm";
+    import tables from "omega-sync/patterns-tables";
+    const taste = { tables };
+    window.entry = { open: (options) => open({ ...options, taste, wasm: new URL(wasm, location.href) }) };`;
+  await bundle("esbuild-patterns", code, { loader: { ".wasm": "file", ".bin": "file" } });
+  for (const copied of [/\.wasm$/, /\.bin$/]) hasFile(join(site, "esbuild-patterns"), copied);
+});
+
 test("esbuild, with everything in one file", async () => {
   await bundle("esbuild-inline", IMPORT.replace("omega-sync", "omega-sync/inline"), {});
   assert.deepEqual(readdirSync(join(site, "esbuild-inline")), ["main.js"]);
@@ -219,8 +230,9 @@ test("publint finds nothing", async () => {
 
 test("are-the-types-wrong finds nothing", () => {
   const attw = join(ROOT, "node_modules", ".bin", "attw");
-  // No types belong to these: three classic scripts, a wasm file and the manifest.
-  const untyped = ["iife", "worker-iife", "nowasm", "wasm", "patterns-wasm", "package.json"];
+  // No types belong to these: three classic scripts, files that are no script, and the manifest.
+  const files = ["wasm", "patterns-wasm", "patterns-tables", "package.json"];
+  const untyped = ["iife", "worker-iife", "nowasm", ...files];
   const args = ["--profile", "esm-only", "--exclude-entrypoints", ...untyped, "--"];
   const done = spawnSync(attw, [...args, tarball], { encoding: "utf8" });
   assert.equal(done.status, 0, done.stdout);
