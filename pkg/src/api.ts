@@ -193,7 +193,10 @@ export interface Client {
   flushed(): Promise<void>;
   /** Writes that the server refused. */
   rejected(): Rejected[];
-  /** The same, and forgets them durably. Rejects when that can't be stored, and with `closed`. */
+  /**
+   * The same, and forgets them durably; when others have come that this tab does not show yet, all of them
+   * stay for the next call. Rejects when that can't be stored, and with `closed`.
+   */
   takeRejected(): Promise<Rejected[]>;
   /** Unreadable records that were set aside, for export. */
   aside(): Promise<AsideEntry[]>;

@@ -62,8 +62,8 @@ export interface Writes {
   deviceReply: [high: number, low: number, reply: number];
   /** Wants to be told which devices are here. */
   deviceWatch: [];
-  /** Forgets the rejected operations, after the app has read them. */
-  rejectedTaken: [];
+  /** Forgets the rejected operations, after the app has read so many; none when there are more by now. */
+  rejectedTaken: [count: number];
 }
 
 /** The name of a write. */
@@ -92,6 +92,7 @@ const TEXTS: { [Name in WriteName | ReadName]?: string } = {
   deviceRemove: "d",
   deviceAsk: "-d-p-t",
   deviceReply: "-",
+  rejectedTaken: "-",
 };
 /** What is said when something else is in the place of such a text. */
 const NO_TEXT: Record<string, ErrorCode> = {

@@ -65,7 +65,7 @@ export interface Channel {
 }
 
 /** Raised when messages change: tabs of different versions don't hear each other. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** Opens the way to the tabs that use the same name; nothing where there is none. */
 export function openChannel(name: string, hear: (message: Message) => void): Channel | undefined {

@@ -14,7 +14,7 @@
 
 import type { WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
-import { callWrite, engineFailure, readOutputs, syncState } from "./engine.js";
+import { callWrite, engineFailure, readOutputs, readRows, syncState } from "./engine.js";
 import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
@@ -142,11 +142,17 @@ export class Driver {
   make(name: WriteName, values: (string | number)[], mark?: WriteMark): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;
-      this.apply(this.call((replica, ...now) => callWrite(replica, name, values, ...now)));
+      if (name !== "rejectedTaken" || values[0] === this.rejectedCount()) {
+        this.apply(this.call((replica, ...now) => callWrite(replica, name, values, ...now)));
+      }
       if (mark !== undefined) this.queue.push({ kind: "mark", mark });
       this.queue.push({ kind: "barrier", resolve, reject });
       this.pump();
     });
+  }
+
+  private rejectedCount(): number {
+    return this.read((replica) => readRows(replica, "rejected", [])).length;
   }
 
   /** The offline switch: off until {@link resume}. */

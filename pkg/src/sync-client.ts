@@ -156,7 +156,7 @@ export class SyncClient implements Client, Copy {
 
   async takeRejected(): Promise<Rejected[]> {
     const taken = this.rejected();
-    await this.write("rejectedTaken");
+    await this.write("rejectedTaken", taken.length);
     return taken;
   }
 

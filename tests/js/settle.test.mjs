@@ -76,3 +76,35 @@ test("a tab that follows is told of a refused write", async (context) => {
   await eventually(follower, "refused", () => told.length === 1);
   assert.deepEqual(told, [["tmdb:1"]]);
 });
+
+test("a tab that follows does not take what it has not seen of refused writes", async (context) => {
+  const disk = new Disk();
+  const household = newHousehold();
+  const options = (/** @type {ReturnType<Disk["open"]>} */ storage) => ({
+    storage,
+    token: async () => edge.token(household, "tv", "--scope", "read"),
+  });
+  const leader = await openTv(context, edge, household, "tv", options(disk.open()));
+  const storage = disk.open();
+  const peek = storage.peek.bind(storage);
+  let gate = Promise.resolve();
+  storage.peek = () => gate.then(peek);
+  const follower = await openTv(context, edge, household, "tv", options(storage));
+  const names = (/** @type {import("omega-sync").Rejected[]} */ list) =>
+    list.map(({ subject }) => subject);
+  await follower.watchlist.add("tmdb:1");
+  await eventually(follower, "the first", () => follower.rejected().length === 1);
+  /** @type {() => void} */
+  let looksAgain = () => undefined;
+  gate = new Promise((resolve) => {
+    looksAgain = resolve;
+  });
+  await leader.watchlist.add("tmdb:2");
+  await eventually(leader, "the second", () => leader.rejected().length === 2);
+  const taking = follower.takeRejected();
+  looksAgain();
+  assert.deepEqual(names(await taking), ["tmdb:1"]);
+  await eventually(follower, "both", () => follower.rejected().length === 2);
+  assert.deepEqual(names(await follower.takeRejected()), ["tmdb:1", "tmdb:2"]);
+  await eventually(leader, "none", () => leader.status().rejected === 0);
+});
