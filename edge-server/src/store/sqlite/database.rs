@@ -22,13 +22,13 @@ pub(super) const APPLICATION_ID: i64 = 0x6f6d_6567;
 pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
-    include_str!("../../../migrations/sqlite/0005_access.sql"),
-    include_str!("../../../migrations/sqlite/0006_lives.sql"),
-    include_str!("../../../migrations/sqlite/0007_aggregate.sql"),
-    include_str!("../../../migrations/sqlite/0004_devices.sql"),
-    include_str!("../../../migrations/sqlite/0008_waiting_by_device.sql"),
-    include_str!("../../../migrations/sqlite/0009_epochs_by_minute.sql"),
-    include_str!("../../../migrations/sqlite/0010_opted_out_devices.sql"),
+    include_str!("../../../migrations/sqlite/0003_access.sql"),
+    include_str!("../../../migrations/sqlite/0004_lives.sql"),
+    include_str!("../../../migrations/sqlite/0005_aggregate.sql"),
+    include_str!("../../../migrations/sqlite/0006_devices.sql"),
+    include_str!("../../../migrations/sqlite/0007_waiting_by_device.sql"),
+    include_str!("../../../migrations/sqlite/0008_epochs_by_minute.sql"),
+    include_str!("../../../migrations/sqlite/0009_opted_out_devices.sql"),
 ];
 /// From this schema on whatever was deleted was overwritten.
 const SECURE_DELETE_SINCE: i64 = 3;

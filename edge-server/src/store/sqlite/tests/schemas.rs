@@ -38,6 +38,21 @@ fn build(folder: &TempDir, version: i64, rows: &str) {
     old.close().unwrap();
 }
 
+/// A schema is the number of its last migration, and that is the number of its file.
+#[test]
+fn migrations_are_applied_in_the_order_of_their_files() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    assert_eq!(files.len(), MIGRATIONS.len());
+    for (at, (file, migration)) in files.iter().zip(MIGRATIONS).enumerate() {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("{:04}_", at + 1)), "{name}");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), migration, "{name}");
+    }
+}
+
 #[test]
 fn every_released_schema_has_its_database() {
     let versions: Vec<i64> = files().into_iter().map(|(version, _)| version).collect();
