@@ -1,7 +1,9 @@
 //! What a device brings and gets: one request, one answer (`core`'s `pattern::exchange`).
 //!
-//! Invariant: a batch is called taken only when it is durable; a mark never gets ahead of what was sent
-//! with it; a mark that this server can't have given is answered with everything.
+//! Invariant: a batch is called taken only when it is durable; what a device takes back is erased before
+//! its request is answered with anything but `RateLimited`, whatever becomes of the batch; a mark never
+//! gets ahead of what was sent with it; a mark that this server can't have given is answered with
+//! everything.
 
 use super::region::Region;
 use super::release::Place;
@@ -9,7 +11,9 @@ use super::settings::day;
 use super::{Aggregate, VERSION_BITS, now, trends_until};
 use crate::metrics::Count;
 use crate::store::StoreError;
-use crate::store::aggregate::{Brought, Item, Published, Shared, TrendList, Waiting, Wanted};
+use crate::store::aggregate::{
+    Bringing, Brought, Item, Published, Shared, TrendList, Waiting, Wanted,
+};
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
 use omega_sync_core::pattern::exchange::{
@@ -24,6 +28,8 @@ use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How long a device waits, in seconds, when the store did not do what it may not be told was done.
+const RETRY_AFTER_S: u32 = 60;
 /// Bytes of an answer that are kept for all that is neither patterns, titles nor trends.
 const FRAME_BYTES: usize = 96;
 /// Encoded pages that are remembered: all devices that are at one version get the same.
@@ -34,7 +40,7 @@ const PAGES_MAX: usize = 64;
 pub(crate) struct Caller {
     pub(crate) household: HouseholdId,
     pub(crate) device: DeviceId,
-    /// Whether it may bring anything.
+    /// Whether it may bring anything. Taking back, and taking no part, needs no such permission.
     pub(crate) may_write: bool,
 }
 
@@ -71,7 +77,7 @@ impl Aggregate {
     /// Answers a frame. `version`, if it is there, is the one that the device has; else its request says.
     ///
     /// # Errors
-    /// It is no request; the store's trouble is in the answer (`Later`, and no news).
+    /// It is no request; the store's trouble is in the answer (`RateLimited`; with a batch, no news).
     pub(crate) async fn exchange(
         &self,
         caller: &Caller,
@@ -81,24 +87,50 @@ impl Aggregate {
         let mut request = Request::decode(frame)?;
         request.known.version = version.unwrap_or(request.known.version);
         let region = self.region(&caller.household);
-        let receipt = self.take(caller, &region, &request).await;
-        let answered = self.tell(&region, &request, receipt).await;
-        Ok(answered.unwrap_or_else(|error| {
+        let later = Answer { outcome: Outcome::RateLimited(RETRY_AFTER_S), ..Answer::default() };
+        let shared = match self.withdraw(caller, &request).await {
+            Ok(shared) => shared,
+            Err(error) => {
+                tracing::error!(code = error.code(), %error, "patterns could not be taken back");
+                return Ok(later.encode());
+            }
+        };
+        let receipt = self.take(caller, &shared, &region, &request).await;
+        let told = self.tell(&shared, &region, &request, receipt).await;
+        Ok(told.unwrap_or_else(|error| {
             tracing::error!(code = error.code(), %error, "no news of patterns");
-            let later = receipt.map(|receipt| Receipt { taken: Taken::Later, ..receipt });
-            let receipt = receipt.filter(|receipt| receipt.taken == Taken::Taken).or(later);
-            Answer { known: request.known, receipt, ..Answer::default() }.encode()
+            match receipt {
+                // It is told all the same; the news comes with the next request.
+                Some(_) => {
+                    let known = request.known;
+                    Answer { known, receipt, ..self.nothing_new(&shared) }.encode()
+                }
+                None => later.encode(),
+            }
         }))
     }
 
-    /// Takes what a device brings, and takes back what it does.
+    /// Erases what a device takes back, or all of a device that takes no part; says how far everything is.
+    async fn withdraw(&self, caller: &Caller, request: &Request<'_>) -> Result<Shared, StoreError> {
+        let Caller { household, device, .. } = caller;
+        if request.opted_out {
+            self.store.set_device_opted_out(household, device, true).await?;
+        } else if !request.gone.is_empty() {
+            self.store.take_back(household, device, request.gone.clone()).await?;
+        }
+        self.shared(now()).await
+    }
+
+    /// Takes what a device brings.
     async fn take(
         &self,
         caller: &Caller,
+        shared: &Shared,
         region: &Region,
         request: &Request<'_>,
     ) -> Option<Receipt> {
-        let taken = self.try_take(caller, region, request).await.unwrap_or_else(|error| {
+        let taken = self.try_take(caller, shared, region, request).await;
+        let taken = taken.unwrap_or_else(|error| {
             tracing::warn!(code = error.code(), %error, "a batch of patterns was not taken");
             Taken::Later
         });
@@ -111,51 +143,60 @@ impl Aggregate {
     async fn try_take(
         &self,
         caller: &Caller,
+        shared: &Shared,
         region: &Region,
         request: &Request<'_>,
     ) -> Result<Taken, StoreError> {
+        if request.opted_out {
+            return Ok(Taken::OptedOut);
+        }
         if !caller.may_write {
             return Ok(Taken::Invalid);
-        }
-        if request.opted_out {
-            self.store.set_device_opted_out(&caller.household, &caller.device, true).await?;
-            return Ok(Taken::OptedOut);
         }
         if self.store.is_device_opted_out(&caller.household, &caller.device).await? {
             self.store.set_device_opted_out(&caller.household, &caller.device, false).await?;
         }
-        let mut patterns = Vec::new();
-        if let Some(batch) = &request.batch {
-            let waiting = self.store.waiting(&caller.household).await?;
-            match read(&self.tables, batch, &waiting, &caller.device) {
-                Ok(read) => patterns = read,
-                Err(taken) => return Ok(taken),
-            }
-        } else if request.gone.is_empty() {
+        let Some(batch) = &request.batch else {
             return Ok(Taken::Taken);
-        }
-        let now = now();
-        let shared = self.shared(now).await?;
+        };
+        let waiting = self.store.waiting(&caller.household).await?;
+        let patterns = match read(&self.tables, batch, &waiting, &caller.device) {
+            Ok(patterns) => patterns,
+            Err(taken) => return Ok(taken),
+        };
         let brought = Brought {
-            epoch: self.settings.open_epoch(now, shared.closed_epoch),
+            epoch: self.settings.open_epoch(now(), shared.closed_epoch),
             device: caller.device.clone(),
             region: Some(region.clone()),
             patterns,
-            gone: request.gone.clone(),
         };
-        let takes_part = self.store.bring(&caller.household, brought).await?;
-        Ok(if takes_part { Taken::Taken } else { Taken::OptedOut })
+        Ok(match self.store.bring(&caller.household, brought).await? {
+            Bringing::Kept => Taken::Taken,
+            Bringing::OptedOut => Taken::OptedOut,
+            // Its device will hear of the erasure.
+            Bringing::Erased => Taken::Later,
+        })
+    }
+
+    /// An answer that tells how far everything is, and no more.
+    fn nothing_new(&self, shared: &Shared) -> Answer<'static> {
+        Answer {
+            not_private: !self.settings.is_private() || shared.not_private,
+            epoch: self.settings.open_epoch(now(), shared.closed_epoch),
+            tables: self.tables.id(),
+            ..Answer::default()
+        }
     }
 
     async fn tell(
         &self,
+        shared: &Shared,
         region: &Region,
         request: &Request<'_>,
         receipt: Option<Receipt>,
     ) -> Result<Vec<u8>, StoreError> {
-        let (now, known) = (now(), request.known);
-        let shared = self.shared(now).await?;
-        let after = |mark: u64| self.after(&shared, region, mark);
+        let known = request.known;
+        let after = |mark: u64| self.after(shared, region, mark);
         let (patterns_after, titles_after) = (after(known.version), after(known.titles));
         let conflict = patterns_after.is_none() || titles_after.is_none();
         let (patterns_after, titles_after) = match (patterns_after, titles_after) {
@@ -165,38 +206,34 @@ impl Aggregate {
         };
         let known = if conflict { Known { version: 0, titles: 0, ..known } } else { known };
         let mut left = (request.answer_bytes as usize).saturating_sub(FRAME_BYTES);
-        let trends = self.news_of_trends(&shared, region, known, left / 2).await?;
+        let trends = self.news_of_trends(shared, region, known, left / 2).await?;
         left -= trends.as_ref().map_or(0, |(trends, _)| trends_bytes(trends)).min(left);
-        let tables = self.tables.id();
         let mut answer = Answer {
             outcome: if conflict { Outcome::Conflict } else { Outcome::Ok },
             full: conflict,
-            not_private: !self.settings.is_private() || shared.not_private,
             known,
-            epoch: self.settings.open_epoch(now, shared.closed_epoch),
-            tables,
             receipt,
-            ..Answer::default()
+            ..self.nothing_new(shared)
         };
         if let Some((trends, mark)) = trends {
             answer.known.trends = mark;
             answer.trends = Some(trends);
         }
-        if request.tables != tables {
+        if request.tables != answer.tables {
             return Ok(answer.encode());
         }
         let places = self.settings.places.of(Some(region));
-        let patterns = self.page(&shared, Some(places), patterns_after, left).await?;
+        let patterns = self.page(shared, Some(places), patterns_after, left).await?;
         left -= patterns.bytes.len().min(left);
-        answer.known.version = self.through(&shared, region, &patterns);
+        answer.known.version = self.through(shared, region, &patterns);
         answer.more = patterns.more;
         answer.patterns = message(&patterns);
         let titles = match request.wants_titles && !patterns.more {
-            true => self.page(&shared, None, titles_after, left).await?,
+            true => self.page(shared, None, titles_after, left).await?,
             false => Arc::default(),
         };
         if request.wants_titles && !patterns.more {
-            answer.known.titles = self.through(&shared, region, &titles);
+            answer.known.titles = self.through(shared, region, &titles);
             answer.more = titles.more;
         } else {
             answer.more |= request.wants_titles;

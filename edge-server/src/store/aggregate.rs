@@ -9,7 +9,8 @@
 //!    published, and what waited is erased all the same ([`Close::Spent`]).
 //! 4. After a close nothing of the epoch is left but who was counted, nothing of the day at all.
 //! 5. Whoever takes no part is not written, and opting out leaves nothing that waits.
-//!    The same goes for what [`super::Store::erase`] does to a household.
+//!    The same goes for what [`super::Store::erase`] does to a household, of which no pattern, play
+//!    or device is written until it begins anew, by a commit.
 //! 6. A version is given to one row and never again; what is published later has a higher one.
 
 use super::Answer;
@@ -66,8 +67,17 @@ pub struct Brought {
     pub region: Option<Region>,
     /// Its patterns.
     pub patterns: Vec<Pattern>,
-    /// Patterns that it takes back.
-    pub gone: Vec<PatternId>,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bringing {
+    /// It is durable.
+    Kept,
+    /// The household takes no part: nothing is kept.
+    OptedOut,
+    /// The household was erased and has not begun anew: nothing is kept.
+    Erased,
 }
 
 /// A household's patterns, to be counted.
@@ -251,8 +261,16 @@ pub trait AggregateStore: Send + Sync {
     /// What a household has waiting.
     fn waiting(&self, household: &HouseholdId) -> Answer<Waiting>;
 
-    /// Adds what a device brings; false when its household takes no part.
-    fn bring(&self, household: &HouseholdId, brought: Brought) -> Answer<bool>;
+    /// Adds what a device brings.
+    fn bring(&self, household: &HouseholdId, brought: Brought) -> Answer<Bringing>;
+
+    /// Erases what waits of these patterns of a device, in every epoch.
+    fn take_back(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+        gone: Vec<PatternId>,
+    ) -> Answer<()>;
 
     /// Whether a device takes part. When it does not, all that it brought and that waits is erased, and
     /// so is what its household began to play, of which nothing more is noted. Of a household's

@@ -1,5 +1,7 @@
 //! What devices bring of taste and get of it, over the real server.
 
+mod withdrawal;
+
 use super::*;
 use crate::aggregate::dice::Dice;
 use crate::aggregate::settings::{DAY_MS, HOUSEHOLDS_MIN};

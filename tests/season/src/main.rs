@@ -129,7 +129,7 @@ impl Server {
             for (at, patterns) in households.iter().enumerate() {
                 let household = HouseholdId::new(&format!("h{:05}", chunk * CHUNK + at))?;
                 let (patterns, device) = (patterns.clone(), device.clone());
-                let brought = Brought { epoch, device, region: None, patterns, gone: Vec::new() };
+                let brought = Brought { epoch, device, region: None, patterns };
                 tasks.push(self.runtime.spawn(self.store.bring(&household, brought)));
             }
             for task in tasks {

@@ -6,7 +6,7 @@ use super::super::settings::epoch_ends;
 use super::super::space::{point, tests::titles};
 use super::*;
 use crate::store::Store;
-use crate::store::aggregate::{Brought, FeedTitle};
+use crate::store::aggregate::{Bringing, Brought, FeedTitle};
 use crate::store::sqlite::SqliteStore;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use std::sync::Barrier;
@@ -39,9 +39,10 @@ fn runtime() -> Runtime {
 fn bring(store: &SqliteStore, runtime: &Runtime, epoch: u64, name: &str, at: &Title) {
     let patterns = vec![pattern(1, at.genre.as_str(), &point(&at.embedding), 40)];
     let device = DeviceId::new("tv").unwrap();
-    let brought = Brought { epoch, device, region: None, patterns, gone: Vec::new() };
+    let brought = Brought { epoch, device, region: None, patterns };
     let household = HouseholdId::new(name).unwrap();
-    assert!(runtime.block_on(store.bring(&household, brought)).unwrap());
+    let bringing = runtime.block_on(store.bring(&household, brought)).unwrap();
+    assert_eq!(bringing, Bringing::Kept);
 }
 
 fn counted_in(store: &SqliteStore, runtime: &Runtime, name: &str) -> Vec<u64> {

@@ -6,19 +6,20 @@ mod published;
 mod row;
 
 use self::row::{EPOCHS_OF_SHARED, pattern, refused};
-use super::SqliteStore;
 use super::database::{classify, signed, unsigned};
+use super::{SqliteStore, erasure};
 use crate::aggregate::privacy::Rho;
 use crate::aggregate::region::Region;
 use crate::aggregate::space::Anchor;
 use crate::aggregate::trends::{Course, TITLES_OF_DAY_MAX};
 use crate::store::aggregate::{
-    Account, AggregateStore, Brought, Close, DayCounts, DayEnd, EpochEnd, EpochPage, FeedTitle,
-    FirstPlay, Kept, OPTED_OUT_DEVICES_MAX, Published, Shared, TrendList, WAITING_MAX, Waiting,
-    Wanted,
+    Account, AggregateStore, Bringing, Brought, Close, DayCounts, DayEnd, EpochEnd, EpochPage,
+    FeedTitle, FirstPlay, Kept, OPTED_OUT_DEVICES_MAX, Published, Shared, TrendList, WAITING_MAX,
+    Waiting, Wanted,
 };
 use crate::store::{Answer, StoreError};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
+use omega_sync_core::pattern::PatternId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -40,9 +41,25 @@ impl AggregateStore for SqliteStore {
         self.read(move |connection| waiting(connection, &household))
     }
 
-    fn bring(&self, household: &HouseholdId, brought: Brought) -> Answer<bool> {
+    fn bring(&self, household: &HouseholdId, brought: Brought) -> Answer<Bringing> {
         let household = household.clone();
         self.write(move |connection| bring(connection, &household, &brought))
+    }
+
+    fn take_back(
+        &self,
+        household: &HouseholdId,
+        device: &DeviceId,
+        gone: Vec<PatternId>,
+    ) -> Answer<()> {
+        let (household, device) = (household.clone(), device.clone());
+        self.write(move |connection| {
+            let sql = "DELETE FROM waiting WHERE household = ?1 AND device = ?2 AND pattern = ?3";
+            gone.iter().try_for_each(|id| {
+                let id = id.0.to_le_bytes();
+                run(connection, sql, params![household.as_str(), device.as_str(), id])
+            })
+        })
     }
 
     fn set_device_opted_out(
@@ -60,6 +77,9 @@ impl AggregateStore for SqliteStore {
             }
             run(connection, "DELETE FROM waiting WHERE household = ?1 AND device = ?2", who)?;
             run(connection, "DELETE FROM playing WHERE household = ?1", [household.as_str()])?;
+            if is_erased(connection, &household)? {
+                return Ok(());
+            }
             let sql = "INSERT INTO opted_out_device (household, device) SELECT ?1, ?2
                        WHERE (SELECT count(*) FROM opted_out_device WHERE household = ?1) < ?3
                        ON CONFLICT DO NOTHING";
@@ -215,6 +235,11 @@ fn is_opted_out(connection: &Connection, household: &HouseholdId) -> Result<bool
     Ok(one(connection, sql, params![household.as_str()], |_| Ok(()))?.is_some())
 }
 
+/// A request that was on its way when its household was erased brings nothing back.
+fn is_erased(connection: &Connection, household: &HouseholdId) -> Result<bool, StoreError> {
+    erasure::is_erased(connection, household.as_str()).map_err(classify)
+}
+
 fn waiting(connection: &Connection, household: &HouseholdId) -> Result<Waiting, StoreError> {
     let opted_out = is_opted_out(connection, household)?;
     // Patterns of an epoch that is over, and not closed yet, are no base any more.
@@ -235,17 +260,15 @@ fn bring(
     connection: &Connection,
     household: &HouseholdId,
     brought: &Brought,
-) -> Result<bool, StoreError> {
-    for id in &brought.gone {
-        let sql = "DELETE FROM waiting WHERE household = ?1 AND device = ?2 AND pattern = ?3";
-        let id = id.0.to_le_bytes();
-        run(connection, sql, params![household.as_str(), brought.device.as_str(), id])?;
+) -> Result<Bringing, StoreError> {
+    if is_erased(connection, household)? {
+        return Ok(Bringing::Erased);
     }
     if is_opted_out(connection, household)? {
-        return Ok(false);
+        return Ok(Bringing::OptedOut);
     }
     if brought.patterns.is_empty() {
-        return Ok(true);
+        return Ok(Bringing::Kept);
     }
     let closed = shared(connection)?.map_or(0, |shared| shared.closed_epoch);
     let epoch = signed(brought.epoch.max(closed + 1));
@@ -277,7 +300,7 @@ fn bring(
                    SELECT device, pattern FROM waiting WHERE epoch = ?1 AND household = ?2
                    ORDER BY samples DESC, device, pattern LIMIT ?3)";
     run(connection, sql, params![epoch, household.as_str(), WAITING_MAX as i64])?;
-    Ok(true)
+    Ok(Bringing::Kept)
 }
 
 /// Erases what waits.
@@ -293,6 +316,9 @@ fn erase(connection: &Connection, household: &HouseholdId) -> Result<(), StoreEr
 fn note_playing(connection: &Connection, plays: &[FirstPlay]) -> Result<(), StoreError> {
     let closed = shared(connection)?.map_or(0, |shared| shared.closed_day);
     for (day, household, region, content) in plays {
+        if is_erased(connection, household)? {
+            continue;
+        }
         let sql = "INSERT INTO playing (day, household, content, region)
                    SELECT ?1, ?2, ?3, ?4
                    WHERE NOT EXISTS (SELECT 1 FROM opted_out WHERE household = ?2)

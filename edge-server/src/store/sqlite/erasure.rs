@@ -161,6 +161,13 @@ fn value(cell: ValueRef) -> Value {
     }
 }
 
+/// Whether a household was erased and has not begun anew.
+pub(super) fn is_erased(connection: &Connection, household: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM erased WHERE household_digest = ?1
+               AND NOT EXISTS (SELECT 1 FROM household WHERE id = ?2)";
+    connection.prepare_cached(sql)?.exists(params![digest(household), household])
+}
+
 /// The digests of all households that were erased.
 pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Vec<u8>>> {
     let mut digests = connection.prepare("SELECT household_digest FROM erased")?;

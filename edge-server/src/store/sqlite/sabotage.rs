@@ -21,6 +21,36 @@ impl Intruder {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
 
+    /// Takes the table of patterns that wait away, and puts it back.
+    pub(crate) fn lose_waiting(&self) {
+        self.0.execute_batch("ALTER TABLE waiting RENAME TO away").unwrap();
+    }
+
+    pub(crate) fn find_waiting(&self) {
+        self.0.execute_batch("ALTER TABLE away RENAME TO waiting").unwrap();
+    }
+
+    /// A list of trends that can't be read, of the place of a server that was told none.
+    pub(crate) fn garble_trends(&self) {
+        let sql = "INSERT INTO trend VALUES ('ZZ', 0, 1, 't', '', 1.0, 1)";
+        self.0.execute_batch(sql).unwrap();
+    }
+
+    pub(crate) fn lose_trends(&self) {
+        self.0.execute_batch("DELETE FROM trend").unwrap();
+    }
+
+    /// Lets no epoch be closed, as if what waits had changed each time.
+    pub(crate) fn overtake(&self) {
+        let sql = "CREATE TRIGGER overtake BEFORE UPDATE OF closed_epoch ON shared
+                   BEGIN SELECT RAISE(IGNORE); END";
+        self.0.execute_batch(sql).unwrap();
+    }
+
+    pub(crate) fn fall_behind(&self) {
+        self.0.execute_batch("DROP TRIGGER overtake").unwrap();
+    }
+
     /// Puts every household into another epoch.
     pub(crate) fn change_epochs(&self) {
         self.0.execute_batch("UPDATE household SET epoch = epoch + 1").unwrap();

@@ -5,7 +5,9 @@ use crate::aggregate::release::{Place, Released};
 use crate::aggregate::trends::Trend;
 use crate::store::Store;
 use crate::store::aggregate::{Charge, Item, PAGE_ROWS_MAX, RegionDay};
-use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternId};
+use omega_sync_core::id::EpochId;
+use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern};
+use omega_sync_core::session::server::Commit;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -31,8 +33,8 @@ impl Bench {
 
     fn bring(&self, name: &str, epoch: u64, patterns: Vec<Pattern>) -> bool {
         let region = Some(Region::new("DE").unwrap());
-        let brought = Brought { epoch, device: device("tv"), region, patterns, gone: Vec::new() };
-        self.run(self.store.bring(&household(name), brought)).unwrap()
+        let brought = Brought { epoch, device: device("tv"), region, patterns };
+        self.run(self.store.bring(&household(name), brought)).unwrap() == Bringing::Kept
     }
 
     fn waiting(&self, name: &str) -> Vec<(u128, u32)> {
@@ -108,7 +110,6 @@ fn two_devices_may_give_their_patterns_the_same_names() {
         device: device("phone"),
         region: None,
         patterns: vec![pattern(0, 40)],
-        gone: Vec::new(),
     };
     bench.run(bench.store.bring(&household("home"), phone)).unwrap();
     let waiting = bench.run(bench.store.waiting(&household("home"))).unwrap().patterns;
@@ -138,17 +139,14 @@ fn of_too_many_patterns_those_with_the_most_samples_stay() {
 fn a_device_takes_back_its_own_and_nothing_else() {
     let bench = bench();
     bench.bring("home", 10, vec![pattern(1, 20), pattern(2, 20)]);
-    let gone = |device_name: &str, id| Brought {
-        epoch: 10,
-        device: device(device_name),
-        region: None,
-        patterns: Vec::new(),
-        gone: vec![PatternId(id)],
+    let take_back = |name, device_name| {
+        let gone = vec![PatternId(1)];
+        bench.run(bench.store.take_back(&household(name), &device(device_name), gone)).unwrap();
     };
-    bench.run(bench.store.bring(&household("home"), gone("phone", 1))).unwrap();
-    bench.run(bench.store.bring(&household("other"), gone("tv", 1))).unwrap();
+    take_back("home", "phone");
+    take_back("other", "tv");
     assert_eq!(bench.waiting("home").len(), 2);
-    bench.run(bench.store.bring(&household("home"), gone("tv", 1))).unwrap();
+    take_back("home", "tv");
     assert_eq!(bench.waiting("home"), [(2, 20)]);
     bench
         .run(bench.store.set_device_opted_out(&household("home"), &device("phone"), true))
@@ -363,6 +361,42 @@ fn what_was_asked_before_an_erasure_is_erased() {
         bench.runtime.block_on(async { tokio::join!(biased; held, noted, erased, go) });
     assert_eq!((noted, erased), (Ok(()), Ok(true)));
     assert_eq!(bench.run(bench.store.kept(&home)).unwrap().playing, []);
+}
+
+#[test]
+fn nothing_of_an_erased_household_comes_back_until_it_begins_anew() {
+    let bench = bench();
+    let (home, region) = (household("home"), Region::new("DE").unwrap());
+    let begin = |epoch| {
+        let (entries, replicas) = (Vec::new(), Vec::new());
+        let epoch = EpochId(epoch);
+        let commit = Commit {
+            epoch,
+            follows: 0,
+            revision: 1,
+            version: 0,
+            entries,
+            replicas,
+            snapshot: None,
+        };
+        bench.run(bench.store.commit(&home, commit)).unwrap();
+    };
+    let late = || {
+        let play = (100, home.clone(), region.clone(), ContentId::new("t").unwrap());
+        bench.run(bench.store.note_playing(vec![play])).unwrap();
+        let (region, patterns) = (None, vec![pattern(1, 20)]);
+        let brought = Brought { epoch: 10, device: device("tv"), region, patterns };
+        bench.run(bench.store.bring(&home, brought)).unwrap()
+    };
+    assert_eq!(late(), Bringing::Kept, "one that was never here");
+    begin(1);
+    bench.run(bench.store.erase(&home)).unwrap();
+    assert_eq!(late(), Bringing::Erased);
+    bench.run(bench.store.set_device_opted_out(&home, &device("tv"), true)).unwrap();
+    assert!(bench.run(bench.store.export(&home)).unwrap().is_none());
+    begin(2);
+    assert_eq!(late(), Bringing::Kept);
+    assert_eq!(bench.run(bench.store.kept(&home)).unwrap().playing.len(), 1);
 }
 
 #[test]
