@@ -33,8 +33,8 @@ use crate::store::aggregate::{Account, AggregateStore, Close, FeedTitle, Kept, S
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
 use omega_sync_core::pattern::tables::Tables;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -42,8 +42,6 @@ use tokio::time::sleep;
 
 /// How often the server looks whether an epoch or a day is over.
 pub const CLOSE_EVERY: Duration = Duration::from_secs(30);
-/// Households whose region is remembered from their tokens; above it some are asked for again.
-pub const REGIONS_REMEMBERED_MAX: usize = 20_000;
 /// Bits of a version's tail that count rows; those above say in which life and for which places.
 const VERSION_BITS: u32 = 32;
 /// Versions are below 2^52, which every number of JSON holds.
@@ -87,7 +85,6 @@ pub(crate) struct Aggregate {
     tables_file: Arc<[u8]>,
     metrics: Arc<Metrics>,
     pages: Arc<Pages>,
-    regions: Mutex<HashMap<HouseholdId, Region>>,
 }
 
 impl Aggregate {
@@ -97,8 +94,8 @@ impl Aggregate {
         TablesFile { bytes, tables }: TablesFile,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (pages, regions) = Default::default();
-        Self { store, settings, tables, tables_file: bytes, metrics, pages, regions }
+        let pages = Arc::default();
+        Self { store, settings, tables, tables_file: bytes, metrics, pages }
     }
 
     /// The tables that patterns are coded with here: their id, and the file for devices.
@@ -106,27 +103,9 @@ impl Aggregate {
         (self.tables.id(), self.tables_file.clone())
     }
 
-    /// Remembers where a household is.
-    pub(crate) fn seen(&self, household: &HouseholdId, region: Option<&Region>) {
-        let Some(region) = region else {
-            return;
-        };
-        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        if regions.get(household) == Some(region) {
-            return;
-        }
-        if regions.len() >= REGIONS_REMEMBERED_MAX
-            && let Some(any) = regions.keys().next().cloned()
-        {
-            regions.remove(&any);
-        }
-        regions.insert(household.clone(), region.clone());
-    }
-
-    /// Where a household is, as far as is known.
-    pub(crate) fn region(&self, household: &HouseholdId) -> Region {
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        regions.get(household).unwrap_or(&self.settings.home).clone()
+    /// Where a household is: what its token says, or else the operator.
+    fn region<'a>(&'a self, said: Option<&'a Region>) -> &'a Region {
+        said.unwrap_or(&self.settings.home)
     }
 
     /// Whether anything that is or will be released here is without noise.
@@ -139,16 +118,15 @@ impl Aggregate {
     }
 
     /// The version of what a household in a region gets, and whether all of it is private.
-    pub(crate) async fn version(&self, region: &Region) -> Result<(u64, bool), StoreError> {
+    pub(crate) async fn version(&self, region: Option<&Region>) -> Result<(u64, bool), StoreError> {
         let shared = self.shared(now()).await?;
         let private = self.settings.is_private() && !shared.not_private;
-        Ok((self.mark(&shared, region, shared.version), private))
+        Ok((self.mark(&shared, self.region(region), shared.version), private))
     }
 
     /// A version as devices see it: one of another life, or for other places, is never one of these.
     fn mark(&self, shared: &Shared, region: &Region, version: u64) -> u64 {
-        let tag = (u64::from(shared.life) ^ self.places_tag(region)) & TAG_MASK;
-        tag << VERSION_BITS | version
+        marked(shared, self.places_tag(region), version)
     }
 
     /// Names the places that a region's patterns come from; 0 for those of the server's own region.
@@ -159,13 +137,7 @@ impl Aggregate {
                 places.iter().map(|place: &Place| place.as_ref().map_or("", Region::as_str));
             names.collect::<Vec<_>>().join(" ")
         };
-        // FNV-1a: any function will do that tells a few texts apart.
-        let hash = |text: String| {
-            text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
-        };
-        hash(text(region)) ^ hash(text(&self.settings.home))
+        hash(&text(region)) ^ hash(&text(&self.settings.home))
     }
 
     /// What is kept of a household, and what of it counts.
@@ -209,8 +181,13 @@ impl Aggregate {
 
     /// Notes that a household began titles, by the server's clock. It is durable at the end, or nothing
     /// will be noted: an erasure that begins later finds all of it.
-    pub(crate) async fn note_playing(&self, household: &HouseholdId, titles: BTreeSet<ContentId>) {
-        let (day, region) = (day(now()), self.region(household).country());
+    pub(crate) async fn note_playing(
+        &self,
+        household: &HouseholdId,
+        region: Option<&Region>,
+        titles: BTreeSet<ContentId>,
+    ) {
+        let (day, region) = (day(now()), self.region(region).country());
         let plays =
             titles.into_iter().map(|content| (day, household.clone(), region.clone(), content));
         if let Err(error) = self.store.note_playing(plays.collect()).await {
@@ -297,6 +274,19 @@ impl Aggregate {
             }
         }
     }
+}
+
+/// A number with what it is of in the bits above it.
+fn marked(shared: &Shared, tag: u64, number: u64) -> u64 {
+    let tag = (u64::from(shared.life) ^ tag) & TAG_MASK;
+    tag << VERSION_BITS | number
+}
+
+/// FNV-1a: any function will do that tells a few texts apart.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// When a list of trends of a day is not fresh any more: the day after it is over.

@@ -5,6 +5,7 @@
 //! the map, under the same lock.
 
 use crate::aggregate::Aggregate;
+use crate::aggregate::region::Region;
 use crate::auth::Principal;
 use crate::dispatch::Dispatch;
 use crate::limits::{INBOX_BYTES_MAX, Limits};
@@ -43,6 +44,15 @@ pub(crate) struct Inside<'a> {
     pub(crate) orders: &'a mut Vec<RelayOutput>,
     /// The server's clock.
     pub(crate) now: UnixMillis,
+    /// Where the household is, as far as a token has said.
+    pub(crate) region: &'a mut Option<Region>,
+}
+
+impl Inside<'_> {
+    /// Takes over where a token says that the household is.
+    pub(crate) fn locate(&mut self, region: Option<Region>) {
+        *self.region = region.or(self.region.take());
+    }
 }
 
 /// What came of a request in the room.
@@ -71,8 +81,10 @@ pub(crate) enum RoomMessage {
         connection: ConnectionId,
         /// Whose connection.
         device: DeviceId,
+        /// Where its token says that the household is.
+        region: Option<Region>,
         /// What it said.
-        hello: Hello,
+        hello: Box<Hello>,
         /// Whether its token allows writing.
         may_write: bool,
         /// Whether its token allows commands.
@@ -182,7 +194,9 @@ impl Hub {
         let connection = self.connection();
         let device = principal.device.clone();
         let (may_write, may_control) = (principal.scope.write, principal.scope.control);
-        let join = RoomMessage::Join { connection, device, hello, may_write, may_control, outbox };
+        let (region, hello) = (principal.region.clone(), Box::new(hello));
+        let join =
+            RoomMessage::Join { connection, device, region, hello, may_write, may_control, outbox };
         let entry = self.tell(&principal.household, join)?;
         Ok(Membership { connection, inbox: entry.inbox, shares: entry.shares })
     }

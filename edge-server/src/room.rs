@@ -6,6 +6,7 @@
 //! before what it tells of is durable. While a commit is on its way the next inputs gather, so the
 //! busier a household is, the more updates share one fsync.
 
+use crate::aggregate::region::Region;
 use crate::dispatch::{Dispatch, Watch, message};
 use crate::hub::{Call, Done, Inside, RoomMessage, Seat, Told};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
@@ -44,6 +45,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
                 outboxes: HashMap::new(),
                 listeners: HashMap::new(),
                 presence,
+                region: None,
                 plays: FirstPlays::default(),
                 dispatch: Dispatch::new(seat.limits().command_life),
             };
@@ -112,6 +114,8 @@ struct RoomTask<'a> {
     /// Connections that speak JSON: they hear of every change, and write by calls.
     listeners: HashMap<ConnectionId, Outbox>,
     presence: Presence,
+    /// Where the household is, as far as a token has said.
+    region: Option<Region>,
     plays: FirstPlays,
     dispatch: Dispatch,
 }
@@ -245,7 +249,8 @@ impl RoomTask<'_> {
                 self.seat.metrics().observe(Span::Answer, at.elapsed());
             }
             if let Some(played) = played.filter(|played| !played.is_empty()) {
-                self.seat.aggregate().note_playing(self.seat.household(), played).await;
+                let (household, region) = (self.seat.household(), self.region.as_ref());
+                self.seat.aggregate().note_playing(household, region, played).await;
             }
             if let Some(answer) = batch.erase {
                 let span = batch.span.unwrap_or_else(tracing::Span::none);
@@ -316,11 +321,20 @@ impl RoomTask<'_> {
         let now = now();
         self.seat.metrics().add(Count::Inputs, 1);
         let input = match message {
-            RoomMessage::Join { connection, device, hello, may_write, may_control, outbox } => {
+            RoomMessage::Join {
+                connection,
+                device,
+                region,
+                hello,
+                may_write,
+                may_control,
+                outbox,
+            } => {
+                self.region = region.or(self.region.take());
                 self.outboxes.insert(connection, outbox);
                 self.dispatch.join(connection, device.clone(), may_control);
                 self.presence.join(connection, device, now);
-                RoomInput::Hello { connection, hello, may_write }
+                RoomInput::Hello { connection, hello: *hello, may_write }
             }
             RoomMessage::Frame { connection, bytes, at, share } => {
                 batch.shares.push(share);
@@ -353,9 +367,10 @@ impl RoomTask<'_> {
                 RoomInput::Closed(connection)
             }
             RoomMessage::Call(Call { work, refused }) => {
-                let Self { room, presence, dispatch, .. } = self;
+                let Self { room, presence, dispatch, region, .. } = self;
                 let mut orders = Vec::new();
-                let inside = Inside { room, presence, dispatch, orders: &mut orders, now };
+                let orders_of = &mut orders;
+                let inside = Inside { room, presence, dispatch, orders: orders_of, now, region };
                 let Done { outputs, answer } = work(inside);
                 batch.add(outputs);
                 batch.relay(orders);

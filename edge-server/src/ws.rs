@@ -172,7 +172,6 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
         Err(end) => return end,
     };
     credit.lift();
-    edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let _place = match edge.quota.open(&principal) {
         Ok(place) => place,
         Err(error) => return error.into(),
@@ -253,6 +252,7 @@ pub(crate) async fn answer_taste(
     let caller = Caller {
         household: principal.household.clone(),
         device: principal.device.clone(),
+        region: principal.region.clone(),
         may_write: principal.scope.write,
     };
     Ok(edge.aggregate.exchange(&caller, frame, version).await?)

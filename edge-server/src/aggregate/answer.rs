@@ -8,7 +8,7 @@
 use super::region::Region;
 use super::release::Place;
 use super::settings::day;
-use super::{Aggregate, VERSION_BITS, now, trends_until};
+use super::{Aggregate, VERSION_BITS, hash, marked, now, trends_until};
 use crate::metrics::Count;
 use crate::store::StoreError;
 use crate::store::aggregate::{
@@ -40,6 +40,8 @@ const PAGES_MAX: usize = 64;
 pub(crate) struct Caller {
     pub(crate) household: HouseholdId,
     pub(crate) device: DeviceId,
+    /// Where its token says that the household is.
+    pub(crate) region: Option<Region>,
     /// Whether it may bring anything. Taking back, and taking no part, needs no such permission.
     pub(crate) may_write: bool,
 }
@@ -86,7 +88,7 @@ impl Aggregate {
     ) -> Result<Vec<u8>, DecodeError> {
         let mut request = Request::decode(frame)?;
         request.known.version = version.unwrap_or(request.known.version);
-        let region = self.region(&caller.household);
+        let region = self.region(caller.region.as_ref());
         let later = Answer { outcome: Outcome::RateLimited(RETRY_AFTER_S), ..Answer::default() };
         let shared = match self.withdraw(caller, &request).await {
             Ok(shared) => shared,
@@ -95,8 +97,8 @@ impl Aggregate {
                 return Ok(later.encode());
             }
         };
-        let receipt = self.take(caller, &shared, &region, &request).await;
-        let told = self.tell(&shared, &region, &request, receipt).await;
+        let receipt = self.take(caller, &shared, region, &request).await;
+        let told = self.tell(&shared, region, &request, receipt).await;
         Ok(told.unwrap_or_else(|error| {
             tracing::error!(code = error.code(), %error, "no news of patterns");
             match receipt {
@@ -268,7 +270,8 @@ impl Aggregate {
         let Some(TrendList { day: of, list, .. }) = self.store.trends(&country).await? else {
             return Ok(None);
         };
-        let mark = self.mark(shared, region, of);
+        // Every country has its own list.
+        let mark = marked(shared, hash(country.as_str()), of);
         let until_ms = trends_until(of);
         if mark == known.trends || day(now()) >= of + 2 {
             return Ok(None);

@@ -334,7 +334,7 @@ async fn send(
 ) -> Result<Sent, Error> {
     let from = principal.device.clone();
     let sent = edge.hub.call(&principal.household, move |inside| {
-        let Inside { room, presence, dispatch, orders, now } = inside;
+        let Inside { room, presence, dispatch, orders, now, .. } = inside;
         presence.see(&from, now);
         let household = room.household();
         (Vec::new(), dispatch.send(&from, &target, request, household, presence, orders))

@@ -304,8 +304,9 @@ async fn write(
     intent: impl FnOnce(&Household) -> Intent + Send + 'static,
     at: Option<Timestamp>,
 ) -> Result<Timestamp, Error> {
-    let device = principal.device.clone();
-    let written = edge.hub.call(&principal.household, move |inside| {
+    let (device, region) = (principal.device.clone(), principal.region.clone());
+    let written = edge.hub.call(&principal.household, move |mut inside| {
+        inside.locate(region);
         inside.presence.see(&device, inside.now);
         let intent = intent(inside.room.household());
         match inside.room.write(inside.now, intent, at) {

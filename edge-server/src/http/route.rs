@@ -239,7 +239,6 @@ async fn check(
                 return Err(Error::Scope(need.word()));
             }
             edge.quota.take(&principal)?;
-            edge.aggregate.seen(&principal.household, principal.region.as_ref());
             request.extensions_mut().insert(principal);
         }
     }

@@ -99,7 +99,6 @@ fn admit(
     }
     edge.quota.spend(principal, Of::Operations, frames)?;
     edge.quota.spend(principal, Of::Bytes, bytes)?;
-    edge.aggregate.seen(&principal.household, principal.region.as_ref());
     Ok(())
 }
 
@@ -154,9 +153,10 @@ async fn exchange(
     place: Option<OwnedSemaphorePermit>,
 ) -> Result<Said, Error> {
     let connection = edge.hub.connection();
-    let Principal { household, device, scope, .. } = principal;
+    let Principal { household, device, scope, region, .. } = principal;
     let quota = edge.quota.clone();
-    let exchanged = edge.hub.call(&household, move |inside| {
+    let exchanged = edge.hub.call(&household, move |mut inside| {
+        inside.locate(region);
         inside.presence.see(&device, inside.now);
         let before = inside.room.operations();
         let frames = frames.iter().map(Vec::as_slice).collect();

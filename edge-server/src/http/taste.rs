@@ -42,8 +42,7 @@ pub(crate) async fn version(
     State(edge): State<Arc<Edge>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<Json<SyncVersion>, Error> {
-    let region = edge.aggregate.region(&principal.household);
-    let (version, private) = edge.aggregate.version(&region).await?;
+    let (version, private) = edge.aggregate.version(principal.region.as_ref()).await?;
     Ok(Json(SyncVersion { version, privacy: (!private).then_some(NOT_PRIVATE) }))
 }
 

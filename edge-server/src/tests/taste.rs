@@ -1,5 +1,6 @@
 //! What devices bring of taste and get of it, over the real server.
 
+mod regions;
 mod withdrawal;
 
 use super::*;

@@ -54,7 +54,6 @@ pub(super) async fn session(
         Err(end) => return end,
     };
     claim.credit.lift();
-    edge.aggregate.seen(&principal.household, principal.region.as_ref());
     let _place = match edge.quota.open(&principal) {
         Ok(place) => place,
         Err(error) => return error.into(),
