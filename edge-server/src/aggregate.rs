@@ -25,7 +25,7 @@ use self::contribution::counted;
 use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;
-use self::settings::{DAY_MS, Settings, day, epoch_ends, year_of_day, year_of_epoch};
+use self::settings::{DAY_MS, Settings, day, epoch_ends, over, year_of_day, year_of_epoch};
 use crate::config::aggregate::TablesFile;
 use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
@@ -42,6 +42,8 @@ use tokio::time::sleep;
 
 /// How often the server looks whether an epoch or a day is over.
 pub const CLOSE_EVERY: Duration = Duration::from_secs(30);
+/// How often in succession an end is tried again at once that was overtaken by a change of what waits.
+pub const STALE_TRIES_MAX: usize = 3;
 /// Bits of a version's tail that count rows; those above say in which life and for which places.
 const VERSION_BITS: u32 = 32;
 /// Versions are below 2^52, which every number of JSON holds.
@@ -114,7 +116,8 @@ impl Aggregate {
     }
 
     async fn shared(&self, now: UnixMillis) -> Result<Shared, StoreError> {
-        self.store.shared(self.settings.epoch(now), day(now)).await
+        let (epoch, day) = over(now);
+        self.store.shared(epoch, day).await
     }
 
     /// The version of what a household in a region gets, and whether all of it is private.
@@ -214,7 +217,9 @@ impl Aggregate {
     pub(crate) async fn close_due(self: &Arc<Self>, now: UnixMillis) -> Result<usize, CloseError> {
         let mut ended = 0;
         for epochs in [true, false] {
-            loop {
+            let mut stale = 0;
+            // While much is taken back no end may fit between two changes: later it will.
+            while stale < STALE_TRIES_MAX {
                 let (own, runtime) = (self.clone(), Handle::current());
                 let work = move || {
                     let (store, settings) = (&*own.store, &own.settings);
@@ -230,8 +235,11 @@ impl Aggregate {
                 let Some(end) = done.map_err(stopped)?? else {
                     break;
                 };
-                ended += 1;
                 self.note_end(&end, epochs);
+                match end.close {
+                    Close::Stale => stale += 1,
+                    Close::Done | Close::Spent => (ended, stale) = (ended + 1, 0),
+                }
             }
         }
         Ok(ended)
@@ -262,8 +270,23 @@ impl Aggregate {
         }
     }
 
+    /// Says so if the clock is behind what was closed.
+    async fn look_at_the_clock(&self) {
+        // A store that does not work says so elsewhere.
+        let Ok(Shared { closed_epoch, closed_day, .. }) = self.shared(now()).await else { return };
+        if self.settings.is_behind(now(), closed_epoch, closed_day) {
+            tracing::error!(
+                closed_epoch,
+                closed_day,
+                "the clock is behind what was released already: nothing is released until then; \
+                 what to do is in docs/operations.md, \"A clock that was wrong\""
+            );
+        }
+    }
+
     /// Ends what is over, again and again, until the server stops.
     pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        self.look_at_the_clock().await;
         while !*stopping.borrow() {
             if let Err(error) = self.close_due(now()).await {
                 tracing::error!(%error, "an epoch or a day could not be closed");

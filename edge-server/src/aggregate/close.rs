@@ -7,12 +7,12 @@ use super::median::Alarm;
 use super::privacy::{Entropy, NoEntropy, Rho};
 use super::region::Region;
 use super::release::{Geometry, Noise, Place, Released, Tally};
-use super::settings::{Settings, YEAR_MINUTES, day, year_of_day, year_of_epoch};
+use super::settings::{Settings, YEAR_MINUTES, day, over, year_of_day, year_of_epoch};
 use super::space::{Anchor, Axes, Title, anchors_for};
 use super::trends::{Courses, hide, list, next_day};
 use crate::store::StoreError;
 use crate::store::aggregate::{
-    Account, AggregateStore, Charge, Close, DayEnd, EpochEnd, Item, RegionDay, Wanted,
+    Account, AggregateStore, Charge, Close, DayEnd, EpochEnd, Item, RegionDay, Shared, Wanted,
 };
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::ContentId;
@@ -69,7 +69,7 @@ impl Closing<'_> {
         entropy: &mut impl Entropy,
     ) -> Result<Option<Ended>, CloseError> {
         let open = self.settings.epoch(now);
-        let shared = self.runtime.block_on(self.store.shared(open, day(now)))?;
+        let shared = self.shared(now)?;
         let follows = shared.closed_epoch;
         let epoch = self.settings.epoch_after(follows);
         if epoch >= open {
@@ -105,6 +105,11 @@ impl Closing<'_> {
         };
         let close = self.runtime.block_on(self.store.end_epoch(end))?;
         Ok(Some(Ended { close, rho, released: ended, alarms }))
+    }
+
+    fn shared(&self, now: UnixMillis) -> Result<Shared, StoreError> {
+        let (epoch, day) = over(now);
+        self.runtime.block_on(self.store.shared(epoch, day))
     }
 
     fn release(
@@ -190,7 +195,7 @@ impl Closing<'_> {
         entropy: &mut impl Entropy,
     ) -> Result<Option<Ended>, CloseError> {
         let open = day(now);
-        let shared = self.runtime.block_on(self.store.shared(self.settings.epoch(now), open))?;
+        let shared = self.shared(now)?;
         let ending = shared.closed_day + 1;
         if ending >= open {
             return Ok(None);

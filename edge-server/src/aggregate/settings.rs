@@ -127,6 +127,12 @@ impl Settings {
         self.epoch(UnixMillis(epoch_ends(closed)))
     }
 
+    /// Whether the clock is behind what was closed by another one: then the epoch that is going on, or the
+    /// day, will not be released.
+    pub fn is_behind(&self, now: UnixMillis, closed_epoch: u64, closed_day: u64) -> bool {
+        closed_epoch >= self.epoch(now) || closed_day >= day(now)
+    }
+
     /// The epoch that what comes now counts in. A clock that went back brings nothing into a closed one.
     pub fn open_epoch(&self, now: UnixMillis, closed: u64) -> u64 {
         self.epoch(now).max(self.epoch_after(closed))
@@ -148,6 +154,11 @@ impl Default for Settings {
 /// When an epoch is over, in Unix milliseconds.
 pub fn epoch_ends(epoch: u64) -> u64 {
     epoch.saturating_mul(MINUTE_MS)
+}
+
+/// The last epoch, and the last day, that are over at a time, whatever the settings are.
+pub fn over(now: UnixMillis) -> (u64, u64) {
+    (now.0 / MINUTE_MS, day(now).saturating_sub(1))
 }
 
 /// The year that an epoch is charged to.
@@ -234,6 +245,29 @@ mod tests {
             assert_eq!(last, 58 * YEAR_MINUTES, "{releases}: all of the year, and no more");
             assert_eq!((year_of_epoch(last), epoch_ends(last)), (57, year + YEAR_DAYS * DAY_MS));
             assert!(epochs < releases || epoch == last, "{releases} of them");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_is_noticed() {
+        let (settings, now) = (Settings::default(), UnixMillis(20_805 * DAY_MS + 1));
+        let (epoch, day) = over(now);
+        assert_eq!((epoch, day), (20_805 * 24 * 60, 20_804));
+        assert!(!settings.is_behind(now, epoch, day));
+        let open = settings.epoch(now);
+        assert!(!settings.is_behind(now, open - 1, day), "what is open now is released");
+        assert!(settings.is_behind(now, open, day) && settings.is_behind(now, epoch, day + 1));
+    }
+
+    /// Who begins with one number of releases and goes on with another waits for the new one's first end.
+    #[test]
+    fn a_first_start_closes_nothing_that_is_to_come() {
+        let now = UnixMillis(56 * YEAR_DAYS * DAY_MS + 200 * DAY_MS + 5 * MINUTE_MS);
+        let (closed, _) = over(now);
+        for releases in [1, 4, 365, RELEASES_MAX] {
+            let settings = Settings { releases, ..Settings::default() };
+            assert_eq!(settings.epoch_after(closed), settings.epoch(now), "{releases}");
+            assert_eq!(settings.open_epoch(now, closed), settings.epoch(now), "{releases}");
         }
     }
 

@@ -78,7 +78,9 @@ impl Axes {
         let random = |_| (0..DIMENSIONS).map(|_| dice.normal()).collect();
         let mut axes: Vec<Point> = (0..AXES).map(random).collect();
         orthonormalise(&mut axes, &mut Dice::new(2));
-        for _ in 0..AXES_ROUNDS {
+        // Without titles any axes will do.
+        let rounds = if titles.is_empty() { 0 } else { AXES_ROUNDS };
+        for _ in 0..rounds {
             for axis in &mut axes {
                 *axis = covariance.iter().map(|row| dot(row, axis)).collect();
             }

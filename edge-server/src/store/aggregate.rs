@@ -254,9 +254,10 @@ pub type FirstPlay = (u64, HouseholdId, Region, ContentId);
 /// Keeps contributions and releases. See the contract at the head of this module.
 pub trait AggregateStore: Send + Sync {
     /// How far everything is. The first call, also the first after a restore, says which epoch and day
-    /// are open: all before count as closed, and what waited in them is erased unreleased, because a
-    /// backup can't know what was released since.
-    fn shared(&self, open_epoch: u64, open_day: u64) -> Answer<Shared>;
+    /// are over: these and all before count as closed, and what waited in them is erased unreleased,
+    /// because a backup can't know what was released since; so is what waits for a time that the clock
+    /// will not reach soon.
+    fn shared(&self, over_epoch: u64, over_day: u64) -> Answer<Shared>;
 
     /// What a household has waiting.
     fn waiting(&self, household: &HouseholdId) -> Answer<Waiting>;

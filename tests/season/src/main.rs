@@ -104,7 +104,7 @@ impl Server {
         let store = SqliteStore::open(folder.path())?;
         let settings = Settings::default();
         let server = Self { runtime, store, settings, _folder: folder };
-        server.runtime.block_on(server.store.shared(server.epoch(0), 1))?;
+        server.runtime.block_on(server.store.shared(EPOCH_BEFORE, 0))?;
         for chunk in titles.chunks(CHUNK) {
             let fed = chunk.iter().map(|title| FeedTitle {
                 content: title.content.clone(),

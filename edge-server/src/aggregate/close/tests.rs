@@ -96,7 +96,7 @@ fn of_two_nodes_that_end_an_epoch_at_the_same_moment_one_does() {
     // The first two of a year.
     let epoch = settings.epoch(UnixMillis(57 * YEAR_MINUTES * 60_000));
     let next = settings.epoch_after(epoch);
-    runtime.block_on(store.shared(epoch, 1)).unwrap();
+    runtime.block_on(store.shared(epoch - 1, 0)).unwrap();
     let titles = titles(2, 12, 1);
     let fed = titles.iter().enumerate().map(|(at, title)| FeedTitle {
         content: ContentId::new(&format!("t{at}")).unwrap(),

@@ -10,6 +10,7 @@ use super::database::{classify, signed, unsigned};
 use super::{SqliteStore, erasure};
 use crate::aggregate::privacy::Rho;
 use crate::aggregate::region::Region;
+use crate::aggregate::settings::YEAR_MINUTES;
 use crate::aggregate::space::Anchor;
 use crate::aggregate::trends::{Course, TITLES_OF_DAY_MAX};
 use crate::store::aggregate::{
@@ -24,10 +25,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 impl AggregateStore for SqliteStore {
-    fn shared(&self, open_epoch: u64, open_day: u64) -> Answer<Shared> {
-        let (epoch, day) = (open_epoch.saturating_sub(1), open_day.saturating_sub(1));
+    fn shared(&self, over_epoch: u64, over_day: u64) -> Answer<Shared> {
         let read = self.read(shared);
-        let begin = self.write(move |connection| begin(connection, epoch, day));
+        let begin = self.write(move |connection| begin(connection, over_epoch, over_day));
         Box::pin(async move {
             match read.await? {
                 Some(shared) => Ok(shared),
@@ -223,9 +223,11 @@ fn begin(connection: &Connection, epoch: u64, day: u64) -> Result<Shared, StoreE
     let sql = "UPDATE shared SET closed_epoch = ?1, closed_day = ?2 WHERE closed_epoch IS NULL";
     run(connection, sql, [epoch, day])?;
     // What a backup brought back may have been released before: never again.
-    run(connection, "DELETE FROM epoch WHERE number <= ?1", [epoch])?;
-    run(connection, "DELETE FROM waiting WHERE epoch <= ?1", [epoch])?;
-    run(connection, "DELETE FROM playing WHERE day <= ?1", [day])?;
+    // And what a clock that was ahead brought would wait until then.
+    let last = epoch + signed(YEAR_MINUTES);
+    run(connection, "DELETE FROM epoch WHERE number <= ?1 OR number > ?2", [epoch, last])?;
+    run(connection, "DELETE FROM waiting WHERE epoch <= ?1 OR epoch > ?2", [epoch, last])?;
+    run(connection, "DELETE FROM playing WHERE day <= ?1 OR day > ?1 + 1", [day])?;
     let missing = || StoreError::Corrupt("the table `shared` is empty".into());
     shared(connection)?.ok_or_else(missing)
 }
@@ -242,10 +244,13 @@ fn is_erased(connection: &Connection, household: &HouseholdId) -> Result<bool, S
 
 fn waiting(connection: &Connection, household: &HouseholdId) -> Result<Waiting, StoreError> {
     let opted_out = is_opted_out(connection, household)?;
-    // Patterns of an epoch that is over, and not closed yet, are no base any more.
-    let sql = "SELECT pattern, genre, samples, successes, embedding, device FROM waiting
-               WHERE household = ?1 AND epoch = (SELECT max(epoch) FROM waiting WHERE household = ?1)";
-    let sql = &format!("{sql} {EPOCHS_OF_SHARED} ORDER BY device, pattern");
+    // Of each the newest version: where the number of releases in a year has changed, patterns wait for
+    // several ends. SQLite takes the other columns from the row that has the maximum.
+    let sql =
+        "SELECT pattern, genre, samples, successes, embedding, device, max(epoch) FROM waiting
+               WHERE household = ?1";
+    let sql =
+        &format!("{sql} {EPOCHS_OF_SHARED} GROUP BY device, pattern ORDER BY device, pattern");
     let patterns = all(connection, sql, params![household.as_str()], |row| {
         let device = DeviceId::new(&row.get::<_, String>(5)?).map_err(refused)?;
         Ok((device, pattern(row, 0)?))

@@ -61,3 +61,17 @@ async fn trends_are_those_of_the_token_s_country_and_another_one_s_are_news() {
     assert_eq!(trends(&home, &moved, known).await, (None, known));
     home.server.stop().await.unwrap();
 }
+
+/// While patterns are taken back again and again no end may fit between two changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_overtaken_is_tried_a_few_times_and_later_again() {
+    let home = home().await;
+    home.own("home").await;
+    home.intruder().overtake();
+    let days = home.close(QUARTER_MS).await;
+    assert!(days > 80, "{days}: they don't wait for the epoch");
+    assert_eq!(home.close(QUARTER_MS).await, 0);
+    home.intruder().fall_behind();
+    assert_eq!(home.close(QUARTER_MS).await, 1);
+    home.server.stop().await.unwrap();
+}

@@ -22,7 +22,7 @@ fn bench() -> Bench {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = SqliteStore::open(&folder.path().join("store")).unwrap();
     let bench = Bench { runtime, store, folder };
-    bench.run(bench.store.shared(10, 100)).unwrap();
+    bench.run(bench.store.shared(9, 99)).unwrap();
     bench
 }
 
@@ -347,6 +347,36 @@ fn an_epoch_counts_what_waits_for_an_earlier_one_and_nothing_twice() {
     assert_eq!(bench.page(14).households.len(), 1, "what comes later waits");
 }
 
+/// All of it can be seen, and the newest version is what the next one builds on.
+#[test]
+fn what_waits_for_several_ends_is_shown_once_each() {
+    let bench = bench();
+    bench.bring("home", 11, vec![pattern(1, 20), pattern(2, 20)]);
+    bench.bring("home", 13, vec![pattern(1, 30)]);
+    assert_eq!(bench.waiting("home"), [(1, 30), (2, 20)]);
+}
+
+#[test]
+fn what_waits_for_a_time_far_ahead_is_forgotten_at_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = Bench { runtime, store: SqliteStore::open(folder.path()).unwrap(), folder };
+    let last = 9 + YEAR_MINUTES;
+    for (name, epoch) in [("over", 9), ("open", 10), ("last", last), ("ahead", last + 1)] {
+        bench.bring(name, epoch, vec![pattern(1, 20)]);
+    }
+    let region = Region::new("DE").unwrap();
+    let plays = [("over", 99), ("open", 100), ("ahead", 101)]
+        .map(|(name, day)| (day, household(name), region.clone(), ContentId::new("t").unwrap()));
+    bench.run(bench.store.note_playing(plays.to_vec())).unwrap();
+    bench.run(bench.store.shared(9, 99)).unwrap();
+    let kept = |name| {
+        let kept = bench.run(bench.store.kept(&household(name))).unwrap();
+        (kept.waiting.patterns.len(), kept.playing.len())
+    };
+    assert_eq!(["over", "open", "last", "ahead"].map(kept), [(0, 0), (1, 1), (1, 0), (0, 0)]);
+}
+
 #[test]
 fn what_was_asked_before_an_erasure_is_erased() {
     let bench = bench();
@@ -444,7 +474,7 @@ fn after_a_restore_nothing_that_waited_is_released_and_versions_are_of_another_l
     bench.run(bench.store.close()).unwrap();
     super::super::upkeep::restore(&folder, &backup, true).unwrap();
     let store = SqliteStore::open(&folder).unwrap();
-    let shared = bench.run(store.shared(12, 130)).unwrap();
+    let shared = bench.run(store.shared(11, 129)).unwrap();
     assert_eq!((shared.closed_epoch, shared.closed_day), (11, 129));
     assert_ne!(shared.life, 0);
     assert!(bench.run(store.epoch_page(10, None)).unwrap().households.is_empty());
