@@ -93,6 +93,10 @@ pub struct RestoreArgs {
     /// There may be a database already: it is kept beside the restored one
     #[arg(long)]
     pub replace: bool,
+    /// The same, and it need not be readable: then what was erased since the backup comes back, and so
+    /// does who opted out
+    #[arg(long)]
+    pub replace_unreadable: bool,
 }
 
 /// Flags of `check`.

@@ -112,6 +112,13 @@ pub enum StoreError {
     /// A file is there already.
     #[error("{0} is there already: move it away first")]
     Exists(String),
+    /// A database that a restore would take the place of.
+    #[error(
+        "the database that is there can't be read ({0}): restoring over it would bring back what was \
+         erased, and who opted out, since the backup. Nothing has changed; with --replace-unreadable \
+         it is restored all the same"
+    )]
+    Unread(String),
     /// It does not work at the moment.
     #[error("the store does not work at the moment: {0}")]
     Unavailable(String),
@@ -129,9 +136,11 @@ impl StoreError {
             Self::Corrupt(_) => "storage_corrupt",
             Self::Newer { .. } => "storage_newer",
             Self::Locked(_) => "storage_locked",
-            Self::Folder { .. } | Self::Missing(_) | Self::Exists(_) | Self::Unavailable(_) => {
-                "storage_unavailable"
-            }
+            Self::Folder { .. }
+            | Self::Missing(_)
+            | Self::Exists(_)
+            | Self::Unread(_)
+            | Self::Unavailable(_) => "storage_unavailable",
             Self::Closed => "storage_closed",
         }
     }

@@ -4,6 +4,7 @@
 use crate::config::{BackupArgs, CheckArgs, HouseholdArgs, RestoreArgs};
 use crate::error::StartError;
 use crate::http::export::Export;
+use crate::store::sqlite::upkeep::{Replace, Restored};
 use crate::store::sqlite::{FILE_NAME, check as checks, erasure, upkeep};
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,8 +24,19 @@ pub fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), StartError>
 /// As the store says, or the backup has something wrong with it: then nothing has changed.
 pub fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), StartError> {
     examine(args.backup.clone(), out)?;
-    if let Some(kept) = upkeep::restore(&args.data, &args.backup, args.replace)? {
+    let replace = match (args.replace_unreadable, args.replace) {
+        (true, _) => Replace::Anything,
+        (_, true) => Replace::Readable,
+        _ => Replace::Nothing,
+    };
+    let Restored { kept, unread } = upkeep::restore(&args.data, &args.backup, replace)?;
+    if let Some(kept) = kept {
         say(out, &format!("the database before is {}", kept.display()))?;
+    }
+    if let Some(reason) = unread {
+        let lost = "what was erased, spent and revoked since the backup, and who opted out, is not \
+                    known any more";
+        say(out, &format!("it can't be read ({reason}): {lost}"))?;
     }
     say(out, "restored: every household begins a new epoch")
 }

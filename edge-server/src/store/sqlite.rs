@@ -8,6 +8,7 @@
 
 mod access;
 mod aggregate;
+mod carried;
 pub mod check;
 mod database;
 pub mod erasure;

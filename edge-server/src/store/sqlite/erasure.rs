@@ -168,15 +168,16 @@ pub(super) fn is_erased(connection: &Connection, household: &str) -> rusqlite::R
     connection.prepare_cached(sql)?.exists(params![digest(household), household])
 }
 
-/// The digests of all households that were erased.
-pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Vec<u8>>> {
-    let mut digests = connection.prepare("SELECT household_digest FROM erased")?;
+/// The digests of all households that were erased in a database of this connection.
+pub(super) fn list(connection: &Connection, database: &str) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut digests =
+        connection.prepare(&format!("SELECT household_digest FROM {database}.erased"))?;
     digests.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Erases what was erased in another copy of the database and not yet in this one.
 pub(super) fn repeat(connection: &Connection, erased: &[Vec<u8>]) -> rusqlite::Result<()> {
-    let known = list(connection)?;
+    let known = list(connection, "main")?;
     let erased: Vec<&Vec<u8>> = erased.iter().filter(|digest| !known.contains(digest)).collect();
     let mut ids = connection.prepare("SELECT id FROM household")?;
     let mut ids: BTreeSet<String> =

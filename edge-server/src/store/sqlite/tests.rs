@@ -1,5 +1,6 @@
 //! The store's contract on a real file, and what SQLite does when things go wrong.
 
+mod carried;
 mod schemas;
 mod upkeep;
 

@@ -5,10 +5,10 @@
 //! nobody takes the old life for the new one. Invariant: at every moment the folder has either the old
 //! database or the new one, whole.
 
+use super::carried;
 use super::database::{
     self, Database, FILE_NAME, classify, connect, lock, migrate, open_existing, recognise,
 };
-use super::erasure;
 use crate::store::StoreError;
 use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions};
@@ -50,80 +50,106 @@ fn copy(source: &Connection, out: &Path) -> Result<(), StoreError> {
     sync_folder(out).map_err(failed)
 }
 
-/// Puts a backup in the place of a folder's database, in a new epoch for every household. What was
-/// erased since the backup stays erased. The server must be stopped.
-///
-/// `replace`: there may be a database already, which is kept beside the new one; the answer is its
-/// name then.
+/// What a restore may take the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Nothing: there must be no database.
+    Nothing,
+    /// A database that can be read.
+    Readable,
+    /// Any file: what was erased or spent since the backup, and who opted out, may be forgotten.
+    Anything,
+}
+
+/// What a restore found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Where the database is now that was there before.
+    pub kept: Option<PathBuf>,
+    /// Why that one could not be read.
+    pub unread: Option<String>,
+}
+
+/// Puts a backup in the place of a folder's database, in a new epoch for every household. What the
+/// replaced database knows and a backup must not undo is taken over (`carried`). The server must be
+/// stopped.
 ///
 /// # Errors
-/// The folder is in use, there is a database and `replace` is false, or a file can't be used.
-pub fn restore(folder: &Path, backup: &Path, replace: bool) -> Result<Option<PathBuf>, StoreError> {
+/// The folder is in use, there is what must not be replaced, or a file can't be used. Then nothing has
+/// changed.
+pub fn restore(folder: &Path, backup: &Path, replace: Replace) -> Result<Restored, StoreError> {
     let _lock = lock(folder)?;
     let place = folder.join(FILE_NAME);
     let kept = beside(&place, REPLACED);
     let present = place.exists();
-    if present && !replace {
+    if present && replace == Replace::Nothing {
         return Err(StoreError::Exists(place.display().to_string()));
     }
     if present && kept.exists() {
         return Err(StoreError::Exists(kept.display().to_string()));
     }
     let failed = |error: io::Error| database::unusable(folder, &error);
-    let erased = if present { settle(&place, &kept).map_err(failed)? } else { Vec::new() };
     let new = beside(&place, ".restored");
     remove(&new).map_err(failed)?;
     copy(&open_existing(backup)?, &new)?;
+    let unread = renew(&new, present.then_some(&place))?.map(|error| error.to_string());
+    if let Some(reason) = &unread
+        && replace != Replace::Anything
     {
-        let mut connection = connect(&new)?;
-        let found = recognise(&connection)?;
-        migrate(&mut connection, found)?;
-        let transaction = connection.transaction().map_err(classify)?;
-        transaction
-            .execute_batch(
-                "INSERT OR IGNORE INTO life (household, epoch)
-                     SELECT key, epoch FROM household;
-                 UPDATE household SET epoch = random();
-                 UPDATE shared SET life = 1 + abs(random() % 1048575),
-                     closed_epoch = NULL, closed_day = NULL;",
-            )
-            .map_err(classify)?;
-        erasure::repeat(&transaction, &erased).map_err(classify)?;
-        transaction.commit().map_err(classify)?;
-        // What was erased again leaves no trace in the file either.
-        connection.execute_batch("VACUUM").map_err(classify)?;
-        connection.close().map_err(|(_, error)| classify(error))?;
+        remove(&new).map_err(failed)?;
+        return Err(StoreError::Unread(reason.clone()));
     }
     if present {
-        fs::hard_link(&place, &kept).map_err(failed)?;
+        keep(&place, &kept).map_err(failed)?;
     }
     File::open(&new).and_then(|file| file.sync_all()).map_err(failed)?;
     fs::rename(&new, &place).map_err(failed)?;
     sync_folder(&place).map_err(failed)?;
-    Ok(present.then_some(kept))
+    Ok(Restored { kept: present.then_some(kept), unread })
 }
 
-/// Makes a database that is to be replaced one file, and reads which households were erased in it. One
-/// that can't be read keeps its files, and nobody knows.
-fn settle(place: &Path, kept: &Path) -> io::Result<Vec<Vec<u8>>> {
-    let read = || -> Result<Vec<Vec<u8>>, StoreError> {
-        // Opening brings it up to date, closing folds its write-ahead log into it.
-        let database = Database::open(place.parent().unwrap_or(Path::new(".")))?;
-        let erased = erasure::list(&database.connection).map_err(classify)?;
-        database.connection.close().map_err(|(_, error)| classify(error))?;
-        Ok(erased)
-    };
-    let erased = read().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the database that is replaced can't be read");
-        Vec::new()
-    });
+/// Makes a copy of a backup the next life of its households; says why what it replaces can't be read.
+fn renew(new: &Path, replaced: Option<&PathBuf>) -> Result<Option<StoreError>, StoreError> {
+    let mut connection = connect(new)?;
+    let found = recognise(&connection)?;
+    migrate(&mut connection, found)?;
+    let beside =
+        replaced.map(|place| settle(place).and_then(|()| carried::attach(&connection, place)));
+    let mut transaction = connection.transaction().map_err(classify)?;
+    transaction
+        .execute_batch(
+            "INSERT OR IGNORE INTO main.life (household, epoch)
+                 SELECT key, epoch FROM main.household;
+             UPDATE main.household SET epoch = random();
+             UPDATE main.shared SET life = 1 + abs(random() % 1048575),
+                 closed_epoch = NULL, closed_day = NULL;",
+        )
+        .map_err(classify)?;
+    carried::forget_what_waits(&transaction)?;
+    let carried = beside.map(|attached| attached.and_then(|()| carried::carry(&mut transaction)));
+    transaction.commit().map_err(classify)?;
+    // What was erased again leaves no trace in the file either.
+    connection.execute_batch("VACUUM main").map_err(classify)?;
+    connection.close().map_err(|(_, error)| classify(error))?;
+    Ok(carried.and_then(Result::err))
+}
+
+/// Makes a database that is to be replaced one file, of this schema.
+fn settle(place: &Path) -> Result<(), StoreError> {
+    // Opening brings it up to date, closing folds its write-ahead log into it.
+    let database = Database::open(place.parent().unwrap_or(Path::new(".")))?;
+    database.connection.close().map_err(|(_, error)| classify(error))
+}
+
+/// Gives a database another name as well; one that could not be read keeps its files.
+fn keep(place: &Path, kept: &Path) -> io::Result<()> {
     for ending in ["-wal", "-shm"] {
         let file = beside(place, ending);
         if file.exists() {
             fs::rename(file, beside(kept, ending))?;
         }
     }
-    Ok(erased)
+    fs::hard_link(place, kept)
 }
 
 /// A file's name with more at its end.

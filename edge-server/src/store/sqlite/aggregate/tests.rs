@@ -472,7 +472,8 @@ fn after_a_restore_nothing_that_waited_is_released_and_versions_are_of_another_l
     let backup = bench.folder.path().join("backup");
     super::super::upkeep::backup(&folder, &backup).unwrap();
     bench.run(bench.store.close()).unwrap();
-    super::super::upkeep::restore(&folder, &backup, true).unwrap();
+    let replace = super::super::upkeep::Replace::Readable;
+    super::super::upkeep::restore(&folder, &backup, replace).unwrap();
     let store = SqliteStore::open(&folder).unwrap();
     let shared = bench.run(store.shared(11, 129)).unwrap();
     assert_eq!((shared.closed_epoch, shared.closed_day), (11, 129));

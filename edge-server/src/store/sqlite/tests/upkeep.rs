@@ -4,6 +4,7 @@ use super::*;
 use crate::store::Held;
 use crate::store::sqlite::check::{Checked, check};
 use crate::store::sqlite::database::MIGRATIONS;
+use crate::store::sqlite::upkeep::{Replace, Restored};
 use crate::store::sqlite::{erasure, upkeep};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::Intent;
@@ -87,7 +88,8 @@ fn a_backup_is_one_moment_of_a_store_that_goes_on() {
     }
 
     let new = tempfile::tempdir().unwrap();
-    assert_eq!(upkeep::restore(new.path(), &out, false), Ok(None));
+    let restored = upkeep::restore(new.path(), &out, Replace::Nothing);
+    assert_eq!(restored, Ok(Restored { kept: None, unread: None }));
     let restored = open(&new);
     let before = run(store.load(&household(1))).unwrap().unwrap();
     let after = run(restored.load(&household(1))).unwrap().unwrap();
@@ -105,21 +107,27 @@ fn a_restore_needs_a_stopped_server_and_keeps_what_was_there() {
     let out = folder.path().join("backup");
     upkeep::backup(folder.path(), &out).unwrap();
     let restore = |replace| upkeep::restore(folder.path(), &out, replace);
-    assert!(matches!(restore(true), Err(StoreError::Locked(_))));
+    assert!(matches!(restore(Replace::Readable), Err(StoreError::Locked(_))));
     run(store.commit(&household(0), commits(0, 3).pop().unwrap())).unwrap();
     run(store.close()).unwrap();
-    assert!(matches!(restore(false), Err(StoreError::Exists(_))));
-    let kept = restore(true).unwrap().unwrap();
+    assert!(matches!(restore(Replace::Nothing), Err(StoreError::Exists(_))));
+    let kept = restore(Replace::Readable).unwrap().kept.unwrap();
     assert_eq!(findings(&kept), [""; 0]);
     let store = open(&folder);
     assert_eq!(run(store.load(&household(0))).unwrap().unwrap().version, 2);
     run(store.close()).unwrap();
-    let full = restore(true);
+    let full = restore(Replace::Readable);
     assert_eq!(full, Err(StoreError::Exists(kept.display().to_string())), "one is kept already");
-    // One that can't be read is kept as well.
+    // Over one that can't be read only if that is meant; then it is kept as well.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(folder.path().join(FILE_NAME), vec![7; 8192]).unwrap();
-    assert_eq!(restore(true).unwrap().unwrap(), kept);
+    let before = files(&folder);
+    assert!(matches!(restore(Replace::Readable), Err(StoreError::Unread(_))));
+    assert_eq!(files(&folder), before, "nothing has changed");
+    assert_eq!(std::fs::read(folder.path().join(FILE_NAME)).unwrap(), vec![7; 8192]);
+    let restored = restore(Replace::Anything).unwrap();
+    assert_eq!(restored.kept.unwrap(), kept);
+    assert!(restored.unread.is_some());
     assert_eq!(std::fs::read(kept).unwrap(), vec![7; 8192]);
     assert_eq!(run(open(&folder).load(&household(0))).unwrap().unwrap().version, 2);
 }
@@ -132,7 +140,7 @@ fn what_was_erased_since_a_backup_stays_erased() {
     upkeep::backup(folder.path(), &out).unwrap();
     assert_eq!(run(store.erase(&household(0))), Ok(true));
     run(store.close()).unwrap();
-    upkeep::restore(folder.path(), &out, true).unwrap();
+    upkeep::restore(folder.path(), &out, Replace::Readable).unwrap();
     let store = open(&folder);
     assert_eq!(run(store.load(&household(0))), Ok(None));
     assert_eq!(run(store.load(&household(1))).unwrap().unwrap().version, 2);
@@ -151,7 +159,7 @@ fn the_lives_since_an_erasure_are_known() {
     run(store.close()).unwrap();
     let out = folder.path().join("backup");
     upkeep::backup(folder.path(), &out).unwrap();
-    upkeep::restore(folder.path(), &out, true).unwrap();
+    upkeep::restore(folder.path(), &out, Replace::Readable).unwrap();
     let store = open(&folder);
     assert_eq!(run(store.lives(&household(0))), Ok(Some(vec![EPOCH])));
     assert_ne!(run(store.load(&household(0))).unwrap().unwrap().epoch, EPOCH);
