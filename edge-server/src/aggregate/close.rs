@@ -8,11 +8,12 @@ use super::privacy::{Entropy, NoEntropy, Rho};
 use super::region::Region;
 use super::release::{Geometry, Noise, Place, Released, Tally};
 use super::settings::{Settings, YEAR_MINUTES, day, over, year_of_day, year_of_epoch};
-use super::space::{Anchor, Axes, Title, anchors_for};
+use super::space::{Axes, Title, anchors_for};
 use super::trends::{Courses, hide, list, next_day};
 use crate::store::StoreError;
 use crate::store::aggregate::{
-    Account, AggregateStore, Charge, Close, DayEnd, EpochEnd, Item, RegionDay, Shared, Wanted,
+    Account, AggregateStore, Charge, Close, DayEnd, EpochEnd, Item, Published, RegionDay, Shared,
+    Wanted,
 };
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::ContentId;
@@ -75,7 +76,7 @@ impl Closing<'_> {
         if epoch >= open {
             return Ok(None);
         }
-        let (geometry, clusters) = self.geometry()?;
+        let geometry = self.geometry()?;
         let mut tally = Tally::new(&geometry);
         let revision = self.count(epoch, &mut tally)?;
         let alarms = tally.alarms();
@@ -93,6 +94,7 @@ impl Closing<'_> {
         };
         let forget_before = epoch.saturating_sub(YEAR_MINUTES);
         let private = self.settings.is_private();
+        let clusters = geometry.anchors.clone();
         let end = EpochEnd {
             epoch,
             follows,
@@ -121,29 +123,39 @@ impl Closing<'_> {
         tally.release(noise, self.settings.households_min, entropy)
     }
 
-    /// What is public or released, and which clusters of it are new.
+    /// What is public or released.
     ///
     /// # Errors
     /// The store does not work.
-    pub fn geometry(&self) -> Result<(Geometry, Vec<Anchor>), CloseError> {
+    pub fn geometry(&self) -> Result<Geometry, CloseError> {
         let titles: Vec<Title> = self.titles()?.into_values().collect();
-        let mut anchors = self.runtime.block_on(self.store.clusters())?;
-        let clusters = anchors_for(&titles, &anchors);
-        anchors.extend(clusters.iter().cloned());
+        let (known, released) = (self.runtime.block_on(self.store.clusters())?, self.released()?);
+        let is_released = |id| released.keys().any(|(_, name)| *name == id);
+        let anchors = anchors_for(&titles, &known, is_released);
+        let (axes, places) = (Axes::of_titles(&titles), self.settings.places.clone());
+        Ok(Geometry { anchors, axes, places, released })
+    }
+
+    /// What was released last, as far as a release now may be made of it.
+    fn released(&self) -> Result<BTreeMap<(Place, PatternId), Pattern>, StoreError> {
         let mut released: BTreeMap<(Place, PatternId), Pattern> = BTreeMap::new();
-        self.each_published(Wanted::AllPatterns, |place, item| {
-            if let Item::Pattern(pattern) = item {
-                released.insert((place, pattern.id), pattern);
+        let private = self.settings.is_private();
+        self.each_published(Wanted::AllPatterns, |published| {
+            // Of what was released without noise a release with noise would tell.
+            let is_usable = published.private || !private;
+            if let Item::Pattern(pattern) = published.item
+                && is_usable
+            {
+                released.insert((published.place, pattern.id), pattern);
             }
         })?;
-        let (axes, places) = (Axes::of_titles(&titles), self.settings.places.clone());
-        Ok((Geometry { anchors, axes, places, released }, clusters))
+        Ok(released)
     }
 
     fn titles(&self) -> Result<BTreeMap<ContentId, Title>, CloseError> {
         let mut titles = BTreeMap::new();
-        self.each_published(Wanted::Titles, |_, item| {
-            if let Item::Title(title) = item {
+        self.each_published(Wanted::Titles, |published| {
+            if let Item::Title(title) = published.item {
                 let of = Title { genre: title.genre, embedding: title.embedding };
                 titles.insert(title.content, of);
             }
@@ -154,7 +166,7 @@ impl Closing<'_> {
     fn each_published(
         &self,
         what: Wanted,
-        mut take: impl FnMut(Place, Item),
+        mut take: impl FnMut(Published),
     ) -> Result<(), StoreError> {
         let mut after = 0;
         loop {
@@ -163,7 +175,7 @@ impl Closing<'_> {
                 return Ok(());
             };
             after = last.version;
-            page.into_iter().for_each(|one| take(one.place, one.item));
+            page.into_iter().for_each(&mut take);
         }
     }
 
@@ -203,7 +215,9 @@ impl Closing<'_> {
         let counts = self.runtime.block_on(self.store.day_counts(ending))?;
         let noise = self.settings.day_noise();
         let shown = hide(&counts, noise, entropy)?;
-        let mut courses = self.runtime.block_on(self.store.courses())?;
+        // What has noise is made of what has noise.
+        let private = self.settings.is_private();
+        let mut courses = self.runtime.block_on(self.store.courses(private))?;
         let mut days: BTreeMap<Region, BTreeMap<ContentId, u32>> = BTreeMap::new();
         for ((region, content), count) in shown {
             days.entry(region).or_default().insert(content, count);
@@ -231,7 +245,6 @@ impl Closing<'_> {
             rho,
             limit: self.settings.days_limit(),
         };
-        let private = self.settings.is_private();
         let end = DayEnd { day: ending, counts, charge, private, regions };
         let close = self.runtime.block_on(self.store.end_day(end))?;
         Ok(Some(Ended { close, rho, released, alarms: Vec::new() }))

@@ -11,7 +11,7 @@
 
 use super::dice::Dice;
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, PatternId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Dimensions in which a cluster's mean is released; noise is added to each.
 pub const AXES: usize = 128;
@@ -126,32 +126,63 @@ impl Axes {
     }
 }
 
-/// Clusters for the genres that have none yet: of the first catalogue about [`CLUSTERS`], by the root
-/// of the number of titles; later one for each new genre.
-pub fn anchors_for(titles: &[Title], known: &[Anchor]) -> Vec<Anchor> {
-    let groups = by_genre(titles);
-    let roots: f64 = groups.values().map(|group| (group.len() as f64).sqrt()).sum();
+/// All clusters: those of genres of which one was released, as they are, and for each other genre its
+/// share of [`CLUSTERS`], by the root of the number of titles. Where [`CLUSTERS_MAX`] does not suffice, the
+/// largest genres have theirs first. What was never released is made anew from the titles there are, so a
+/// feed that was not whole at the first end holds nothing back; a cluster that comes out as it was keeps
+/// its name.
+pub fn anchors_for(
+    titles: &[Title],
+    known: &[Anchor],
+    is_released: impl Fn(PatternId) -> bool,
+) -> Vec<Anchor> {
+    let released: BTreeSet<&Genre> =
+        known.iter().filter(|anchor| is_released(anchor.id)).map(|anchor| &anchor.genre).collect();
+    let stays = |anchor: &&Anchor| released.contains(&anchor.genre);
+    let mut all: Vec<Anchor> = known.iter().filter(stays).cloned().collect();
     let mut next = known.iter().map(|anchor| anchor.id.0).max().unwrap_or(0);
-    let mut made: Vec<Anchor> = Vec::new();
+    let groups = by_genre(titles);
+    let shares = shares(&groups, &released, CLUSTERS_MAX.saturating_sub(all.len()));
     for (at, (genre, group)) in groups.into_iter().enumerate() {
-        let left = CLUSTERS_MAX.saturating_sub(known.len() + made.len());
-        if left == 0 || known.iter().any(|anchor| anchor.genre == *genre) {
-            continue;
-        }
-        let share = CLUSTERS as f64 * (group.len() as f64).sqrt() / roots;
-        let most = if known.is_empty() { CLUSTERS_OF_GENRE_MAX } else { 1 };
-        let wanted = (share.round() as usize).clamp(1, most.min(left)).min(group.len());
+        let Some(&wanted) = shares.get(genre) else { continue };
         let points: Vec<Point> = group.iter().map(|title| point(&title.embedding)).collect();
         let mut dice = Dice::new(at as u64);
         let means = random_means(&points, wanted * MIXTURES, &mut dice);
         for centre in cluster(&means, wanted, &mut dice) {
-            if let Ok(centre) = embedding(&centre) {
-                next += 1;
-                made.push(Anchor { id: PatternId(next), genre: genre.clone(), centre });
+            let Ok(centre) = embedding(&centre) else { continue };
+            // Titles that are all alike make one cluster however many they are.
+            if all.iter().any(|anchor| anchor.genre == *genre && anchor.centre == centre) {
+                continue;
             }
+            let before = known.iter().find(|a| a.genre == *genre && a.centre == centre);
+            let id = before.map_or(PatternId(next + 1), |anchor| anchor.id);
+            next = next.max(id.0);
+            all.push(Anchor { id, genre: genre.clone(), centre });
         }
     }
-    made
+    all
+}
+
+/// How many clusters each genre gets, of these many in all.
+fn shares<'a>(
+    groups: &BTreeMap<&'a Genre, Vec<&Title>>,
+    settled: &BTreeSet<&Genre>,
+    mut left: usize,
+) -> BTreeMap<&'a Genre, usize> {
+    let roots: f64 = groups.values().map(|group| (group.len() as f64).sqrt()).sum();
+    let mut sizes: Vec<(&Genre, usize)> = groups.iter().map(|(g, t)| (*g, t.len())).collect();
+    sizes.sort_by_key(|(genre, size)| (std::cmp::Reverse(*size), *genre));
+    let mut shares = BTreeMap::new();
+    for (genre, size) in sizes.into_iter().filter(|(genre, _)| !settled.contains(genre)) {
+        let share = CLUSTERS as f64 * (size as f64).sqrt() / roots;
+        let wanted = (share.round() as usize).clamp(1, CLUSTERS_OF_GENRE_MAX);
+        let wanted = wanted.min(size).min(left);
+        left -= wanted;
+        if wanted > 0 {
+            shares.insert(genre, wanted);
+        }
+    }
+    shares
 }
 
 /// The place of the anchor of a genre that is nearest, if the genre has one.
@@ -321,30 +352,66 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_catalogue_has_its_anchors_and_new_genres_get_one_more() {
+    fn a_catalogue_has_its_anchors_and_new_genres_get_theirs() {
         let mut catalogue = titles(4, 20, 2);
-        let first = anchors_for(&catalogue, &[]);
-        assert_eq!(first, anchors_for(&catalogue, &[]), "the same for everybody");
+        let first = anchors_for(&catalogue, &[], |_| false);
+        assert_eq!(first, anchors_for(&catalogue, &[], |_| false), "the same for everybody");
+        assert_eq!(first, anchors_for(&catalogue, &first, |_| false), "and again");
         assert_eq!(first.len(), 40, "four genres, ten each");
         assert!(first.iter().map(|anchor| anchor.id.0).eq(1..=40));
         let more = titles(5, 3, 3);
         catalogue.extend(more.into_iter().filter(|title| title.genre.as_str() == "genre 4"));
-        let second = anchors_for(&catalogue, &first);
-        assert_eq!(second.len(), 1);
-        assert_eq!((second[0].id, second[0].genre.as_str()), (PatternId(41), "genre 4"));
-        assert!(anchors_for(&[], &[]).is_empty());
+        let second = anchors_for(&catalogue, &first, |_| true);
+        assert_eq!(second[..40], first);
+        assert_eq!(second.len(), 43, "of a genre no more than it has titles");
+        assert_eq!((second[40].id, second[40].genre.as_str()), (PatternId(41), "genre 4"));
+        assert!(anchors_for(&[], &[], |_| true).is_empty());
     }
 
     #[test]
     fn clusters_have_a_bound() {
         let many = titles(CLUSTERS_MAX + 5, 1, 4);
-        assert_eq!(anchors_for(&many, &[]).len(), CLUSTERS_MAX);
+        let first = anchors_for(&many, &[], |_| false);
+        assert_eq!(first.len(), CLUSTERS_MAX);
+        assert_eq!(anchors_for(&many, &first, |_| true), first);
+    }
+
+    /// By their names the small ones would come first.
+    #[test]
+    fn large_genres_have_their_clusters_however_many_small_ones_there_are() {
+        let mut catalogue = titles(120, 1, 6);
+        for title in titles(3, 60, 7) {
+            let genre = Genre::new(&format!("the large {}", title.genre.as_str())).unwrap();
+            catalogue.push(Title { genre, ..title });
+        }
+        let anchors = anchors_for(&catalogue, &[], |_| false);
+        let of = |genre: &str| anchors.iter().filter(|one| one.genre.as_str() == genre).count();
+        for genre in 0..3 {
+            let wanted = 100.0 * 60f64.sqrt() / (120.0 + 3.0 * 60f64.sqrt());
+            assert_eq!(of(&format!("the large genre {genre}")), wanted.round() as usize);
+        }
+        assert!(anchors.len() <= CLUSTERS_MAX);
+    }
+
+    #[test]
+    fn what_was_never_released_is_made_anew_when_the_feed_is_whole() {
+        let whole = titles(3, 30, 8);
+        let partial: Vec<Title> = whole.iter().step_by(30).cloned().collect();
+        let first = anchors_for(&partial, &[], |_| false);
+        assert_eq!(first.len(), 3, "one for each title");
+        let genre = first[1].genre.clone();
+        let second = anchors_for(&whole, &first, |id| id == first[1].id);
+        assert_eq!(second.iter().filter(|one| one.genre == genre).count(), 1, "it has a name");
+        assert!(second.contains(&first[1]));
+        assert_eq!(second.len(), 21, "the others have ten");
+        let names: BTreeSet<PatternId> = second.iter().map(|anchor| anchor.id).collect();
+        assert_eq!(names.len(), second.len());
     }
 
     #[test]
     fn a_pattern_belongs_to_the_nearest_anchor_of_its_genre() {
         let catalogue = titles(2, 40, 5);
-        let anchors = anchors_for(&catalogue, &[]);
+        let anchors = anchors_for(&catalogue, &[], |_| false);
         for anchor in &anchors {
             let near = nearest(&anchors, &anchor.genre, &anchor.centre).unwrap();
             assert_eq!(anchors[near].id, anchor.id);

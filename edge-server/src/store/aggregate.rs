@@ -151,7 +151,7 @@ pub struct EpochEnd {
     pub private: bool,
     /// What is released.
     pub released: Vec<Released>,
-    /// Clusters that are new.
+    /// The clusters, in place of those there are.
     pub clusters: Vec<Anchor>,
 }
 
@@ -175,7 +175,7 @@ pub struct DayEnd {
     pub counts: DayCounts,
     /// What it costs.
     pub charge: Charge,
-    /// Whether it has noise.
+    /// Whether it has noise. Then whatever has none is forgotten: courses, and lists that were made of them.
     pub private: bool,
     /// All regions that have or had trends.
     pub regions: Vec<RegionDay>,
@@ -304,8 +304,8 @@ pub trait AggregateStore: Send + Sync {
     /// Households that began each title in each region on a day.
     fn day_counts(&self, day: u64) -> Answer<DayCounts>;
 
-    /// What is remembered of titles, by region.
-    fn courses(&self) -> Answer<BTreeMap<Region, BTreeMap<ContentId, Course>>>;
+    /// What is remembered of titles, by region; all of it, or what was made with noise only.
+    fn courses(&self, private: bool) -> Answer<BTreeMap<Region, BTreeMap<ContentId, Course>>>;
 
     /// Ends a day.
     fn end_day(&self, end: DayEnd) -> Answer<Close>;

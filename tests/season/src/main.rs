@@ -179,7 +179,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn Error>> {
             (honest..options.households).map(|at| poison(target, at as u128).into_iter().collect()),
         );
         server.bring(epoch, &all)?;
-        let before = server.closing().geometry()?.0;
+        let before = server.closing().geometry()?;
         let now = UnixMillis(epoch_ends(epoch));
         let ended = server.closing().epoch(now, &mut dice)?.ok_or("the epoch is not over")?;
         let truth = truth(&before.anchors, all[..honest].iter().map(Vec::as_slice));

@@ -2,7 +2,7 @@
 
 use super::super::contribution::tests::pattern;
 use super::super::dice::Dice;
-use super::super::settings::epoch_ends;
+use super::super::settings::{DAY_MS, epoch_ends};
 use super::super::space::{point, tests::titles};
 use super::*;
 use crate::store::Store;
@@ -132,5 +132,53 @@ fn of_two_nodes_that_end_an_epoch_at_the_same_moment_one_does() {
     for name in ["early", "late"] {
         assert_eq!(counted_in(&store, &runtime, name), [next], "{name}");
     }
+    runtime.block_on(store.close()).unwrap();
+}
+
+/// What was counted exactly must not come back in a list or a pattern that is called private.
+#[test]
+fn what_was_released_without_noise_is_forgotten_when_there_is_noise() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runtime, private) = (runtime(), Settings::default());
+    let open = private.clone().without_noise();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let start = 20_805;
+    let epoch = open.epoch(UnixMillis(start * DAY_MS));
+    runtime.block_on(store.shared(epoch - 1, start - 1)).unwrap();
+    let content = ContentId::new("t").unwrap();
+    let title = titles(1, 1, 1).remove(0);
+    let rho = Rho::ZERO;
+    let charge = Charge { account: Account::Patterns, year: 56, rho, limit: rho };
+    let end = EpochEnd {
+        epoch,
+        follows: epoch - 1,
+        revision: 0,
+        forget_before: 0,
+        charge,
+        private: false,
+        released: vec![Released {
+            place: None,
+            pattern: pattern(1, title.genre.as_str(), &point(&title.embedding), 60),
+        }],
+        clusters: Vec::new(),
+    };
+    assert_eq!(runtime.block_on(store.end_epoch(end)).unwrap(), Close::Done);
+    let regions = ["DE", "FR"].map(|region| Region::new(region).unwrap());
+    let plays = regions.iter().map(|region| {
+        (start, HouseholdId::new(region.as_str()).unwrap(), region.clone(), content.clone())
+    });
+    runtime.block_on(store.note_playing(plays.collect())).unwrap();
+    let closing = |settings| Closing { store: &store, settings, runtime: runtime.handle() };
+    let mut dice = Dice::new(1);
+    let day_after = |days| UnixMillis((start + days) * DAY_MS);
+    assert_eq!(closing(&open).day(day_after(1), &mut dice).unwrap().unwrap().released, 2);
+    let released = |settings| closing(settings).released().unwrap().len();
+    assert_eq!((released(&open), released(&private)), (1, 0));
+
+    assert_eq!(closing(&private).day(day_after(2), &mut dice).unwrap().unwrap().released, 0);
+    for region in &regions {
+        assert_eq!(runtime.block_on(store.trends(region)).unwrap(), None, "{region:?}");
+    }
+    assert!(runtime.block_on(store.courses(false)).unwrap().is_empty());
     runtime.block_on(store.close()).unwrap();
 }

@@ -138,8 +138,8 @@ impl AggregateStore for SqliteStore {
         self.read(move |connection| day::counts(connection, day))
     }
 
-    fn courses(&self) -> Answer<BTreeMap<Region, BTreeMap<ContentId, Course>>> {
-        self.read(day::courses)
+    fn courses(&self, private: bool) -> Answer<BTreeMap<Region, BTreeMap<ContentId, Course>>> {
+        self.read(move |connection| day::courses(connection, private))
     }
 
     fn end_day(&self, end: DayEnd) -> Answer<Close> {

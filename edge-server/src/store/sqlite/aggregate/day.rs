@@ -26,9 +26,11 @@ pub(super) fn counts(connection: &Connection, day: u64) -> Result<DayCounts, Sto
 
 pub(super) fn courses(
     connection: &Connection,
+    private: bool,
 ) -> Result<BTreeMap<Region, BTreeMap<ContentId, Course>>, StoreError> {
-    let sql = "SELECT region, content, score, fast, slow, variance FROM course";
-    let rows = all(connection, sql, [], |row| {
+    let sql = "SELECT region, content, score, fast, slow, variance FROM course
+               WHERE private OR NOT ?1";
+    let rows = all(connection, sql, [private], |row| {
         let course = Course {
             score: row.get(2)?,
             fast: row.get(3)?,
@@ -54,14 +56,20 @@ pub(super) fn end(connection: &Connection, end: &DayEnd) -> Result<Close, StoreE
     if !charge(connection, &end.charge)? {
         return Ok(Close::Spent);
     }
+    if end.private {
+        for sql in ["DELETE FROM course WHERE NOT private", "DELETE FROM trend WHERE NOT private"] {
+            run(connection, sql, [])?;
+        }
+    }
     for of in &end.regions {
         let region = of.region.as_str();
         run(connection, "DELETE FROM course WHERE region = ?1", [region])?;
         for (content, course) in &of.courses {
-            let sql = "INSERT INTO course (region, content, score, fast, slow, variance)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let sql = "INSERT INTO course (region, content, score, fast, slow, variance, private)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let Course { score, fast, slow, variance } = course;
-            let values = params![region, content.as_str(), score, fast, slow, variance];
+            let private = end.private;
+            let values = params![region, content.as_str(), score, fast, slow, variance, private];
             run(connection, sql, values)?;
         }
         run(connection, "DELETE FROM trend WHERE region = ?1", [region])?;

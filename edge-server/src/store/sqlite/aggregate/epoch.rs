@@ -82,7 +82,12 @@ pub(super) fn end(connection: &Connection, end: &EpochEnd) -> Result<Close, Stor
     if !charge(connection, &end.charge)? {
         return Ok(Close::Spent);
     }
-    for cluster in &end.clusters {
+    let known = clusters(connection)?;
+    for cluster in known.iter().filter(|cluster| !end.clusters.contains(cluster)) {
+        let id = i64::try_from(cluster.id.0).unwrap_or(i64::MAX);
+        run(connection, "DELETE FROM cluster WHERE pattern = ?1", [id])?;
+    }
+    for cluster in end.clusters.iter().filter(|cluster| !known.contains(cluster)) {
         let sql = "INSERT INTO cluster (pattern, genre, embedding) VALUES (?1, ?2, ?3)";
         let id = i64::try_from(cluster.id.0).unwrap_or(i64::MAX);
         let values = params![id, cluster.genre.as_str(), row::bytes(&cluster.centre)];

@@ -320,7 +320,7 @@ fn a_day_ends_once_and_keeps_no_household() {
     assert!(bench.run(bench.store.day_counts(100)).unwrap().is_empty());
     let trends = bench.run(bench.store.trends(&region)).unwrap().unwrap();
     assert_eq!(trends, TrendList { day: 100, private: false, list });
-    assert_eq!(bench.run(bench.store.courses()).unwrap()[&region][&content(0)], course);
+    assert_eq!(bench.run(bench.store.courses(false)).unwrap()[&region][&content(0)], course);
     assert!(bench.run(bench.store.shared(10, 101)).unwrap().not_private);
     let end = DayEnd { day: 101, counts: BTreeMap::new(), ..end };
     assert_eq!(bench.run(bench.store.end_day(end)).unwrap(), Close::Spent);
@@ -375,6 +375,22 @@ fn what_waits_for_a_time_far_ahead_is_forgotten_at_the_beginning() {
         (kept.waiting.patterns.len(), kept.playing.len())
     };
     assert_eq!(["over", "open", "last", "ahead"].map(kept), [(0, 0), (1, 1), (1, 0), (0, 0)]);
+}
+
+#[test]
+fn an_end_says_which_clusters_there_are() {
+    let bench = bench();
+    let anchor = |id: u128, at| {
+        let genre = Genre::new("drama").unwrap();
+        Anchor { id: PatternId(id), genre, centre: embedding(at) }
+    };
+    let end = |epoch, clusters: Vec<Anchor>| {
+        let end = EpochEnd { clusters: clusters.clone(), ..epoch_end(epoch, 0, 1) };
+        assert_eq!(bench.run(bench.store.end_epoch(end)).unwrap(), Close::Done);
+        assert_eq!(bench.run(bench.store.clusters()).unwrap(), clusters);
+    };
+    end(10, vec![anchor(1, 1), anchor(2, 2)]);
+    end(11, vec![anchor(2, 3), anchor(4, 4)]);
 }
 
 #[test]
