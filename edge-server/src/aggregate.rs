@@ -10,6 +10,7 @@ pub mod close;
 pub mod contribution;
 pub mod dice;
 pub mod median;
+mod pages;
 pub mod privacy;
 pub mod region;
 pub mod release;
@@ -19,9 +20,9 @@ pub mod trends;
 
 pub(crate) use answer::Caller;
 
-use self::answer::Pages;
 use self::close::{CloseError, Closing, Ended};
 use self::contribution::counted;
+use self::pages::Pages;
 use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;

@@ -5,6 +5,7 @@
 //! gets ahead of what was sent with it; a mark that this server can't have given is answered with
 //! everything.
 
+use super::pages::{Page, PageKey};
 use super::region::Region;
 use super::release::Place;
 use super::settings::day;
@@ -15,7 +16,7 @@ use crate::store::aggregate::{
     Bringing, Brought, Item, Published, Shared, TrendList, Waiting, Wanted,
 };
 use omega_sync_core::codec::DecodeError;
-use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
+use omega_sync_core::id::{DeviceId, HouseholdId};
 use omega_sync_core::pattern::exchange::{
     Answer, Batch, Known, LISTED_MAX, Outcome, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend,
     Trends,
@@ -25,15 +26,36 @@ use omega_sync_core::pattern::message::{
 };
 use omega_sync_core::pattern::tables::Tables;
 use omega_sync_core::pattern::{Pattern, PatternError, PatternId};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How long a device waits, in seconds, when the store did not do what it may not be told was done.
 const RETRY_AFTER_S: u32 = 60;
 /// Bytes of an answer that are kept for all that is neither patterns, titles nor trends.
 const FRAME_BYTES: usize = 96;
-/// Encoded pages that are remembered: all devices that are at one version get the same.
-const PAGES_MAX: usize = 64;
+/// Why an answer has no news.
+enum NoNews {
+    /// The store does not work.
+    Store(StoreError),
+    /// Too much was encoded for this household lately.
+    Enough,
+}
+
+impl From<StoreError> for NoNews {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl NoNews {
+    fn log(&self) {
+        match self {
+            Self::Store(error) => {
+                tracing::error!(code = error.code(), %error, "no news of patterns");
+            }
+            Self::Enough => tracing::debug!("no news of patterns: the household had its share"),
+        }
+    }
+}
 
 /// Whose request it is.
 #[derive(Debug, Clone)]
@@ -44,35 +66,6 @@ pub(crate) struct Caller {
     pub(crate) region: Option<Region>,
     /// Whether it may bring anything. Taking back, and taking no part, needs no such permission.
     pub(crate) may_write: bool,
-}
-
-/// Encoded patterns or titles.
-#[derive(Debug, Default)]
-struct Page {
-    bytes: Vec<u8>,
-    /// Of titles: which.
-    contents: Vec<ContentId>,
-    /// Version of the last row in it, 0 for none.
-    through: u64,
-    /// Whether rows are left.
-    more: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct PageKey {
-    version: u64,
-    /// The places of patterns, or nothing for titles.
-    places: Option<Vec<Place>>,
-    after: u64,
-    bytes_max: usize,
-}
-
-/// Pages that were encoded lately. One is encoded at a time: whoever waits finds what was asked for
-/// before, and nobody can occupy all threads with it.
-#[derive(Default)]
-pub(super) struct Pages {
-    known: Mutex<HashMap<PageKey, Arc<Page>>>,
-    encoding: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Aggregate {
@@ -98,9 +91,9 @@ impl Aggregate {
             }
         };
         let receipt = self.take(caller, &shared, region, &request).await;
-        let told = self.tell(&shared, region, &request, receipt).await;
-        Ok(told.unwrap_or_else(|error| {
-            tracing::error!(code = error.code(), %error, "no news of patterns");
+        let told = self.tell(caller, &shared, &request, receipt).await;
+        Ok(told.unwrap_or_else(|why| {
+            why.log();
             match receipt {
                 // It is told all the same; the news comes with the next request.
                 Some(_) => {
@@ -192,11 +185,12 @@ impl Aggregate {
 
     async fn tell(
         &self,
+        caller: &Caller,
         shared: &Shared,
-        region: &Region,
         request: &Request<'_>,
         receipt: Option<Receipt>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<Vec<u8>, NoNews> {
+        let (household, region) = (&caller.household, self.region(caller.region.as_ref()));
         let known = request.known;
         let after = |mark: u64| self.after(shared, region, mark);
         let (patterns_after, titles_after) = (after(known.version), after(known.titles));
@@ -225,13 +219,13 @@ impl Aggregate {
             return Ok(answer.encode());
         }
         let places = self.settings.places.of(Some(region));
-        let patterns = self.page(shared, Some(places), patterns_after, left).await?;
+        let patterns = self.page(household, shared, Some(places), patterns_after, left).await?;
         left -= patterns.bytes.len().min(left);
         answer.known.version = self.through(shared, region, &patterns);
         answer.more = patterns.more;
         answer.patterns = message(&patterns);
         let titles = match request.wants_titles && !patterns.more {
-            true => self.page(shared, None, titles_after, left).await?,
+            true => self.page(household, shared, None, titles_after, left).await?,
             false => Arc::default(),
         };
         if request.wants_titles && !patterns.more {
@@ -288,20 +282,21 @@ impl Aggregate {
         Ok(Some((trends, mark)))
     }
 
-    /// As much as fits, encoded; patterns of these places, or titles.
+    /// As much as fits, encoded on behalf of a household; patterns of these places, or titles.
     async fn page(
         &self,
+        household: &HouseholdId,
         shared: &Shared,
         places: Option<Vec<Place>>,
         after: u64,
         bytes_max: usize,
-    ) -> Result<Arc<Page>, StoreError> {
+    ) -> Result<Arc<Page>, NoNews> {
         let bytes_max = size_class(bytes_max);
         let key = PageKey { version: shared.version, places, after, bytes_max };
         if let Some(page) = self.pages.get(&key) {
             return Ok(page);
         }
-        let turn = self.pages.encoding.clone().lock_owned().await;
+        let turn = self.pages.turn(household).await.ok_or(NoNews::Enough)?;
         if let Some(page) = self.pages.get(&key) {
             return Ok(page);
         }
@@ -310,33 +305,13 @@ impl Aggregate {
         let (tables, pages) = (self.tables.clone(), self.pages.clone());
         // A request that is given up leaves its page, and its turn ends with the work.
         let encode = move || {
-            let page = encode(&tables, rows, bytes_max).map(|page| pages.keep(key, page));
-            drop(turn);
-            page
+            let page = encode(&tables, rows, bytes_max);
+            page.map(|page| pages.keep(&turn, key, page))
         };
         let encoded = tokio::task::spawn_blocking(encode).await;
         let failed = |error: String| StoreError::Unavailable(error);
         let page = encoded.map_err(|error| failed(error.to_string()))?;
-        page.map_err(|error| failed(error.to_string()))
-    }
-}
-
-impl Pages {
-    fn get(&self, key: &PageKey) -> Option<Arc<Page>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn keep(&self, key: PageKey, page: Page) -> Arc<Page> {
-        let page = Arc::new(page);
-        let mut pages = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.retain(|known, _| known.version == key.version);
-        if pages.len() >= PAGES_MAX
-            && let Some(any) = pages.keys().next().cloned()
-        {
-            pages.remove(&any);
-        }
-        pages.insert(key, page.clone());
-        page
+        Ok(page.map_err(|error| failed(error.to_string()))?)
     }
 }
 
