@@ -48,6 +48,11 @@ impl VersionVector {
         dot.timestamp <= self.of(dot.replica)
     }
 
+    /// The highest stamp of each replica seen.
+    pub(crate) fn stamps(&self) -> &Map<ReplicaId, Timestamp> {
+        &self.0
+    }
+
     /// The replicas seen, in order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, Timestamp)> + '_ {
         self.0.iter().map(|(&replica, &through)| (replica, through))

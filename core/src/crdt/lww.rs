@@ -50,6 +50,11 @@ impl<K: Ord, V> LwwMap<K, V> {
         self.0.merge(registers);
     }
 
+    /// All registers.
+    pub(crate) fn registers(&self) -> &Map<K, LwwRegister<V>> {
+        &self.0
+    }
+
     /// Joins another map; `seen` and `other_seen` say what each side has seen. Of two values the later
     /// one wins. A value that the other side has seen and has none for was refused there.
     pub fn join(&mut self, other: Self, seen: &VersionVector, other_seen: &VersionVector) {

@@ -70,6 +70,20 @@ enum List {
 }
 
 impl Difference {
+    /// All that `state` has, for a receiver who has nothing.
+    pub(super) fn whole(state: &Household) -> Self {
+        let names = state.profiles.iter().filter(|(_, profile)| profile.name.is_some());
+        Self {
+            new_replicas: state.seen.iter().map(|(id, _)| id).collect(),
+            seen: state.seen.stamps().clone(),
+            deleted: state.deleted.clone(),
+            new_profiles: names.map(|(id, _)| *id).filter(|id| *id != ProfileId::DEFAULT).collect(),
+            shelves: state.profiles.iter().map(|(id, all)| (*id, Shelf::whole(all))).collect(),
+            new_devices: state.devices.iter().map(|(id, _)| id.clone()).collect(),
+            devices: state.devices.registers().clone(),
+        }
+    }
+
     /// The values that `state` has at the touched keys.
     /// There are about `count` of them.
     pub(super) fn of(
@@ -340,6 +354,25 @@ impl Difference {
 }
 
 impl Shelf {
+    /// All that is on a profile's shelf.
+    fn whole(profile: &Profile) -> Self {
+        let mut new = Vec::with_capacity(profile.titles().count());
+        new.extend(profile.titles().map(|content| {
+            let live = profile.watchlist.dots(content);
+            Entry {
+                content: Some(content.clone()),
+                watch: if live.is_empty() { None } else { Some(live.to_vec()) },
+                progress: profile.progress.get(content).map(|register| Some(register.clone())),
+                ..Entry::default()
+            }
+        }));
+        fn text(entry: &Entry) -> Title<'_> {
+            Title::of(entry.content.as_ref().map_or("", ContentId::as_str))
+        }
+        new.sort_unstable_by(|a, b| text(a).cmp(&text(b)));
+        Self { name: profile.name.clone(), new, known: Map::new() }
+    }
+
     fn new_titles(&self) -> Set<&ContentId> {
         self.new.iter().filter_map(|entry| entry.content.as_ref()).collect()
     }

@@ -2,7 +2,7 @@
 //! nothing. Equal states have equal bytes.
 
 use super::difference::Difference;
-use super::history::{Key, Touch, Touched};
+use super::history::{Key, Touched};
 use super::{
     Changed, DEVICES_MAX, ENTRIES_MAX, Household, OBSERVED_MAX, PROFILES_EVER_MAX, PROFILES_MAX,
     Profile, REPLICAS_MAX,
@@ -32,8 +32,7 @@ impl Household {
     /// Apart, so that a fresh device's engine need not compile it before the first screen.
     #[inline(never)]
     fn encode_whole(&self, writer: &mut Writer) {
-        let touched = self.keys().map(|key| (key, Touch::New));
-        writer.bytes(&Difference::of(self, touched, self.entries()).into_bytes(self));
+        writer.bytes(&Difference::whole(self).into_bytes(self));
     }
 
     /// Reads what [`Household::encode`] wrote.

@@ -148,7 +148,10 @@ proptest! {
         let decoded = Household::decode(&mut reader);
         prop_assert_eq!(decoded.as_ref(), Ok(state));
         prop_assert_eq!(reader.finish(), Ok(()));
-        prop_assert_eq!(bytes(&decoded.expect("just compared")), encoded);
+        prop_assert_eq!(&bytes(&decoded.expect("just compared")), &encoded);
+        // It is the difference from nothing.
+        let all = state.keys().map(|key| (key, Touch::New)).collect();
+        prop_assert_eq!(&difference(state, &all), &encoded[1..]);
     }
 
     #[test]
