@@ -364,6 +364,17 @@ impl Household {
         self.seen.join(&other.seen);
     }
 
+    /// Joins whole states, but for each that would lead beyond the limits.
+    pub fn join_within_limits(&mut self, states: Vec<Self>) {
+        for state in states {
+            let mut joined = self.clone();
+            joined.join(state);
+            if joined.check_limits().is_ok() {
+                *self = joined;
+            }
+        }
+    }
+
     /// Whether the server takes this operation, or why it voids it.
     pub fn check(&self, operation: &Operation) -> Result<(), VoidReason> {
         self.check_within(operation, ENTRIES_MAX)

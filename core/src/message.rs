@@ -28,6 +28,8 @@ pub const SUBPROTOCOL: &str = "omega.v1";
 pub const TOKEN_SUBPROTOCOL: &str = "omega.token.";
 /// Largest frame in bytes, either way.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
+/// States in an offer, each of an earlier epoch.
+pub const OFFER_STATES_MAX: usize = 8;
 /// Longest token in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Refused operations that one answer reports, and that the server remembers of a replica.
@@ -99,7 +101,7 @@ pub enum ClientFrame<'a> {
     Hello(Hello),
     /// Operations; to be decoded with the connection's context.
     Delta(FrameNumber, Body<'a>),
-    /// The whole state that the replica confirmed with earlier epochs; see [`read_offer`].
+    /// The whole states that the replica confirmed with earlier epochs; see [`read_offer`].
     Offer(FrameNumber, Body<'a>),
     /// Asks for a [`ServerFrame::Pong`].
     Ping,
@@ -303,10 +305,16 @@ impl<'a> ClientFrame<'a> {
         writer.finish()
     }
 
-    /// An offer frame.
-    pub fn offer(number: FrameNumber, household: &Household) -> Vec<u8> {
+    /// An offer frame of so many of the states as fit, the last ones first. One always fits.
+    pub fn offer(number: FrameNumber, states: &[Household]) -> Vec<u8> {
         let mut writer = frame(TAG_OFFER, number);
-        household.encode(&mut writer);
+        for state in states.iter().rev() {
+            let mut one = Writer::new();
+            state.encode(&mut one);
+            if writer.as_slice().len() + one.as_slice().len() <= FRAME_BYTES_MAX {
+                writer.raw(one.as_slice());
+            }
+        }
         writer.finish()
     }
 
@@ -434,12 +442,21 @@ pub fn read_update(
     Delta::decode(&mut Reader::new(body), context, live)
 }
 
-/// Reads the body of an offer.
-pub fn read_offer(body: &Body) -> Result<Household, DecodeError> {
-    let mut reader = Reader::new(body.0);
-    let household = Household::decode(&mut reader)?;
-    reader.finish()?;
-    Ok(household)
+/// Reads the body of an offer: one state or more.
+pub fn read_offer(body: &Body) -> Result<Vec<Household>, DecodeError> {
+    read_states(&mut Reader::new(body.0))
+}
+
+/// Reads states to the end, one at least.
+pub(crate) fn read_states(reader: &mut Reader) -> Result<Vec<Household>, DecodeError> {
+    let mut states = vec![Household::decode(reader)?];
+    while !reader.is_empty() {
+        if states.len() >= OFFER_STATES_MAX {
+            return Err(DecodeError::Limit("OFFER_STATES_MAX"));
+        }
+        states.push(Household::decode(reader)?);
+    }
+    Ok(states)
 }
 
 /// Reads the body of a delta frame from `replica`.

@@ -23,7 +23,7 @@ use crate::household::{
     PROFILE_NAME_BYTES_MAX, VoidReason,
 };
 use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
-use crate::message::{Taken, Welcome};
+use crate::message::{OFFER_STATES_MAX, Taken, Welcome};
 use crate::outbox::{Correction, OUTBOX_OPERATIONS_MAX, Outbox, Pending};
 use thiserror::Error;
 
@@ -107,7 +107,7 @@ pub struct Replica {
     acked: Taken,
     epoch: Option<EpochId>,
     cursor: Option<Cursor>,
-    owed: Option<Household>,
+    owed: Vec<Household>,
     session_number: u64,
     rejected: Vec<Rejected>,
 }
@@ -125,7 +125,7 @@ impl Replica {
             acked: Taken::default(),
             epoch: None,
             cursor: None,
-            owed: None,
+            owed: Vec::new(),
             session_number: 0,
             rejected: Vec::new(),
         }
@@ -272,15 +272,17 @@ impl Replica {
         Ok(changed)
     }
 
-    /// The household began a new life: what the earlier one confirmed is owed to it, together with what
-    /// is still owed from before. Confirmed state stays until the new life's own comes.
+    /// The household began a new life: what the earlier one confirmed is owed to it, beside what is still
+    /// owed from before. Confirmed state stays until the new life's own comes.
     fn owe(&mut self) {
-        let mut owed = self.confirmed.clone();
-        if let Some(before) = self.owed.take() {
-            owed.join(before);
+        if self.cursor.is_some_and(|cursor| Some(cursor.epoch) != self.epoch) {
+            // Nothing came of that life: what is confirmed is owed already.
+            return;
         }
-        let fits = owed.check_limits().is_ok();
-        self.owed = Some(if fits { owed } else { self.confirmed.clone() });
+        if self.owed.len() >= OFFER_STATES_MAX {
+            self.owed.remove(0);
+        }
+        self.owed.push(self.confirmed.clone());
     }
 
     /// The highest stamp that its viewers may have seen anything of.
@@ -459,7 +461,7 @@ impl Replica {
 
     /// What was owed is in confirmed state now. Store the whole replica afterwards.
     pub fn offered(&mut self) {
-        self.owed = None;
+        self.owed.clear();
     }
 
     /// Becomes another replica with the same state, and the outbox under the new id. Store the whole
@@ -531,9 +533,10 @@ impl Replica {
         self.cursor.filter(of_epoch).map(|cursor| cursor.version)
     }
 
-    /// What earlier lives of the database confirmed and the present one has not said it has.
-    pub fn owed(&self) -> Option<&Household> {
-        self.owed.as_ref()
+    /// What earlier lives of the database confirmed and the present one has not said it has, the last
+    /// [`OFFER_STATES_MAX`] of them.
+    pub fn owed(&self) -> &[Household] {
+        &self.owed
     }
 
     /// The number of the last session.

@@ -40,6 +40,7 @@ import {
 } from "./state.mjs";
 
 const STATE_VERSION = 1;
+const OFFER_STATES_MAX = 8;
 const DIFFERENCE_BYTES_MAX = 524_288;
 const U32_MAX = 2 ** 32 - 1;
 /** The greatest distance in seconds of a base, and how many steps of it an age takes. */
@@ -448,6 +449,16 @@ export function passDifference(reader) {
 export function readState(reader) {
   need(reader.u8() === STATE_VERSION, "another state version", "version");
   return readDifference(reader, emptyState());
+}
+
+/** States to the end, one at least. @param {Reader} reader */
+export function readStates(reader) {
+  const states = [readState(reader)];
+  while (reader.left > 0) {
+    need(states.length < OFFER_STATES_MAX, "too many states", "limit");
+    states.push(readState(reader));
+  }
+  return states;
 }
 
 /** A whole state. @param {Uint8Array} bytes */

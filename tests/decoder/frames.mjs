@@ -1,6 +1,6 @@
 // Frames of docs/protocol.md: the tag, the number beside it, and what the fields of a body say.
 import { readAsked, readOrder, readPresence, readReply, readStatus } from "./commands.mjs";
-import { decodeState, passDifference } from "./difference.mjs";
+import { decodeState, passDifference, readStates } from "./difference.mjs";
 import {
   checkedId,
   idToJson,
@@ -162,7 +162,7 @@ function readBody(reader, tag) {
     case "difference":
       return readMove(reader);
     case "offer":
-      return readStateBody(reader);
+      return readOffer(reader);
     case "delta":
     case "update":
       return { body: toHex(reader.rest()) };
@@ -190,6 +190,13 @@ function readBody(reader, tag) {
 function readStateBody(reader) {
   const body = reader.rest();
   decodeState(body);
+  return { body: toHex(body) };
+}
+
+/** States of earlier epochs. @param {Reader} reader */
+function readOffer(reader) {
+  const body = reader.rest();
+  readStates(new Reader(body));
   return { body: toHex(body) };
 }
 

@@ -1,5 +1,5 @@
 // What a device stores, as docs/protocol.md says it: records, and the replica that they rebuild.
-import { readState } from "./difference.mjs";
+import { readState, readStates } from "./difference.mjs";
 import { readReason, readTaken, readVoids, takenToJson } from "./frames.mjs";
 import {
   checkedId,
@@ -44,7 +44,7 @@ const TAG = {
  * @property {string | undefined} household
  * @property {bigint | undefined} epoch
  * @property {Cursor | undefined} cursor
- * @property {State | undefined} owed
+ * @property {State[] | undefined} owed
  * @property {import("./frames.mjs").Taken} acked
  * @property {bigint} session
  * @property {bigint} clock
@@ -82,7 +82,7 @@ function readImage(reader) {
   const outbox = list(reader, OUTBOX_OPERATIONS_MAX, () => readWaiting(reader));
   const rejected = list(reader, REJECTED_MAX, () => readRejected(reader));
   const state = readState(reader);
-  const owed = (flags & IMAGE.offer) === 0 ? undefined : readState(reader);
+  const owed = (flags & IMAGE.offer) === 0 ? undefined : readStates(reader);
   const household = text === "" ? undefined : checkedId(text);
   const known = { id, household, epoch, cursor, owed, acked, session, clock };
   return { ...known, offsetMs, sentThrough, outbox, rejected, state };
@@ -246,7 +246,7 @@ export function replicaToJson(replica) {
     ...(epoch === undefined ? {} : { epoch: idToJson(epoch) }),
     ...(cursor === undefined ? {} : { cursor: cursorToJson(cursor) }),
     owes_offer: owed !== undefined,
-    ...(owed === undefined ? {} : { owed: stateToJson(owed) }),
+    ...(owed === undefined ? {} : { owed: owed.map(stateToJson) }),
     acked: takenToJson(replica.acked),
     session: numberToJson(replica.session),
     clock: stampToJson(replica.clock),

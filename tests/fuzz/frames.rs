@@ -16,14 +16,16 @@ pub fn client_frame(data: &[u8]) {
             assert_eq!(ClientFrame::decode(&encoded), Ok(ClientFrame::Hello(hello)));
         }
         Ok(ClientFrame::Offer(number, body)) => {
-            let Ok(state) = read_offer(&body) else { return };
-            comes_back(&state);
-            let encoded = ClientFrame::offer(number, &state);
+            let Ok(states) = read_offer(&body) else { return };
+            states.iter().for_each(comes_back);
+            // The last one goes first.
+            let last_first: Vec<_> = states.iter().rev().cloned().collect();
+            let encoded = ClientFrame::offer(number, &last_first);
             assert!(encoded.len() <= FRAME_BYTES_MAX);
             let Ok(ClientFrame::Offer(again, body)) = ClientFrame::decode(&encoded) else {
                 panic!("an offer does not come back");
             };
-            assert_eq!((again, read_offer(&body)), (number, Ok(state)));
+            assert_eq!((again, read_offer(&body)), (number, Ok(states)));
         }
         Ok(ClientFrame::Delta(_, body)) => {
             let live = |_, _: &ContentId, _| Some(Vec::new());

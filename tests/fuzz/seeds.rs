@@ -76,7 +76,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 fn client_frames() -> Vec<Vec<u8>> {
     let both = two_devices(1, EVENTS);
     let mut frames: Vec<Vec<u8>> = both.sent.into_iter().take(2).collect();
-    frames.push(ClientFrame::offer(FrameNumber::FIRST, both.home.room.household()));
+    frames.push(ClientFrame::offer(FrameNumber::FIRST, &[both.home.room.household().clone()]));
     frames.push(ClientFrame::ping());
     frames
 }

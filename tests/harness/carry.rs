@@ -76,7 +76,7 @@ impl World {
             && matches!(after, Status::Syncing | Status::Live);
         let welcomed = by_frame || believed;
         if welcomed {
-            if by_frame && client.replica().owed().is_some() {
+            if by_frame && !client.replica().owed().is_empty() {
                 first = Kind::Offer;
             }
             let wall = &mut self.oracle.clocks.walls[index];

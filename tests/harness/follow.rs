@@ -166,7 +166,7 @@ impl Oracle {
     }
 
     fn follow_knowledge(&mut self, held: &mut Rc<Ledger>, replica: &Replica) {
-        let owes = replica.owed().is_some();
+        let owes = !replica.owed().is_empty();
         let synced = replica.epoch().map(life_of);
         let cursor = replica.cursor().map(|at| (life_of(at.epoch), at.version));
         let moved = cursor.is_some_and(|at| at != (held.known.life, held.known.version));

@@ -346,7 +346,7 @@ impl World {
                 device.client.as_ref().is_some_and(|client| {
                     let replica = client.replica();
                     let at = replica.cursor().map(|cursor| (cursor.epoch, cursor.version));
-                    let empty = replica.outbox().is_empty() && replica.owed().is_none();
+                    let empty = replica.outbox().is_empty() && replica.owed().is_empty();
                     client.status() == Status::Live && empty && at == version
                 })
             })

@@ -166,7 +166,7 @@ fn after_a_restore_it_offers_what_was_confirmed() {
         later(&mut home, &mut tv);
     }
     assert!(home.listed("film") && home.listed("later"));
-    assert!(tv.client.replica().owed().is_none());
+    assert!(tv.client.replica().owed().is_empty());
     assert_eq!(tv.client.replica().confirmed(), home.room.household());
 }
 

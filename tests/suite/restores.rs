@@ -84,7 +84,7 @@ fn what_is_owed_is_owed_until_the_state_with_it_is_here() {
     home.room = Room::create(household(), EpochId(3));
     home.refresh(&mut tv);
     assert!(home.listed("film") && shows(&tv, "film"));
-    assert_eq!(tv.client.replica().owed(), None);
+    assert!(tv.client.replica().owed().is_empty());
 }
 
 /// A refusal covered what the author had said before the restore, and the offer of who still knew it
@@ -122,7 +122,30 @@ fn who_may_only_read_neither_waits_nor_loses_what_it_owes() {
     let mut tv = home.tv_from(tv.disk, 4, 0);
     home.refresh(&mut tv);
     assert!(home.listed("film") && home.listed("new") && !home.listed("mine"));
-    assert_eq!(tv.client.replica().owed(), None);
+    assert!(tv.client.replica().owed().is_empty());
+    assert_eq!(tv.client.replica().confirmed(), home.room.household());
+}
+
+/// Two backups were put back before it might write: what either life had confirmed to it comes back.
+#[test]
+fn what_two_lives_confirmed_is_offered() {
+    let (mut home, mut tv, _) = film_forgotten();
+    tv.may_write = false;
+    home.refresh(&mut tv);
+    let mut third = home.tv(3, 0);
+    home.refresh(&mut third);
+    heard(&mut home, &mut tv, &mut third, add("new"));
+    home.input(&mut tv, Input::Woke);
+    home.input(&mut tv, Input::Offline);
+    home.room = Room::create(household(), EpochId(3));
+    home.refresh(&mut tv);
+    assert!(!shows(&tv, "film") && !shows(&tv, "new"));
+    // Through its storage, too.
+    let mut tv = home.tv_from(tv.disk, 4, 0);
+    assert_eq!(tv.client.replica().owed().len(), 2);
+    home.refresh(&mut tv);
+    assert!(home.listed("film") && home.listed("new"));
+    assert!(tv.client.replica().owed().is_empty());
     assert_eq!(tv.client.replica().confirmed(), home.room.household());
 }
 

@@ -12,7 +12,9 @@ use omega_sync_core::household::{
     Progress, VoidReason,
 };
 use omega_sync_core::id::{ContentId, DeviceId, EpochId, ProfileId, Random, ReplicaId};
-use omega_sync_core::message::{Taken, Welcome, read_delta};
+use omega_sync_core::message::{
+    ClientFrame, FrameNumber, OFFER_STATES_MAX, Taken, Welcome, read_delta, read_offer,
+};
 use omega_sync_core::outbox::{Correction, List, Outbox, Pending};
 use omega_sync_core::replica::{Mismatch, Now, REJECTED_MAX, Replica};
 use omega_sync_core::session::client::{Input, Status};
@@ -280,14 +282,16 @@ fn so_many_refused_operations_are_kept() {
     assert_eq!((loaded.damage, loaded.replica.rejected().len()), (None, REJECTED_MAX));
 }
 
-/// What is owed to one life and to the next is joined; beyond the limits it could not be stored.
+/// What is owed of one life and of the next is kept apart: joined it could be too much to be stored.
 #[test]
 fn what_is_owed_can_be_stored() {
     let (now, (mut replica, mut random)) = (now(), replica());
     let state = |author| {
         let mut household = Household::default();
         for number in 0..ENTRIES_MAX as u64 - 1 {
-            let content = ContentId::new(&format!("tmdb:{author}{number}")).expect("short text");
+            let mut random = Random::new([number as u8; 16]);
+            let text: String = (0..3).map(|_| format!("{:016x}", random.bits())).collect();
+            let content = ContentId::new(&format!("{text}{author}{number:x}")).expect("short text");
             let change = Change::Add(content, Vec::new());
             let operation = Operation { timestamp: stamp(number), profile: SHELF, change };
             household.merge(&Delta { replica: ReplicaId(author), ..one(operation) });
@@ -297,13 +301,36 @@ fn what_is_owed_can_be_stored() {
     assert!(replica.welcome(now, 0, &welcome(1, Taken::default())).is_ok());
     replica.snapshot(1, state(2));
     assert!(replica.welcome(now, 0, &welcome(2, Taken::default())).is_ok());
-    assert!(replica.owed().is_some());
+    assert_eq!(replica.owed().len(), 1);
     replica.snapshot(1, state(3));
     assert!(replica.welcome(now, 0, &welcome(3, Taken::default())).is_ok());
     let loaded = Replica::load(&[replica.image()], None, &mut random).expect("this version");
     assert_eq!(loaded.damage, None);
     assert_eq!(loaded.replica.confirmed(), replica.confirmed());
-    assert_eq!(loaded.replica.owed(), replica.owed());
+    assert_eq!(loaded.replica.owed(), [state(2), state(3)]);
+    // A frame does not hold many of them: the later ones go.
+    let many: Vec<_> = (0..OFFER_STATES_MAX).map(|life| state(life as u64 + 1)).collect();
+    let frame = ClientFrame::offer(FrameNumber::FIRST, &many);
+    let Ok(ClientFrame::Offer(_, body)) = ClientFrame::decode(&frame) else { panic!("no offer") };
+    let offered = read_offer(&body).expect("it was just written");
+    assert!(offered.len() < many.len() && offered.iter().eq(many.iter().rev().take(offered.len())));
+}
+
+/// A life of which nothing came adds nothing to what is owed, and the oldest of too many is forgotten.
+#[test]
+fn so_many_lives_are_owed() {
+    let (now, (mut replica, _)) = (now(), replica());
+    let mut state = Household::default();
+    for life in 1..=OFFER_STATES_MAX as u64 + 2 {
+        assert!(replica.welcome(now, 0, &welcome(2 * life, Taken::default())).is_ok());
+        state.cover(ReplicaId(life), stamp(life));
+        replica.snapshot(1, state.clone());
+        assert!(replica.welcome(now, 0, &welcome(2 * life + 1, Taken::default())).is_ok());
+        assert!(replica.owed().len() <= OFFER_STATES_MAX);
+        assert_eq!(replica.owed().last(), Some(&state));
+    }
+    let firsts: Vec<usize> = replica.owed().iter().map(|state| state.seen().len()).collect();
+    assert_eq!(firsts, (3..).take(OFFER_STATES_MAX).collect::<Vec<_>>());
 }
 
 /// A version of an earlier life is none.

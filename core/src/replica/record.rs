@@ -10,7 +10,7 @@ use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::delta::Delta;
 use crate::household::{Household, Operation, VoidReason};
 use crate::id::{EpochId, HouseholdId, Random, ReplicaId, TENANT_ID_BYTES_MAX};
-use crate::message::{Taken, read_voids, write_voids};
+use crate::message::{Taken, read_states, read_voids, write_voids};
 use crate::outbox::{OUTBOX_OPERATIONS_MAX, Outbox, Pending};
 
 /// Version of the stored records; a newer one is refused and left alone.
@@ -243,7 +243,7 @@ impl Replica {
         writer.bytes(self.household.as_ref().map_or("", HouseholdId::as_str).as_bytes());
         writer.u8(u8::from(self.epoch.is_some())
             | u8::from(self.cursor.is_some()) << 1
-            | u8::from(self.owed.is_some()) << 2);
+            | u8::from(!self.owed.is_empty()) << 2);
         if let Some(epoch) = self.epoch {
             writer.fixed64(epoch.0);
         }
@@ -266,7 +266,7 @@ impl Replica {
             writer.u8(*reason as u8);
         }
         self.confirmed.encode(&mut writer);
-        if let Some(owed) = &self.owed {
+        for owed in &self.owed {
             owed.encode(&mut writer);
         }
         seal(writer)
@@ -305,11 +305,13 @@ impl Replica {
             let reason = *reason.ok_or(DecodeError::Invalid("void reason"))?;
             rejected.push(Rejected { operation, reason });
         }
+        let confirmed = Household::decode(reader)?;
+        let owed = if flags & 4 != 0 { read_states(reader)? } else { Vec::new() };
         Ok(Self {
             id,
             household,
-            confirmed: Household::decode(reader)?,
-            owed: if flags & 4 != 0 { Some(Household::decode(reader)?) } else { None },
+            confirmed,
+            owed,
             outbox,
             clock,
             offset_ms,

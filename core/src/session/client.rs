@@ -247,7 +247,7 @@ impl Client {
             acked: (acked.through > Timestamp::ZERO).then_some(acked.digest),
             epoch: self.replica.epoch().map(EpochId::mark),
             cursor: self.replica.base_version().filter(|_| self.differences),
-            owes_offer: self.replica.owed().is_some(),
+            owes_offer: !self.replica.owed().is_empty(),
         }
     }
 
@@ -389,9 +389,9 @@ impl Client {
             connection.by_request = true;
             connection.shares_session = request.shares_session;
             connection.in_flight = std::mem::take(&mut request.in_flight);
-        } else if let Some(owed) = self.replica.owed() {
+        } else if !self.replica.owed().is_empty() {
             let number = connection.next_delta.advance();
-            outputs.push(Output::Send(ClientFrame::offer(number, owed)));
+            outputs.push(Output::Send(ClientFrame::offer(number, self.replica.owed())));
         }
         self.link = Link::Open(Box::new(connection));
         self.resume_commands(now, outputs);

@@ -521,19 +521,19 @@ impl Room {
         self.begin(id, outputs)
     }
 
-    /// Joins a whole state, unless the limits of the household forbid it.
+    /// Joins what was offered, but for each state that the limits of the household forbid.
     fn join(
         &mut self,
         now: UnixMillis,
-        state: Household,
+        states: Vec<Household>,
         outputs: &mut Vec<RoomOutput>,
     ) -> Result<(), CloseCode> {
-        for (_, through) in state.seen().iter() {
+        for (_, through) in states.iter().flat_map(|state| state.seen().iter()) {
             check_drift(now, through).map_err(|_| CloseCode::Drift)?;
         }
         let mut joined = self.household.clone();
-        joined.join(state);
-        if joined.check_limits().is_err() || joined == self.household {
+        joined.join_within_limits(states);
+        if joined == self.household {
             return Ok(());
         }
         let raised = joined

@@ -179,7 +179,7 @@ impl Offered {
     }
 
     fn offer(&mut self, connection: u64, state: &Household) -> Vec<RoomOutput> {
-        let bytes = ClientFrame::offer(FrameNumber::FIRST, state);
+        let bytes = ClientFrame::offer(FrameNumber::FIRST, std::slice::from_ref(state));
         let connection = ConnectionId(connection);
         self.room.handle(self.now, RoomInput::Frame { connection, bytes })
     }

@@ -10,8 +10,8 @@ use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{Household, Operation, VoidReason};
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{
-    Ack, ClientFrame, FrameNumber, Hello, PROTOCOL_VERSION, ServerFrame, Session, TOKEN_BYTES_MAX,
-    Taken, VOIDS_MAX, Welcome, read_offer,
+    Ack, ClientFrame, FrameNumber, Hello, OFFER_STATES_MAX, PROTOCOL_VERSION, ServerFrame, Session,
+    TOKEN_BYTES_MAX, Taken, VOIDS_MAX, Welcome, read_offer,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,10 @@ fn household() -> HouseholdId {
 }
 
 const EPOCH: EpochId = EpochId(0x1122_3344_5566_7788);
+
+fn offer(states: &[Household]) -> Vec<u8> {
+    ClientFrame::offer(FrameNumber::FIRST, states)
+}
 
 fn first_hello() -> Hello {
     Hello {
@@ -92,11 +96,12 @@ fn client() -> Vec<Value> {
         good("delta 1", "client", &first),
         good("delta 15", "client", &last),
         good("delta 16, which is 0", "client", &wrapped),
-        good("offer", "client", &ClientFrame::offer(FrameNumber::FIRST, &two_profiles().household)),
+        good("offer", "client", &offer(&[two_profiles().household])),
+        good("offer of nothing", "client", &offer(&[Household::default()])),
         good(
-            "offer of nothing",
+            "offer of two epochs",
             "client",
-            &ClientFrame::offer(FrameNumber::FIRST, &Household::default()),
+            &offer(&[Household::default(), two_profiles().household]),
         ),
         good("ping", "client", &ClientFrame::ping()),
     ]
@@ -186,8 +191,11 @@ fn bad_client() -> Vec<Value> {
     length.varint(TOKEN_BYTES_MAX as u64 + 1);
     token.push(32);
     token.extend(length.finish());
-    let offer = ClientFrame::offer(FrameNumber::FIRST, &two_profiles().household);
-    let newer = [&offer[..1], &[2], &offer[2..]].concat();
+    let one = offer(&[two_profiles().household]);
+    let newer = [&one[..1], &[2], &one[2..]].concat();
+    let most = offer(&vec![Household::default(); OFFER_STATES_MAX]);
+    let more = offer(&vec![Household::default(); OFFER_STATES_MAX + 1]);
+    assert!(client_frame(&most).is_ok());
     vec![
         bad("no bytes from a client", "client", &[], "truncated"),
         bad("hello of version 0", "client", &of_version(0, &hello), "version"),
@@ -204,7 +212,8 @@ fn bad_client() -> Vec<Value> {
         bad("hello with an unknown flag", "client", &flags, "invalid"),
         bad("hello with a token of 4,097 bytes", "client", &token, "limit"),
         bad("offer of a newer state", "client", &newer, "version"),
-        bad("offer with a byte too many", "client", &[&offer[..], &[1]].concat(), "trailing"),
+        bad("offer with a byte too many", "client", &[&one[..], &[1]].concat(), "truncated"),
+        bad("offer of nine epochs", "client", &more, "limit"),
         bad("ping with a number", "client", &[0x13], "invalid"),
         bad("ping with a body", "client", &[0x03, 0], "trailing"),
         bad("tag 4 from a client", "client", &[0x04], "invalid"),
@@ -282,8 +291,8 @@ fn client_frame(bytes: &[u8]) -> Result<Value, DecodeError> {
             json!({"tag": "delta", "number": number, "body": hex(body.0)})
         }
         ClientFrame::Offer(_, body) => {
-            let state = read_offer(&body)?;
-            assert_eq!(state_bytes(&state), bytes[1..]);
+            let states = read_offer(&body)?;
+            assert_eq!(states.iter().flat_map(state_bytes).collect::<Vec<u8>>(), bytes[1..]);
             json!({"tag": "offer", "number": number, "body": hex(&bytes[1..])})
         }
         ClientFrame::Ping => json!({"tag": "ping"}),

@@ -344,10 +344,11 @@ fn replica_fields(replica: &Replica) -> Value {
         "session": number(replica.session_number()), "offset_ms": signed(replica.offset_ms()),
         "sent_through": stamp(replica.outbox().sent_through()),
         "outbox": outbox.collect::<Value>(), "rejected": rejected.collect::<Value>(),
-        "state": meaning::state(replica.confirmed()), "owes_offer": replica.owed().is_some(),
+        "state": meaning::state(replica.confirmed()), "owes_offer": !replica.owed().is_empty(),
     });
-    let owed = replica.owed().map(|owed| json!({"owed": meaning::state(owed)}));
-    let fields = with(fields, owed.unwrap_or_else(|| json!({})));
+    let owed: Vec<Value> = replica.owed().iter().map(meaning::state).collect();
+    let owed = if owed.is_empty() { json!({}) } else { json!({"owed": owed}) };
+    let fields = with(fields, owed);
     let fields = with(fields, hidden(&replica.image()));
     let household = replica.household().map(|household| json!({"household": household.as_str()}));
     with(fields, household.unwrap_or_else(|| json!({})))

@@ -132,8 +132,8 @@ impl Client {
         outputs: &mut Vec<Output>,
     ) {
         let mut number = FrameNumber::FIRST;
-        if let Some(owed) = self.replica.owed() {
-            frames.push(ClientFrame::offer(number.advance(), owed));
+        if !self.replica.owed().is_empty() {
+            frames.push(ClientFrame::offer(number.advance(), self.replica.owed()));
         }
         let mut context = Context::default();
         let mut bytes = 0;
@@ -201,7 +201,7 @@ impl Client {
         };
         let acked = self.replica.acked().through;
         let waits = self.replica.outbox().above(acked).next().is_some();
-        let is_done = caught_up && !waits && self.replica.owed().is_none();
+        let is_done = caught_up && !waits && self.replica.owed().is_empty();
         if is_done && self.requests.polls {
             self.rest(now);
         } else if is_done || !asked_more || acked > before {
