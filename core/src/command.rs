@@ -111,7 +111,7 @@ macro_rules! outcomes {
             }
 
             fn read(number: u8) -> Result<Self, DecodeError> {
-                Self::ALL.get(usize::from(number)).copied().ok_or(DecodeError::Invalid($what))
+                Self::ALL.get(usize::from(number)).copied().ok_or(DecodeError::invalid($what))
             }
         }
     };
@@ -227,13 +227,13 @@ impl Command {
                 Self::LoadContent(ContentId::decode(reader)?, read_position(reader)?)
             }
             KIND_CAST_TO => Self::CastTo(read_device(reader)?),
-            _ => return Err(DecodeError::Invalid("command")),
+            _ => return Err(DecodeError::invalid("command")),
         })
     }
 
     fn volume(level: u32) -> Result<Self, DecodeError> {
         let level = u8::try_from(level).ok().filter(|level| *level <= LEVEL_MAX);
-        Ok(Self::VolumeSet(level.ok_or(DecodeError::Limit("LEVEL_MAX"))?))
+        Ok(Self::VolumeSet(level.ok_or(DecodeError::limit("LEVEL_MAX"))?))
     }
 
     /// Its number beside its kind (position in seconds, or level), and its text (title or device).
@@ -281,12 +281,12 @@ fn write_position(position_s: Option<u32>, writer: &mut Writer) {
 fn read_position(reader: &mut Reader) -> Result<Option<u32>, DecodeError> {
     let next = reader.varint()?.checked_sub(1);
     let position = next.map(u32::try_from).transpose();
-    position.map_err(|_| DecodeError::Invalid("position"))
+    position.map_err(|_| DecodeError::invalid("position"))
 }
 
 fn read_device(reader: &mut Reader) -> Result<DeviceId, DecodeError> {
     let text = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-    DeviceId::new(text).map_err(|_| DecodeError::Invalid("device id"))
+    DeviceId::new(text).map_err(|_| DecodeError::invalid("device id"))
 }
 
 impl Asked {
@@ -398,7 +398,7 @@ impl Presence {
     pub(crate) fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let all = reader.u8()?;
         if all > 1 {
-            return Err(DecodeError::Invalid("presence"));
+            return Err(DecodeError::invalid("presence"));
         }
         let count = reader.count(PRESENT_DEVICES_MAX, "PRESENT_DEVICES_MAX")?;
         let mut devices = Vec::new();

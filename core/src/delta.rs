@@ -99,11 +99,11 @@ impl Delta {
         let mut through = Timestamp::ZERO;
         while !reader.is_empty() {
             if operations.len() >= DELTA_OPERATIONS_MAX {
-                return Err(DecodeError::Limit("DELTA_OPERATIONS_MAX"));
+                return Err(DecodeError::limit("DELTA_OPERATIONS_MAX"));
             }
             let (stamp, operation) = context.read(reader, live)?;
             if stamp <= through {
-                return Err(DecodeError::Invalid("order of stamps"));
+                return Err(DecodeError::invalid("order of stamps"));
             }
             through = stamp;
             match operation {
@@ -111,11 +111,11 @@ impl Delta {
                     operations.push(Operation { timestamp: stamp, profile, change });
                 }
                 None if reader.is_empty() => {}
-                None => return Err(DecodeError::Invalid("end of the delta")),
+                None => return Err(DecodeError::invalid("end of the delta")),
             }
         }
         if through == Timestamp::ZERO {
-            return Err(DecodeError::Invalid("empty delta"));
+            return Err(DecodeError::invalid("empty delta"));
         }
         Ok(Self { replica, through, operations })
     }
@@ -160,7 +160,7 @@ impl Operation {
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         match Context::alone().read(reader, &|_, _, _| None)? {
             (timestamp, Some((profile, change))) => Ok(Self { timestamp, profile, change }),
-            _ => Err(DecodeError::Invalid("operation kind")),
+            _ => Err(DecodeError::invalid("operation kind")),
         }
     }
 

@@ -131,7 +131,7 @@ impl ContentId {
     /// Reads what [`ContentId::encode`] wrote.
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let text = reader.string(CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX")?;
-        Self::new(text).map_err(|_| DecodeError::Invalid("content id"))
+        Self::new(text).map_err(|_| DecodeError::invalid("content id"))
     }
 }
 

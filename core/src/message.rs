@@ -206,7 +206,7 @@ fn frame(tag: u8, number: FrameNumber) -> Writer {
 /// Checks size and version and returns tag and number; `first` is the tag that carries the version.
 fn open(bytes: &[u8], first: u8) -> Result<(u8, FrameNumber, Reader<'_>), DecodeError> {
     if bytes.len() > FRAME_BYTES_MAX {
-        return Err(DecodeError::Limit("FRAME_BYTES_MAX"));
+        return Err(DecodeError::limit("FRAME_BYTES_MAX"));
     }
     let mut reader = Reader::new(bytes);
     let head = reader.u8()?;
@@ -251,7 +251,7 @@ impl Hello {
         let session = Session { number: reader.varint()?, nonce: reader.fixed32()? };
         let flags = reader.u8()?;
         if flags >= HELLO_TOKEN << 1 {
-            return Err(DecodeError::Invalid("hello flags"));
+            return Err(DecodeError::invalid("hello flags"));
         }
         let has = |flag: u8| flags & flag != 0;
         Ok(Self {
@@ -287,7 +287,7 @@ impl<'a> ClientFrame<'a> {
                 let (id, reply) = read_reply(&mut reader)?;
                 Self::Reply(id, reply)
             }
-            _ => return Err(DecodeError::Invalid("frame tag")),
+            _ => return Err(DecodeError::invalid("frame tag")),
         };
         reader.finish()?;
         Ok(decoded)
@@ -348,7 +348,7 @@ impl<'a> ServerFrame<'a> {
             TAG_REPORT => {
                 let advances = reader.u8()?;
                 if advances > 1 {
-                    return Err(DecodeError::Invalid("ack flags"));
+                    return Err(DecodeError::invalid("ack flags"));
                 }
                 let voids = read_voids(&mut reader)?;
                 Self::Ack(number, Ack { advances: advances == 1, voids })
@@ -361,7 +361,7 @@ impl<'a> ServerFrame<'a> {
                 Self::Status(id, outcome)
             }
             TAG_PRESENCE if number == UNCOUNTED => Self::Presence(Presence::decode(&mut reader)?),
-            _ => return Err(DecodeError::Invalid("frame tag")),
+            _ => return Err(DecodeError::invalid("frame tag")),
         };
         reader.finish()?;
         Ok(decoded)
@@ -452,7 +452,7 @@ pub(crate) fn read_states(reader: &mut Reader) -> Result<Vec<Household>, DecodeE
     let mut states = vec![Household::decode(reader)?];
     while !reader.is_empty() {
         if states.len() >= OFFER_STATES_MAX {
-            return Err(DecodeError::Limit("OFFER_STATES_MAX"));
+            return Err(DecodeError::limit("OFFER_STATES_MAX"));
         }
         states.push(Household::decode(reader)?);
     }
@@ -499,13 +499,13 @@ impl Welcome {
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let flags = reader.u8()?;
         if flags >= WELCOME_VOIDS << 1 {
-            return Err(DecodeError::Invalid("welcome flags"));
+            return Err(DecodeError::invalid("welcome flags"));
         }
         let has = |flag: u8| flags & flag != 0;
         let (session, server_time) = (reader.u8()?, UnixMillis(reader.varint()?));
         let household = if has(WELCOME_HOUSEHOLD) {
             let id = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-            Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?)
+            Some(HouseholdId::new(id).map_err(|_| DecodeError::invalid("household id"))?)
         } else {
             None
         };
@@ -533,7 +533,7 @@ pub(crate) fn read_voids(reader: &mut Reader) -> Result<Vec<(Timestamp, VoidReas
     for _ in 0..reader.count(VOIDS_MAX, "VOIDS_MAX")? {
         let stamp = Timestamp(reader.varint()?);
         let reason = VoidReason::ALL.get(usize::from(reader.u8()?));
-        voids.push((stamp, *reason.ok_or(DecodeError::Invalid("void reason"))?));
+        voids.push((stamp, *reason.ok_or(DecodeError::invalid("void reason"))?));
     }
     Ok(voids)
 }

@@ -267,7 +267,7 @@ impl<'a> Coder<'a> {
         let high = self.step(value >> below, (max >> below) as u32 + 1);
         let read = high << below | self.direct(below, value & ((1 << below) - 1));
         if read > max {
-            self.fail(DecodeError::Invalid("number"));
+            self.fail(DecodeError::invalid("number"));
         }
         read.min(max)
     }
@@ -293,7 +293,7 @@ impl<'a> Coder<'a> {
         }
         let read = node & ((1 << bits) - 1);
         if read >= count {
-            self.fail(DecodeError::Invalid("symbol"));
+            self.fail(DecodeError::invalid("symbol"));
             return 0;
         }
         read
@@ -429,7 +429,7 @@ mod tests {
         coder.uniform(0, 0x1_0001);
         coder.uniform(0, 0x1_0001);
         assert!(coder.failed());
-        assert_eq!(coder.finish(), Err(DecodeError::Invalid("number")));
+        assert_eq!(coder.finish(), Err(DecodeError::invalid("number")));
         let mut coder = Coder::reader(&[1, 2, 3, 4, 5]);
         coder.direct(1, 0);
         assert_eq!(coder.finish(), Err(DecodeError::Trailing));

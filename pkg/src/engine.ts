@@ -223,8 +223,8 @@ export function loadReplica(
   seed = undefined;
   const replica = new glue.Replica(a, b, c, d);
   try {
-    const [found] = rows(replica.load(packed(records), household), "tt");
-    return { replica, damage: found?.join(" ").trim() };
+    const [damage] = values(replica.load(packed(records), household), readText);
+    return { replica, damage };
   } catch (thrown) {
     replica.free();
     throw thrown;

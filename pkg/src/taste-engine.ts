@@ -48,7 +48,7 @@ export function newTaste(words: Uint32Array = random()): TasteEngine {
 export function loadTaste(engine: TasteEngine, records: readonly Uint8Array[][]): string[] {
   const [taste = [], titles = []] = records;
   const answer = engine.load(packed(taste), packed(titles));
-  return values(answer, () => `${readText()} ${readText()}`.trim());
+  return values(answer, readText);
 }
 
 /** Reads the outputs of one call. */

@@ -227,14 +227,14 @@ fn limits_of_frames_are_at_their_edge() {
         ServerFrame::order(&Order { id, from, ends_ms: 1, command: Command::VolumeSet(level) })
     };
     assert!(ServerFrame::decode(&order(LEVEL_MAX)).is_ok());
-    let limit = Err(DecodeError::Limit("LEVEL_MAX"));
+    let limit = Err(DecodeError::limit("LEVEL_MAX"));
     assert_eq!(ServerFrame::decode(&order(LEVEL_MAX + 1)), limit);
     let presence = |count: usize| {
         let devices = (0..count).map(|number| (device(&number.to_string()), None)).collect();
         ServerFrame::presence(&Presence { all: true, devices })
     };
     assert!(ServerFrame::decode(&presence(PRESENT_DEVICES_MAX)).is_ok());
-    let limit = Err(DecodeError::Limit("PRESENT_DEVICES_MAX"));
+    let limit = Err(DecodeError::limit("PRESENT_DEVICES_MAX"));
     assert_eq!(ServerFrame::decode(&presence(PRESENT_DEVICES_MAX + 1)), limit);
     let parts = |kind, number, text| Request::from_parts(kind, ProfileId::DEFAULT, number, text);
     assert!(parts(4, Some(100), "").is_some() && parts(4, Some(101), "").is_none());

@@ -377,9 +377,9 @@ fn waiting_operations_are_stored_in_their_order() {
     };
     assert_eq!(load(&records), None);
     records.swap(1, 2);
-    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+    assert_eq!(load(&records), Some(DecodeError::invalid("order of operations")));
     records[1] = records[2].clone();
-    assert_eq!(load(&records), Some(DecodeError::Invalid("order of operations")));
+    assert_eq!(load(&records), Some(DecodeError::invalid("order of operations")));
 }
 
 /// An image whose clock is behind the operations that wait.

@@ -165,9 +165,9 @@ fn a_delta_and_its_observed_dots_are_bounded() {
         Delta::load(&mut Reader::new(writer.as_slice())).map(|decoded| decoded == delta)
     };
     assert_eq!(delta(DELTA_OPERATIONS_MAX, 1), Ok(true));
-    assert_eq!(delta(DELTA_OPERATIONS_MAX + 1, 1), Err(DecodeError::Limit("DELTA_OPERATIONS_MAX")));
+    assert_eq!(delta(DELTA_OPERATIONS_MAX + 1, 1), Err(DecodeError::limit("DELTA_OPERATIONS_MAX")));
     assert_eq!(delta(1, OBSERVED_MAX), Ok(true));
-    assert_eq!(delta(1, OBSERVED_MAX + 1), Err(DecodeError::Limit("OBSERVED_MAX")));
+    assert_eq!(delta(1, OBSERVED_MAX + 1), Err(DecodeError::limit("OBSERVED_MAX")));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_token_is_bounded() {
     let with = |bytes: usize| Hello { token: "x".repeat(bytes), ..hello(1, 1) }.encode();
     assert!(ClientFrame::decode(&with(TOKEN_BYTES_MAX)).is_ok());
     let long = with(TOKEN_BYTES_MAX + 1);
-    assert_eq!(ClientFrame::decode(&long), Err(DecodeError::Limit("TOKEN_BYTES_MAX")));
+    assert_eq!(ClientFrame::decode(&long), Err(DecodeError::limit("TOKEN_BYTES_MAX")));
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn titles_beyond_the_limit_are_refused_before_they_are_read() {
     }
     let encoded = bytes(&household);
     let decoded = Household::decode(&mut Reader::new(&encoded));
-    assert_eq!(decoded.err(), Some(DecodeError::Limit("TOUCHED_MAX")));
+    assert_eq!(decoded.err(), Some(DecodeError::limit("TOUCHED_MAX")));
 }
 
 #[test]

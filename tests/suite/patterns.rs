@@ -294,7 +294,7 @@ fn damaged_tables_are_refused_and_their_size_is_bounded() {
     }
     let mut long = DEFAULT_TABLES.to_vec();
     long.resize(TABLES_BYTES_MAX + 1, 7);
-    assert_eq!(Tables::read(&long).err(), Some(DecodeError::Limit("TABLES_BYTES_MAX")));
+    assert_eq!(Tables::read(&long).err(), Some(DecodeError::limit("TABLES_BYTES_MAX")));
     long.truncate(TABLES_BYTES_MAX);
     assert_eq!(Tables::read(&long).err(), Some(DecodeError::Trailing));
     assert_eq!(TABLES.id(), checksum(DEFAULT_TABLES));

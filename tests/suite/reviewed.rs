@@ -404,7 +404,7 @@ fn an_image_with_flags_that_nobody_knows_is_damage() {
     let sum = checksum(&image[..end]).to_le_bytes();
     image[end..].copy_from_slice(&sum);
     let loaded = Replica::load(&[image], None, &mut random).expect("this version");
-    assert_eq!(loaded.damage, Some(DecodeError::Invalid("image flags")));
+    assert_eq!(loaded.damage, Some(DecodeError::invalid("image flags")));
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn no_gap_leads_past_the_last_stamp() {
     };
     let end = 1 << 48;
     assert_eq!(read(end - (1 << 24) - 1), Ok(UnixMillis(end - 1)));
-    assert_eq!(read(end - (1 << 24)), Err(DecodeError::Invalid("stamp")));
+    assert_eq!(read(end - (1 << 24)), Err(DecodeError::invalid("stamp")));
 }
 
 #[test]

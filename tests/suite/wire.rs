@@ -182,10 +182,10 @@ fn a_title_that_plays_costs_one_byte_an_update() {
 fn frames_of_another_version_or_size_have_their_own_error() {
     assert_eq!(ClientFrame::decode(&[0x20]), Err(DecodeError::Version(2)));
     assert_eq!(ServerFrame::decode(&[0x00]).err(), Some(DecodeError::Version(0)));
-    assert_eq!(ClientFrame::decode(&[0x1f]), Err(DecodeError::Invalid("frame tag")));
-    assert_eq!(ClientFrame::decode(&[0x13]), Err(DecodeError::Invalid("frame tag")));
+    assert_eq!(ClientFrame::decode(&[0x1f]), Err(DecodeError::invalid("frame tag")));
+    assert_eq!(ClientFrame::decode(&[0x13]), Err(DecodeError::invalid("frame tag")));
     assert_eq!(ClientFrame::decode(&[]), Err(DecodeError::Truncated));
     assert_eq!(ClientFrame::decode(&[3, 0]), Err(DecodeError::Trailing));
     let large = vec![1; omega_sync_core::message::FRAME_BYTES_MAX + 1];
-    assert_eq!(ClientFrame::decode(&large), Err(DecodeError::Limit("FRAME_BYTES_MAX")));
+    assert_eq!(ClientFrame::decode(&large), Err(DecodeError::limit("FRAME_BYTES_MAX")));
 }

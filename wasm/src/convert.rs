@@ -144,16 +144,14 @@ pub fn rejected(Rejected { operation, reason }: &Rejected, answer: &mut Answer) 
     answer.text(reason.code());
 }
 
-/// What is wrong with bytes, and where.
-pub fn damage(error: DecodeError, answer: &mut Answer) {
-    let (what, place) = match error {
-        DecodeError::Truncated => ("cut off", ""),
-        DecodeError::Trailing => ("bytes after the end", ""),
-        DecodeError::Limit(limit) => ("over the limit", limit),
-        DecodeError::Invalid(value) => ("invalid", value),
-        DecodeError::Version(_) => ("of another version", ""),
-        DecodeError::Checksum => ("wrong checksum", ""),
-    };
-    answer.text(what);
-    answer.text(place);
+/// What is wrong with bytes.
+pub fn damage(error: DecodeError) -> &'static str {
+    match error {
+        DecodeError::Truncated => "cut off",
+        DecodeError::Trailing => "bytes after the end",
+        DecodeError::Limit(_) => "over the limit",
+        DecodeError::Invalid(_) => "invalid",
+        DecodeError::Version(_) => "of another version",
+        DecodeError::Checksum => "wrong checksum",
+    }
 }

@@ -68,7 +68,8 @@ impl Replica {
             Ok(opened) => {
                 self.client = opened.client;
                 self.answer.clear();
-                opened.damage.into_iter().for_each(|e| convert::damage(e, &mut self.answer));
+                let damage = opened.damage.map(convert::damage);
+                damage.into_iter().for_each(|damage| self.answer.text(damage));
                 self.answer.end()
             }
         }

@@ -85,7 +85,7 @@ impl Taste {
     }
 
     /// Becomes what was stored in the small and the large log; each record comes after its length. Answers
-    /// what damage was found in each: two texts each, empty when none. Refuses with `storage_newer`.
+    /// what damage was found in each, empty when none. Refuses with `storage_newer`.
     pub fn load(&mut self, taste: &[u8], catalog: &[u8]) -> Address {
         let (taste, catalog) = (Values(taste).to_vecs(), Values(catalog).to_vecs());
         match Core::load(&taste, &catalog, self.settings, self.seed) {
@@ -95,10 +95,7 @@ impl Taste {
                 self.first = opened.outputs;
                 self.answer.clear();
                 for damage in opened.damage {
-                    match damage {
-                        Some(error) => convert::damage(error, &mut self.answer),
-                        None => [""; 2].iter().for_each(|none| self.answer.text(none)),
-                    }
+                    self.answer.text(damage.map_or("", convert::damage));
                 }
                 self.answer.end()
             }

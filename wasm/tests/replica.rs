@@ -269,7 +269,7 @@ fn damaged_records_are_reported_and_the_rest_is_kept() {
     tv.records.last_mut().expect("a record")[3] ^= 0xff;
     let mut again = Replica::new(2, 0, 0, 0);
     let mut damage = Answer::copy(again.load(&packed(&tv.records), "")).expect("readable");
-    assert_eq!((damage.text().as_str(), damage.text().as_str()), ("wrong checksum", ""));
+    assert_eq!(damage.text(), "wrong checksum");
     assert!(has(&mut again, "tmdb:1"));
     assert!(!has(&mut again, "tmdb:2"));
 }

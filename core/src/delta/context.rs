@@ -171,10 +171,10 @@ impl Context {
             }
             Some(KIND_NAME | KIND_DELETE) => FLAG_PROFILE,
             Some(KIND_DEVICE | KIND_END) => 0,
-            _ => return Err(DecodeError::Invalid("operation kind")),
+            _ => return Err(DecodeError::invalid("operation kind")),
         };
         if head & (FLAG_CONTENT | FLAG_PROFILE) & !allowed != 0 {
-            return Err(DecodeError::Invalid("operation flags"));
+            return Err(DecodeError::invalid("operation flags"));
         }
         let mut profile = self.read_profile(reader, head)?;
         if kind == Some(KIND_DEVICE) {
@@ -192,7 +192,7 @@ impl Context {
                 let subject = (profile, content, stamp);
                 (stamp, self.read_payload(reader, kind, subject, live)?)
             }
-            (None, None) => return Err(DecodeError::Invalid("operation kind")),
+            (None, None) => return Err(DecodeError::invalid("operation kind")),
         };
         self.last = stamp;
         Ok((stamp, change.map(|change| (profile, change))))
@@ -213,7 +213,7 @@ impl Context {
         if head & FLAG_POSITION != 0 {
             let position = reader.signed()?.checked_add(i64::from(position_s));
             let position = position.and_then(|position| u32::try_from(position).ok());
-            position_s = position.ok_or(DecodeError::Invalid("position"))?;
+            position_s = position.ok_or(DecodeError::invalid("position"))?;
         }
         let duration_s =
             if head & FLAG_DURATION != 0 { reader.u32("duration")? } else { guess.duration_s() };
@@ -260,7 +260,7 @@ impl Context {
             }
         }
         let content = self.author().content.and_then(|place| self.titles.get(place));
-        content.cloned().ok_or(DecodeError::Invalid("title reference"))
+        content.cloned().ok_or(DecodeError::invalid("title reference"))
     }
 
     fn remember(&mut self, content: ContentId) {
@@ -333,7 +333,7 @@ impl Context {
                 gap_ms[..bytes].copy_from_slice(reader.raw(bytes)?);
                 let millis = self.last.millis().0 + u64::from_le_bytes(gap_ms);
                 if millis >= 1 << 48 {
-                    return Err(DecodeError::Invalid("stamp"));
+                    return Err(DecodeError::invalid("stamp"));
                 }
                 Ok(Timestamp::new(UnixMillis(millis), 0))
             }
@@ -393,11 +393,11 @@ impl Context {
             (KIND_DELETE, _) => Some(Change::DeleteProfile),
             (KIND_DEVICE, _) => {
                 let id = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-                let device = DeviceId::new(id).map_err(|_| DecodeError::Invalid("device id"))?;
+                let device = DeviceId::new(id).map_err(|_| DecodeError::invalid("device id"))?;
                 let record = match reader.u8()? {
                     0 => None,
                     1 => Some(DeviceRecord::decode(reader)?),
-                    _ => return Err(DecodeError::Invalid("device flag")),
+                    _ => return Err(DecodeError::invalid("device flag")),
                 };
                 Some(Change::Device(device, record))
             }
@@ -416,7 +416,7 @@ impl Context {
         if let Some(further) = reader.varint()?.checked_sub(1) {
             self.version = self.version.saturating_add(further);
             let observed = live(profile, content, self.version);
-            return observed.ok_or(DecodeError::Invalid("version that was observed"));
+            return observed.ok_or(DecodeError::invalid("version that was observed"));
         }
         let mut last = stamp;
         let mut observed = Vec::new();

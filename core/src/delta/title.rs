@@ -61,13 +61,13 @@ impl Titles {
             let place = last.and_then(|last| last.checked_sub(half));
             return place
                 .map(|place| Ok(place as usize))
-                .ok_or(DecodeError::Invalid("title reference"));
+                .ok_or(DecodeError::invalid("title reference"));
         }
         let Some(number) = half.checked_sub(1) else {
             return Ok(Err(ContentId::decode(reader)?));
         };
         let count = self.prefixes.len() as u64;
-        let place = number.checked_rem(count).ok_or(DecodeError::Invalid("prefix reference"))?;
+        let place = number.checked_rem(count).ok_or(DecodeError::invalid("prefix reference"))?;
         Ok(Err(join(&self.prefixes[place as usize], number / count)?))
     }
 
@@ -118,9 +118,9 @@ pub(crate) fn join(prefix: &str, number: u64) -> Result<ContentId, DecodeError> 
     text.push_str(prefix);
     text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
     if split(&text) != (prefix, Some(number)) {
-        return Err(DecodeError::Invalid("number of a content id"));
+        return Err(DecodeError::invalid("number of a content id"));
     }
-    ContentId::new(&text).map_err(|_| DecodeError::Invalid("content id"))
+    ContentId::new(&text).map_err(|_| DecodeError::invalid("content id"))
 }
 
 #[cfg(test)]

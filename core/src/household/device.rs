@@ -162,9 +162,9 @@ impl DeviceRecord {
     /// Reads what [`DeviceRecord::encode`] wrote.
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let device_type = DeviceType::ALL.get(usize::from(reader.u8()?));
-        let device_type = *device_type.ok_or(DecodeError::Invalid("device type"))?;
+        let device_type = *device_type.ok_or(DecodeError::invalid("device type"))?;
         let capabilities = Capabilities::from_bits(reader.varint()?);
-        let capabilities = capabilities.ok_or(DecodeError::Invalid("capabilities"))?;
+        let capabilities = capabilities.ok_or(DecodeError::invalid("capabilities"))?;
         let mut text =
             || reader.string(DEVICE_TEXT_BYTES_MAX, "DEVICE_TEXT_BYTES_MAX").map(String::from);
         Ok(Self {
@@ -218,14 +218,14 @@ mod tests {
         assert!(!long.is_valid());
         let mut writer = Writer::new();
         long.encode(&mut writer);
-        let limit = Err(DecodeError::Limit("DEVICE_TEXT_BYTES_MAX"));
+        let limit = Err(DecodeError::limit("DEVICE_TEXT_BYTES_MAX"));
         assert_eq!(DeviceRecord::decode(&mut Reader::new(writer.as_slice())), limit);
         let mut flags = record();
         flags.capabilities.hdr = 1 << Capabilities::HDR.len();
         assert!(!flags.is_valid());
         let decode = |bytes: &[u8]| DeviceRecord::decode(&mut Reader::new(bytes));
-        assert_eq!(decode(&[5]), Err(DecodeError::Invalid("device type")));
-        assert_eq!(decode(&[0, 5]), Err(DecodeError::Invalid("capabilities")));
+        assert_eq!(decode(&[5]), Err(DecodeError::invalid("device type")));
+        assert_eq!(decode(&[0, 5]), Err(DecodeError::invalid("capabilities")));
         assert_eq!(Capabilities::from_bits(1 << CAPABILITIES_BITS), None);
     }
 }

@@ -267,7 +267,7 @@ impl Difference {
                     Ok(id) if self.new_devices.last().is_none_or(|last| *last < id) => {
                         self.new_devices.insert(id);
                     }
-                    _ => return fields.coder.fail(DecodeError::Invalid("device id")),
+                    _ => return fields.coder.fail(DecodeError::invalid("device id")),
                 }
             }
         }
@@ -299,13 +299,13 @@ impl Difference {
         let mut changed = Changed::new();
         for (id, through) in self.seen {
             if through == Timestamp::ZERO {
-                return Err(DecodeError::Invalid("replica of which nothing was seen"));
+                return Err(DecodeError::invalid("replica of which nothing was seen"));
             }
             state.seen.raise(id, through);
         }
         let covered = |dot| match state.seen.covers(dot) {
             true => Ok(()),
-            false => Err(DecodeError::Invalid("dot that was not seen")),
+            false => Err(DecodeError::invalid("dot that was not seen")),
         };
         for id in &self.deleted {
             state.profiles.remove(id);
@@ -314,7 +314,7 @@ impl Difference {
         }
         for (id, shelf) in self.shelves {
             if state.deleted.contains(&id) {
-                return Err(DecodeError::Invalid("profile that was deleted"));
+                return Err(DecodeError::invalid("profile that was deleted"));
             }
             let profile = state.profiles.or_default(id);
             if let Some(name) = shelf.name {
@@ -510,7 +510,7 @@ fn profile_ids(
 ) {
     let read = ids(fields, profiles.iter().map(|id| id.0).collect(), max, limit);
     if read.first() == Some(&ProfileId::DEFAULT.0) {
-        fields.coder.fail(DecodeError::Invalid("default profile"));
+        fields.coder.fail(DecodeError::invalid("default profile"));
     }
     *profiles = read.into_iter().map(ProfileId).collect();
 }
@@ -522,7 +522,7 @@ fn ids(fields: &mut Fields, ids: Vec<u64>, max: usize, limit: &'static str) -> V
     for at in 0..count {
         let id = fields.coder.direct(u64::BITS, ids.get(at).copied().unwrap_or(0));
         if read.last().is_some_and(|last| *last >= id) {
-            fields.coder.fail(DecodeError::Invalid("order of ids"));
+            fields.coder.fail(DecodeError::invalid("order of ids"));
             break;
         }
         read.push(id);

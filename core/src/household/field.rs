@@ -128,7 +128,7 @@ impl<'a> Fields<'a> {
         self.entries = self.entries.saturating_add(count);
         let over = self.coder.reads() && self.entries > ENTRIES_MAX;
         if over {
-            self.coder.fail(DecodeError::Limit("ENTRIES_MAX"));
+            self.coder.fail(DecodeError::limit("ENTRIES_MAX"));
         }
         over
     }
@@ -140,7 +140,7 @@ impl<'a> Fields<'a> {
         }
         let count = self.coder.small((count as u64).saturating_sub(1)).saturating_add(1);
         if self.coder.reads() && count > max as u64 {
-            self.coder.fail(DecodeError::Limit(limit));
+            self.coder.fail(DecodeError::limit(limit));
             return 0;
         }
         count as usize
@@ -188,7 +188,7 @@ impl<'a> Fields<'a> {
             if coder.bit(&mut Bit::rare(1), explicit) { bound(coder, oldest_s) } else { ahead_s };
         self.age = Number::new(length(max), false, max);
         if self.base_ms >> MILLIS_BITS != 0 {
-            self.coder.fail(DecodeError::Invalid("stamp"));
+            self.coder.fail(DecodeError::invalid("stamp"));
         }
     }
 
@@ -204,7 +204,7 @@ impl<'a> Fields<'a> {
             counter = coder.small(u64::from(stamp.counter()).saturating_sub(1)) + 1;
         }
         if read > self.base_ms || counter > u64::from(u16::MAX) {
-            self.coder.fail(DecodeError::Invalid("stamp"));
+            self.coder.fail(DecodeError::invalid("stamp"));
             return Timestamp::ZERO;
         }
         Timestamp::new(UnixMillis(self.base_ms - read), counter as u16)
@@ -219,7 +219,7 @@ impl<'a> Fields<'a> {
         };
         let list = if other { others } else { touched };
         if list.is_empty() {
-            self.coder.fail(DecodeError::Invalid("replica"));
+            self.coder.fail(DecodeError::invalid("replica"));
             return dot;
         }
         let index = list.binary_search(&dot.replica).unwrap_or(0);
@@ -245,7 +245,7 @@ impl<'a> Fields<'a> {
             count = self.coder.small((dots.len() as u64).saturating_sub(2)).saturating_add(2);
         }
         if self.coder.reads() && count > OBSERVED_MAX as u64 {
-            self.coder.fail(DecodeError::Limit("OBSERVED_MAX"));
+            self.coder.fail(DecodeError::limit("OBSERVED_MAX"));
             return Vec::new();
         }
         if self.count_entries(count as usize) {
@@ -255,7 +255,7 @@ impl<'a> Fields<'a> {
         for at in 0..count as usize {
             let dot = self.dot(dots.get(at).copied().unwrap_or(NO_DOT));
             if read.last().is_some_and(|last| *last >= dot) {
-                self.coder.fail(DecodeError::Invalid("order of adds"));
+                self.coder.fail(DecodeError::invalid("order of adds"));
             }
             read.push(dot);
         }
@@ -266,7 +266,7 @@ impl<'a> Fields<'a> {
         let bytes = text.as_bytes();
         let count = self.coder.number(&mut self.text_length, bytes.len() as u64) as usize;
         if count > max {
-            self.coder.fail(DecodeError::Limit(limit));
+            self.coder.fail(DecodeError::limit(limit));
             return String::new();
         }
         let mut read = Vec::with_capacity(count);
@@ -277,7 +277,7 @@ impl<'a> Fields<'a> {
             read.push(last as u8);
         }
         String::from_utf8(read).unwrap_or_else(|_| {
-            self.coder.fail(DecodeError::Invalid("UTF-8 text"));
+            self.coder.fail(DecodeError::invalid("UTF-8 text"));
             String::new()
         })
     }
@@ -313,7 +313,7 @@ impl<'a> Fields<'a> {
         let text = read.text();
         let content = ContentId::new(&text).ok();
         if content.is_none() || Title::of(&text) != read || last.is_some_and(|last| last >= read) {
-            self.coder.fail(DecodeError::Invalid("content id"));
+            self.coder.fail(DecodeError::invalid("content id"));
             return None;
         }
         content
@@ -337,7 +337,7 @@ impl<'a> Fields<'a> {
         let duration = match known {
             Some(Some(duration_s)) => u64::from(duration_s),
             Some(None) => {
-                coder.fail(DecodeError::Invalid("duration"));
+                coder.fail(DecodeError::invalid("duration"));
                 return None;
             }
             None => coder.number(&mut self.duration, u64::from(duration_s)),
@@ -357,7 +357,7 @@ impl<'a> Fields<'a> {
             coder.uniform(position, duration)
         };
         let Ok(position_s) = u32::try_from(position) else {
-            coder.fail(DecodeError::Invalid("position"));
+            coder.fail(DecodeError::invalid("position"));
             return None;
         };
         Some(Progress { position_s, duration_s: duration as u32, state: PlayState::ALL[state] })
@@ -377,7 +377,7 @@ impl<'a> Fields<'a> {
         let mut read = match known {
             Some(Some(known)) => known.clone(),
             Some(None) => {
-                self.coder.fail(DecodeError::Invalid("device record"));
+                self.coder.fail(DecodeError::invalid("device record"));
                 return None;
             }
             None => self.device_itself(&record),
@@ -397,7 +397,7 @@ impl<'a> Fields<'a> {
             bits |= u64::from(self.coder.bit(model, wanted >> at & 1 == 1)) << at;
         }
         let capabilities = Capabilities::from_bits(bits).unwrap_or_else(|| {
-            self.coder.fail(DecodeError::Invalid("capabilities"));
+            self.coder.fail(DecodeError::invalid("capabilities"));
             Capabilities::default()
         });
         DeviceRecord {
@@ -418,7 +418,7 @@ impl<'a> Fields<'a> {
 fn bound(coder: &mut Coder, seconds: u64) -> u64 {
     let bits = coder.direct(6, u64::from(length(seconds))) as u32;
     if bits > length(SECONDS_MAX) {
-        coder.fail(DecodeError::Invalid("stamp"));
+        coder.fail(DecodeError::invalid("stamp"));
         return 0;
     }
     let below = bits.saturating_sub(3);

@@ -160,7 +160,7 @@ impl History {
             let key = Key::decode(reader)?;
             let last = reader.varint()?;
             let born = last.checked_sub(reader.varint()?);
-            let born = born.ok_or(DecodeError::Invalid("versions of a key"))?;
+            let born = born.ok_or(DecodeError::invalid("versions of a key"))?;
             keys.insert(key, Life { born, last });
         }
         Ok(Self { floor, keys })
@@ -189,7 +189,7 @@ impl Key {
         let tag = reader.u8()?;
         if tag == 5 {
             let id = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-            let id = DeviceId::new(id).map_err(|_| DecodeError::Invalid("device id"))?;
+            let id = DeviceId::new(id).map_err(|_| DecodeError::invalid("device id"))?;
             return Ok(Self::Device(id));
         }
         let id = reader.fixed64()?;
@@ -199,7 +199,7 @@ impl Key {
             2 => Self::Name(ProfileId(id)),
             3 => Self::Watchlist(ProfileId(id), ContentId::decode(reader)?),
             4 => Self::Progress(ProfileId(id), ContentId::decode(reader)?),
-            _ => return Err(DecodeError::Invalid("key tag")),
+            _ => return Err(DecodeError::invalid("key tag")),
         })
     }
 }

@@ -97,7 +97,7 @@ impl Household {
             (self.devices.len(), DEVICES_MAX, "DEVICES_MAX"),
         ];
         match limits.iter().find(|(count, max, _)| count > max) {
-            Some((_, _, name)) => Err(DecodeError::Limit(name)),
+            Some((_, _, name)) => Err(DecodeError::limit(name)),
             None => Ok(()),
         }
     }
@@ -127,7 +127,7 @@ pub(crate) fn read_stamp(
     let counter = if word & 1 == 1 { reader.varint()? } else { 0 };
     let padded = word & 1 == 1 && counter == 0;
     if millis >= 1 << 48 || counter > u64::from(u16::MAX) || padded {
-        return Err(DecodeError::Invalid("stamp"));
+        return Err(DecodeError::invalid("stamp"));
     }
     *last = Timestamp::new(UnixMillis(millis), counter as u16);
     Ok(*last)

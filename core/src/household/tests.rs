@@ -346,5 +346,5 @@ fn a_household_holds_so_many_devices() {
     assert_eq!(Household::decode(&mut Reader::new(&bytes(&household))).as_ref(), Ok(&household));
     household.apply(ReplicaId(1), &more, &mut Changed::new());
     let error = Household::decode(&mut Reader::new(&bytes(&household)));
-    assert_eq!(error, Err(DecodeError::Limit("DEVICES_MAX")));
+    assert_eq!(error, Err(DecodeError::limit("DEVICES_MAX")));
 }

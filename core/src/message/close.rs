@@ -79,7 +79,7 @@ impl From<DecodeError> for CloseCode {
     fn from(error: DecodeError) -> Self {
         match error {
             DecodeError::Version(_) => Self::VersionUnsupported,
-            DecodeError::Limit("FRAME_BYTES_MAX") => Self::TooLarge,
+            error if error == DecodeError::limit("FRAME_BYTES_MAX") => Self::TooLarge,
             _ => Self::Malformed,
         }
     }

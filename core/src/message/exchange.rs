@@ -40,18 +40,18 @@ impl<'a> Exchange<'a> {
     /// Reads what [`Exchange::encode`] wrote.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > EXCHANGE_BYTES_MAX {
-            return Err(DecodeError::Limit("EXCHANGE_BYTES_MAX"));
+            return Err(DecodeError::limit("EXCHANGE_BYTES_MAX"));
         }
         let mut reader = Reader::new(bytes);
         let hello = match ClientFrame::decode(frame(&mut reader)?)? {
             ClientFrame::Hello(hello) => hello,
-            _ => return Err(DecodeError::Invalid("first frame")),
+            _ => return Err(DecodeError::invalid("first frame")),
         };
         let acked = Timestamp(reader.varint()?);
         let mut frames = Vec::new();
         while !reader.is_empty() {
             if frames.len() >= EXCHANGE_FRAMES_MAX {
-                return Err(DecodeError::Limit("EXCHANGE_FRAMES_MAX"));
+                return Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
             }
             frames.push(frame(&mut reader)?);
         }
@@ -93,12 +93,12 @@ impl<'a> Exchanged<'a> {
             let frame = frame(&mut reader)?;
             if frame.is_empty() {
                 let code = u16::try_from(reader.varint()?);
-                close = Some(code.map_err(|_| DecodeError::Invalid("close code"))?);
+                close = Some(code.map_err(|_| DecodeError::invalid("close code"))?);
                 break;
             }
             // Welcome and catch-up, and for each frame two at most.
             if frames.len() >= 2 + 2 * EXCHANGE_FRAMES_MAX {
-                return Err(DecodeError::Limit("EXCHANGE_FRAMES_MAX"));
+                return Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
             }
             frames.push(frame);
         }
@@ -137,13 +137,13 @@ mod tests {
         assert_eq!(parts.count(), EXCHANGE_FRAMES_MAX, "it may end after each frame");
         let mut more = exchange;
         more.frames.push(&ping);
-        let limit = Err(DecodeError::Limit("EXCHANGE_FRAMES_MAX"));
+        let limit = Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
         assert_eq!(Exchange::decode(&more.encode()), limit);
         let long = vec![0; EXCHANGE_BYTES_MAX + 1];
-        assert_eq!(Exchange::decode(&long), Err(DecodeError::Limit("EXCHANGE_BYTES_MAX")));
+        assert_eq!(Exchange::decode(&long), Err(DecodeError::limit("EXCHANGE_BYTES_MAX")));
         let mut writer = Writer::new();
         writer.bytes(&ping);
-        let first = Err(DecodeError::Invalid("first frame"));
+        let first = Err(DecodeError::invalid("first frame"));
         assert_eq!(Exchange::decode(writer.as_slice()), first);
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let full = vec![vec![1]; 2 + 2 * EXCHANGE_FRAMES_MAX];
         assert!(Exchanged::decode(&Exchanged::encode(&full, None)).is_ok());
         let more = vec![vec![1]; full.len() + 1];
-        let limit = Err(DecodeError::Limit("EXCHANGE_FRAMES_MAX"));
+        let limit = Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
         assert_eq!(Exchanged::decode(&Exchanged::encode(&more, None)), limit);
     }
 }

@@ -61,7 +61,7 @@ impl Vector {
     pub(crate) fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let bytes = reader.raw(DIMENSIONS)?;
         if bytes.iter().all(|&byte| byte == 0) || bytes.contains(&0x80) {
-            return Err(DecodeError::Invalid("vector"));
+            return Err(DecodeError::invalid("vector"));
         }
         let mut vector = Box::new([0; DIMENSIONS]);
         for (component, &byte) in vector.iter_mut().zip(bytes) {

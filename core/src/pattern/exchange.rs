@@ -220,7 +220,7 @@ pub fn is_answer(frame: &[u8]) -> bool {
 fn open(bytes: &[u8], tag: u8) -> Result<Reader<'_>, DecodeError> {
     let mut reader = Reader::new(bytes);
     if reader.u8()? != tag {
-        return Err(DecodeError::Invalid("frame tag"));
+        return Err(DecodeError::invalid("frame tag"));
     }
     Ok(reader)
 }
@@ -272,14 +272,14 @@ impl<'a> Request<'a> {
         let mut reader = open(frame, REQUEST_TAG)?;
         let flags = reader.u8()?;
         if flags >= HAS_GONE << 1 {
-            return Err(DecodeError::Invalid("request flags"));
+            return Err(DecodeError::invalid("request flags"));
         }
         let known = Known::decode(&mut reader)?;
         let position = reader.u32("position")?;
         let tables = reader.fixed32()?;
         let answer_bytes = reader.u32("cap")?;
         if !(CAP_BYTES_MIN..=CAP_BYTES_MAX).contains(&answer_bytes) {
-            return Err(DecodeError::Limit("CAP_BYTES_MAX"));
+            return Err(DecodeError::limit("CAP_BYTES_MAX"));
         }
         let gone = match flags & HAS_GONE != 0 {
             true => read_pattern_ids(&mut reader)?,
@@ -385,7 +385,7 @@ impl<'a> Answer<'a> {
                 reader.finish()?;
                 return Ok(Self { outcome, ..Self::default() });
             }
-            _ => return Err(DecodeError::Invalid("outcome")),
+            _ => return Err(DecodeError::invalid("outcome")),
         };
         let flags = reader.u8()?;
         let has = |flag: u8| flags & flag != 0;
@@ -442,15 +442,15 @@ pub(crate) fn write_genre(writer: &mut Writer, genre: &Genre) {
 /// Reads a genre as it is written: one in other letters is refused.
 pub(crate) fn read_genre(reader: &mut Reader) -> Result<Genre, DecodeError> {
     let text = reader.string(GENRE_BYTES_MAX, "GENRE_BYTES_MAX")?;
-    let genre = Genre::new(text).map_err(|_| DecodeError::Invalid("genre"))?;
-    if genre.as_str() == text { Ok(genre) } else { Err(DecodeError::Invalid("genre")) }
+    let genre = Genre::new(text).map_err(|_| DecodeError::invalid("genre"))?;
+    if genre.as_str() == text { Ok(genre) } else { Err(DecodeError::invalid("genre")) }
 }
 
 impl Receipt {
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let number = reader.u32("batch number")?;
         let taken = Taken::ALL.get(usize::from(reader.u8()?));
-        Ok(Self { number, taken: *taken.ok_or(DecodeError::Invalid("receipt"))? })
+        Ok(Self { number, taken: *taken.ok_or(DecodeError::invalid("receipt"))? })
     }
 }
 

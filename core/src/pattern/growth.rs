@@ -61,7 +61,7 @@ impl Growth {
             let told = coder.number(model, told as u64) as i64;
             let grown = if told & 1 == 0 { told / 2 } else { -(told + 1) / 2 };
             let count = u32::try_from(i64::from(old[at]) + grown);
-            read[at] = count.map_err(|_| DecodeError::Invalid("counts"))?;
+            read[at] = count.map_err(|_| DecodeError::invalid("counts"))?;
         }
         Ok(read)
     }
@@ -114,6 +114,6 @@ mod tests {
         Growth::new().counts(&mut coder, [50, 9], [1, 0]).expect("counts");
         let bytes = coder.finish().expect("nothing fails");
         let read = Growth::new().counts(&mut Coder::reader(&bytes), [20, 4], [20, 4]);
-        assert_eq!(read, Err(DecodeError::Invalid("counts").into()));
+        assert_eq!(read, Err(DecodeError::invalid("counts").into()));
     }
 }

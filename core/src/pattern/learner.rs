@@ -199,7 +199,7 @@ impl Learned {
         let max = crate::id::CONTENT_ID_BYTES_MAX;
         learned.example = match reader.string(max, "CONTENT_ID_BYTES_MAX")? {
             "" => None,
-            id => Some(ContentId::new(id).map_err(|_| DecodeError::Invalid("content id"))?),
+            id => Some(ContentId::new(id).map_err(|_| DecodeError::invalid("content id"))?),
         };
         learned.sample_count = reader.u32("sample count")?;
         learned.success_count = reader.u32("success count")?;
@@ -211,7 +211,7 @@ impl Learned {
         for component in learned.sum.iter_mut() {
             let value = reader.signed()?;
             if !counts || value.abs() > bound {
-                return Err(DecodeError::Invalid("learned pattern"));
+                return Err(DecodeError::invalid("learned pattern"));
             }
             *component = value as i32;
         }
@@ -438,5 +438,5 @@ pub(crate) fn write_embedding(writer: &mut Writer, embedding: &Embedding) {
 pub(crate) fn read_embedding(reader: &mut Reader) -> Result<Embedding, DecodeError> {
     let pairs = reader.raw(2 * DIMENSIONS)?.chunks_exact(2);
     let units: Vec<i16> = pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-    Embedding::from_units(&units).map_err(|_| DecodeError::Invalid("embedding"))
+    Embedding::from_units(&units).map_err(|_| DecodeError::invalid("embedding"))
 }

@@ -316,7 +316,7 @@ impl<'a> Body<'a> {
         if read.iter().any(|count| *count > MESSAGE_PATTERNS_MAX as u64)
             || read[0] + read[1] > MESSAGE_PATTERNS_MAX as u64
         {
-            self.coder.fail(DecodeError::Limit("MESSAGE_PATTERNS_MAX"));
+            self.coder.fail(DecodeError::limit("MESSAGE_PATTERNS_MAX"));
             return [0, 0];
         }
         read.map(|count| count as usize)
@@ -330,7 +330,7 @@ impl<'a> Body<'a> {
         for at in 0..count {
             let beyond = |before: &u128| before.checked_add(1);
             let low = read.last().map_or(Some(0), beyond);
-            let low = low.ok_or(DecodeError::Invalid("pattern id"))?;
+            let low = low.ok_or(DecodeError::invalid("pattern id"))?;
             let gap = ids.get(at).map_or(0, |id| id - low);
             let told = ID_BITS - gap.leading_zeros();
             let least = if at == 0 { 0 } else { SHORT_BITS };
@@ -349,7 +349,7 @@ impl<'a> Body<'a> {
                 let bits = (gap >> place) as u64 & ((1 << width) - 1);
                 value = value << width | u128::from(self.coder.direct(width, bits));
             }
-            read.push(low.checked_add(value).ok_or(DecodeError::Invalid("pattern id"))?);
+            read.push(low.checked_add(value).ok_or(DecodeError::invalid("pattern id"))?);
         }
         Ok(read)
     }
@@ -374,7 +374,7 @@ impl<'a> Body<'a> {
         let spread = Spread::First(self.common.variances(self.tables));
         let (point, levels) = self.point(Kind::First, given, &prior, &spread)?;
         self.common.add(self.tables, place, &point, &levels);
-        let successes = samples.checked_sub(misses).ok_or(DecodeError::Invalid("counts"))?;
+        let successes = samples.checked_sub(misses).ok_or(DecodeError::invalid("counts"))?;
         Pattern::new(id, genre, normalise(&point)?, samples, successes)
     }
 
@@ -384,7 +384,7 @@ impl<'a> Body<'a> {
         let new =
             given.map_or(old, |(p, ..)| [p.sample_count(), p.sample_count() - p.success_count()]);
         let [samples, misses] = self.growth.counts(&mut self.coder, old, new)?;
-        let successes = samples.checked_sub(misses).ok_or(DecodeError::Invalid("counts"))?;
+        let successes = samples.checked_sub(misses).ok_or(DecodeError::invalid("counts"))?;
         let near = |floor: Floor, pattern: &Pattern| {
             f64::from(pattern.embedding.cosine(&base.embedding)) >= f64::from(floor.cosine()) + 1e-5
         };
@@ -414,10 +414,10 @@ impl<'a> Body<'a> {
         let byte = |at: usize| text.get(at).copied().unwrap_or(0);
         let read: Vec<u8> =
             (0..length).map(|at| self.coder.direct(8, byte(at).into()) as u8).collect();
-        let text = core::str::from_utf8(&read).map_err(|_| DecodeError::Invalid("UTF-8 text"))?;
+        let text = core::str::from_utf8(&read).map_err(|_| DecodeError::invalid("UTF-8 text"))?;
         let genre = Genre::new(text)?;
         if genre.as_str() != text || self.tables.place(&genre) < count {
-            return Err(DecodeError::Invalid("genre").into());
+            return Err(DecodeError::invalid("genre").into());
         }
         Ok(genre)
     }
@@ -456,7 +456,7 @@ impl<'a> Body<'a> {
         let at = given.as_ref().map_or(0, |choice| choice.step as i32 - before);
         let at = before + models.step(coder, kind, at);
         if !(0..STEPS as i32).contains(&at) {
-            return Err(DecodeError::Invalid("step").into());
+            return Err(DecodeError::invalid("step").into());
         }
         let size = step(at as usize);
         let square = square_octaves(size);

@@ -87,19 +87,19 @@ impl Tables {
     /// What is wrong with the bytes; nothing of them is used then.
     pub fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > TABLES_BYTES_MAX {
-            return Err(DecodeError::Limit("TABLES_BYTES_MAX"));
+            return Err(DecodeError::limit("TABLES_BYTES_MAX"));
         }
         let mut reader = Reader::new(bytes);
         if reader.raw(MAGIC.len())? != MAGIC {
-            return Err(DecodeError::Invalid("tables"));
+            return Err(DecodeError::invalid("tables"));
         }
         let count = reader.count(TABLE_GENRES_MAX, "TABLE_GENRES_MAX")?;
         let mut genres: Vec<Genre> = Vec::new();
         for _ in 0..count {
             let text = reader.string(GENRE_BYTES_MAX, "GENRE_BYTES_MAX")?;
-            let genre = Genre::new(text).map_err(|_| DecodeError::Invalid("genre"))?;
+            let genre = Genre::new(text).map_err(|_| DecodeError::invalid("genre"))?;
             if genre.as_str() != text || genres.contains(&genre) {
-                return Err(DecodeError::Invalid("genre"));
+                return Err(DecodeError::invalid("genre"));
             }
             genres.push(genre);
         }
@@ -107,7 +107,7 @@ impl Tables {
         let weights = read_weights(&mut reader)?;
         let step = usize::from(reader.u8()?);
         if step >= STEPS {
-            return Err(DecodeError::Invalid("step"));
+            return Err(DecodeError::invalid("step"));
         }
         let variances = reader.raw(rank)?.iter().map(|&log| variance(log)).collect();
         let mut bits = Vec::with_capacity(MODEL_BITS);
@@ -211,7 +211,7 @@ impl Parts {
             && self.variances.len() == rank
             && self.starts.len() == MODEL_BITS;
         if !even || !counts {
-            return Err(PatternError::Bytes(DecodeError::Invalid("tables")));
+            return Err(PatternError::Bytes(DecodeError::invalid("tables")));
         }
         let mut writer = Writer::new();
         writer.raw(MAGIC);
@@ -247,12 +247,12 @@ fn read_weights(reader: &mut Reader) -> Result<Weights, DecodeError> {
     for weight in &mut weights {
         *weight = reader.varint()?;
         if *weight > WEIGHT_MAX {
-            return Err(DecodeError::Invalid("weight"));
+            return Err(DecodeError::invalid("weight"));
         }
     }
     let [message, genre, own, certainty] = weights;
     if own == 0 || certainty == 0 {
-        return Err(DecodeError::Invalid("weight"));
+        return Err(DecodeError::invalid("weight"));
     }
     Ok(Weights { message: message as i64, genre: genre as i64, own: own as i64, certainty })
 }

@@ -152,5 +152,5 @@ pub(crate) fn read_pattern(reader: &mut Reader) -> Result<Pattern, DecodeError> 
     let (id, genre) = (read_pattern_id(reader)?, read_genre(reader)?);
     let (samples, successes) = (reader.u32("sample count")?, reader.u32("success count")?);
     let pattern = Pattern::new(id, genre, read_embedding(reader)?, samples, successes);
-    pattern.map_err(|_| DecodeError::Invalid("pattern"))
+    pattern.map_err(|_| DecodeError::invalid("pattern"))
 }

@@ -77,7 +77,7 @@ const TAG_REJECTED_TAKEN: u8 = 7;
 const TAG_LEAVING: u8 = 8;
 
 /// A record of something that no server can have taken.
-const NEVER_TAKEN: DecodeError = DecodeError::Invalid("operation that was taken");
+const NEVER_TAKEN: DecodeError = DecodeError::invalid("operation that was taken");
 
 /// What came out of storage.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Record {
             },
             TAG_UPDATE => Self::Update(Delta::load(reader)?),
             TAG_REJECTED_TAKEN => Self::RejectedTaken,
-            _ => return Err(DecodeError::Invalid("record tag")),
+            _ => return Err(DecodeError::invalid("record tag")),
         })
     }
 }
@@ -193,7 +193,7 @@ impl Replica {
     fn replay(&mut self, first: bool, bytes: &[u8]) -> Result<(), DecodeError> {
         let (tag, mut reader) = unseal(bytes)?;
         if (tag == TAG_IMAGE) != first {
-            return Err(DecodeError::Invalid("order of records"));
+            return Err(DecodeError::invalid("order of records"));
         }
         if tag == TAG_IMAGE {
             let image = Self::decode(&mut reader)?;
@@ -276,11 +276,11 @@ impl Replica {
         let id = ReplicaId(reader.fixed64()?);
         let household = match reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")? {
             "" => None,
-            id => Some(HouseholdId::new(id).map_err(|_| DecodeError::Invalid("household id"))?),
+            id => Some(HouseholdId::new(id).map_err(|_| DecodeError::invalid("household id"))?),
         };
         let flags = reader.u8()?;
         if flags > 7 {
-            return Err(DecodeError::Invalid("image flags"));
+            return Err(DecodeError::invalid("image flags"));
         }
         let epoch = if flags & 1 != 0 { Some(EpochId(reader.fixed64()?)) } else { None };
         let cursor = if flags & 2 != 0 {
@@ -302,7 +302,7 @@ impl Replica {
         for _ in 0..reader.count(REJECTED_MAX, "REJECTED_MAX")? {
             let operation = Operation::decode(reader)?;
             let reason = VoidReason::ALL.get(usize::from(reader.u8()?));
-            let reason = *reason.ok_or(DecodeError::Invalid("void reason"))?;
+            let reason = *reason.ok_or(DecodeError::invalid("void reason"))?;
             rejected.push(Rejected { operation, reason });
         }
         let confirmed = Household::decode(reader)?;
@@ -327,7 +327,7 @@ impl Replica {
 /// Puts an operation into the outbox; they were made in the order of their stamps.
 fn wait(outbox: &mut Outbox, author: ReplicaId, pending: Pending) -> Result<(), DecodeError> {
     if pending.operation.timestamp <= outbox.last() {
-        return Err(DecodeError::Invalid("order of operations"));
+        return Err(DecodeError::invalid("order of operations"));
     }
     outbox.push(author, pending);
     Ok(())

@@ -292,7 +292,7 @@ fn a_frame_may_be_as_long_as_its_limit() {
     frame.resize(FRAME_BYTES_MAX, 0);
     assert!(matches!(ClientFrame::decode(&frame), Ok(ClientFrame::Delta(..))));
     frame.push(0);
-    assert_eq!(ClientFrame::decode(&frame), Err(DecodeError::Limit("FRAME_BYTES_MAX")));
+    assert_eq!(ClientFrame::decode(&frame), Err(DecodeError::limit("FRAME_BYTES_MAX")));
 }
 
 /// The row of a replica that was acknowledged is gone: this is not the database that it knows.
@@ -323,6 +323,6 @@ fn a_difference_brings_nothing_that_was_not_seen() {
         let mut writer = Writer::new();
         there.encode_difference(&mut writer, &[(key, Touch::New)].into_iter().collect());
         let applied = here.apply_difference(&mut Reader::new(writer.as_slice()));
-        assert_eq!(applied, Err(DecodeError::Invalid("dot that was not seen")));
+        assert_eq!(applied, Err(DecodeError::invalid("dot that was not seen")));
     }
 }

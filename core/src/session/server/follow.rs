@@ -32,7 +32,7 @@ impl Room {
     pub fn follow(&mut self, stored: &Stored) -> Result<Vec<RoomOutput>, DecodeError> {
         let mut outputs = Vec::new();
         if stored.epoch != self.epoch {
-            return Err(DecodeError::Invalid("epoch of the store"));
+            return Err(DecodeError::invalid("epoch of the store"));
         }
         if stored.revision <= self.revision {
             return Ok(outputs);
@@ -158,13 +158,13 @@ impl Stored {
         let mut last = version;
         for (at, bytes) in self.log.iter().filter(|(at, _)| *at > version) {
             if *at != last + 1 {
-                return Err(DecodeError::Invalid("versions of the log"));
+                return Err(DecodeError::invalid("versions of the log"));
             }
             last = *at;
             entries.push((last, Delta::load(&mut Reader::new(bytes))?));
         }
         if last != self.version {
-            return Err(DecodeError::Invalid("end of the log"));
+            return Err(DecodeError::invalid("end of the log"));
         }
         Ok(entries)
     }

@@ -128,7 +128,7 @@ impl Room {
         let mut household = Household::default();
         let mut history = History::new(stored.snapshot_version);
         if stored.snapshot.is_empty() != (stored.snapshot_version == 0) {
-            return Err(DecodeError::Invalid("version of the snapshot"));
+            return Err(DecodeError::invalid("version of the snapshot"));
         }
         if !stored.snapshot.is_empty() {
             let mut reader = Reader::new(&stored.snapshot);

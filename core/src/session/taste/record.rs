@@ -143,7 +143,7 @@ impl Record {
             TAG_TABLES => {
                 Self::Tables(reader.bytes(TABLES_BYTES_MAX, "TABLES_BYTES_MAX")?.to_vec())
             }
-            _ => return Err(DecodeError::Invalid("record tag")),
+            _ => return Err(DecodeError::invalid("record tag")),
         })
     }
 }
@@ -209,7 +209,7 @@ impl Taste {
         let (tag, mut reader) = unseal(bytes)?;
         let image = if log == Log::Taste { TAG_IMAGE } else { TAG_CATALOG };
         if (tag == image) != first {
-            return Err(DecodeError::Invalid("order of records"));
+            return Err(DecodeError::invalid("order of records"));
         }
         match tag {
             TAG_IMAGE => self.read_image(&mut reader)?,
@@ -217,7 +217,7 @@ impl Taste {
             _ => {
                 let record = Record::decode(tag, &mut reader)?;
                 if record.log() != log {
-                    return Err(DecodeError::Invalid("record tag"));
+                    return Err(DecodeError::invalid("record tag"));
                 }
                 self.apply(record)?;
             }
