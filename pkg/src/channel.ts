@@ -105,8 +105,12 @@ function storageEvents(name: string, hear: (message: Message) => void): Channel 
   addEventListener("storage", listener);
   return {
     post: (message) => {
-      store.setItem(name, JSON.stringify(message));
-      store.removeItem(name);
+      try {
+        store.setItem(name, JSON.stringify(message));
+        store.removeItem(name);
+      } catch {
+        // It is full: nobody hears this one.
+      }
     },
     close: () => removeEventListener("storage", listener),
   };

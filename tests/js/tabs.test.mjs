@@ -70,3 +70,32 @@ test("after a logout in another tab nothing of the taste can be read", async (co
     assert.throws(() => taste.viewed(), { code: "destroyed" });
   }
 });
+
+test("tabs that talk through a full localStorage hear nothing, and go on", async (context) => {
+  const { BroadcastChannel } = globalThis;
+  let refused = 0;
+  const localStorage = {
+    setItem: () => {
+      refused += 1;
+      throw new DOMException("it is full", "QuotaExceededError");
+    },
+  };
+  Object.assign(globalThis, { BroadcastChannel: undefined, localStorage });
+  Object.assign(globalThis, { addEventListener: () => {}, removeEventListener: () => {} });
+  /** @type {import("omega-sync").Client[]} */
+  const tabs = [];
+  context.after(async () => {
+    for (const tab of tabs) await tab.close();
+    Object.assign(globalThis, { BroadcastChannel });
+    for (const name of ["localStorage", "addEventListener", "removeEventListener"]) {
+      Reflect.deleteProperty(globalThis, name);
+    }
+  });
+  const disk = new Disk();
+  const settings = { url: NOWHERE.address, device: "tv", token: async () => "token", WebSocket };
+  for (let tab = 0; tab < 2; tab += 1) tabs.push(await open({ ...settings, storage: disk.open() }));
+  const second = /** @type {import("omega-sync").Client} */ (tabs[1]);
+  await second.watchlist.add("one");
+  assert.ok(refused > 0, `${refused} messages`);
+  assert.deepEqual(titles(second), ["one"]);
+});
