@@ -47,12 +47,16 @@ export interface OpenSettings {
    * the way out where a proxy breaks WebSockets: every 30 seconds, and 2 seconds after a write.
    */
   poll?: PollOptions;
-  /** This device's id, the one in its token. It also names the local database. */
+  /**
+   * This device's id, the one in its token: 1 to 64 bytes without control characters. It also names the
+   * local database.
+   */
   device: string;
   /**
-   * Asked for a token before each connection, so a fresh one can be fetched. One that fails, or gives
-   * none within 10 seconds, is reported as `token_failed` and asked again later, further and further
-   * apart.
+   * Asked for a token before each connection and each request; a connection ends with its token, so it
+   * must give a fresh one each time. One that fails, or gives none within 10 seconds, is reported as
+   * `token_failed` and asked again later, further and further apart. A token that is over is no error: the
+   * reason in the status is `unauthorized`, and writes wait.
    */
   token: () => Promise<string>;
   /** The household, if the app knows it: the server then refuses a token of another one. */
@@ -173,7 +177,11 @@ export interface Client {
     event: E,
     listener: (detail: ClientEvents[E]) => void,
   ): () => void;
-  /** How things stand now. */
+  /**
+   * How things stand now. After {@link Client.close} the last facts, `stopped` with the reason `closed`, and
+   * so with {@link Client.pending}, {@link Client.metrics} and {@link Client.rejected}; after
+   * {@link Client.destroy} nothing is left of them.
+   */
   status(): Status;
   /**
    * What was counted since {@link open}: writes, bytes, and how the last reconnect went. A tab that follows

@@ -7,7 +7,7 @@
  */
 
 import type { SyncState } from "./engine.js";
-import { type ErrorCode, textOf } from "./errors.js";
+import { type Told, textOf } from "./errors.js";
 import type { StopReason } from "./reasons.js";
 import type { Storage } from "./storage.js";
 
@@ -95,7 +95,7 @@ const TEXTS: { [Name in WriteName | ReadName]?: string } = {
   rejectedTaken: "-",
 };
 /** What is said when something else is in the place of such a text. */
-const NO_TEXT: Record<string, ErrorCode> = {
+const NO_TEXT: Record<string, Told> = {
   p: "invalid_profile",
   c: "invalid_content_id",
   n: "invalid_profile_name",

@@ -15,17 +15,20 @@
 import type { WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
 import { callWrite, engineFailure, readOutputs, readRows, syncState } from "./engine.js";
-import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
+import { type ErrorCode, failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
+import type { CloseReason } from "./reasons.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
 import { Transport, type TransportParts } from "./transport.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
-export const STORAGE_RETRY_MS = 5_000;
+const STORAGE_RETRY_MS = 5_000;
 /** Failures after which nothing may be written any more. */
 const ENDS = new Set(["superseded", "storage_newer", "destroyed"]);
 /** Where all is exchanged. */
 const SETTLED = new Set<SyncState>(["live", "polling"]);
+/** Where in what the engine says of itself the reason is for which the server ended the connection. */
+const REASON_CELL = 4;
 /** The longest delay a browser's timer takes. */
 const TIMER_MS_MAX = 2_147_483_647;
 
@@ -111,7 +114,9 @@ export class Driver {
       closed: (code) => {
         this.feed((replica, ...now) => replica.closed(code, ...now));
         if (this.transport.goesOn) return;
-        this.syncEnded(syncFailed(`the connection ended with code ${code}`));
+        const refused = this.refused();
+        this.syncEnded(refused ?? syncFailed(`the connection ended with code ${code}`));
+        if (refused !== undefined) this.events.failed(refused);
       },
       asked: (token) => this.feed((replica, ...now) => replica.asked(token, ...now)),
       answered: (number, bytes) => {
@@ -182,7 +187,7 @@ export class Driver {
   async close(): Promise<void> {
     if (this.ended?.code === "closed") return;
     const stored = this.ended === undefined;
-    this.ended = new OmegaError("closed", "this client is closed; call open again");
+    this.ended = failure("closed");
     this.stopWatching();
     clearTimeout(this.wakeTimer);
     this.transport.close();
@@ -304,7 +309,7 @@ export class Driver {
           await this.storage.commit(change);
         } catch (thrown) {
           for (const key of keys) this.changed.add(key);
-          this.storageFailed(batch, change, storageFailure(thrown));
+          this.storageFailed(batch, change, fromCommit(thrown));
           continue;
         }
         this.stored(keys);
@@ -401,10 +406,9 @@ export class Driver {
   private wakeAfter(afterMs: number): void {
     clearTimeout(this.wakeTimer);
     if (this.ended !== undefined) return;
-    const delayMs = Math.min(Math.max(0, Math.ceil(afterMs)), TIMER_MS_MAX);
     this.wakeTimer = setTimeout(() => {
       this.feed((replica, ...now) => replica.wake(...now));
-    }, delayMs);
+    }, delayOf(afterMs));
   }
 
   /** The page goes to the background and may not come back: what waits leaves now. */
@@ -429,7 +433,14 @@ export class Driver {
       for (const waiter of this.waiters.splice(0)) waiter.resolve();
       if (SETTLED.has(state)) for (const waiter of this.syncing.splice(0)) waiter.resolve();
     }
-    if (state === "stopped") this.rejectWaiters(syncFailed(STOPPED));
+    const refused = this.refused();
+    if (refused !== undefined) this.rejectWaiters(refused);
+  }
+
+  /** What waits for the server if that has refused this client for good. */
+  private refused(): OmegaError | undefined {
+    if (this.ended !== undefined || this.state() !== "stopped") return undefined;
+    return stoppedBy(this.read(reasonOf));
   }
 
   private syncEnded(error: OmegaError): void {
@@ -492,20 +503,26 @@ function mergeRecords(
   return isEmpty ? undefined : change;
 }
 
-/** Why nothing is sent any more is in the status. */
-export const STOPPED = "it has stopped, and status() says why";
+/** What a timer takes for a wait. */
+export function delayOf(afterMs: number): number {
+  return Math.min(Math.max(0, Math.ceil(afterMs)), TIMER_MS_MAX);
+}
+
+/** Why the server ended the last connection; empty if it did not. */
+export function reasonOf(replica: Replica): CloseReason | "" {
+  return String(readRows(replica, "about", [])[0]?.[REASON_CELL] ?? "") as CloseReason | "";
+}
+
+/** What waits for the server when the client has stopped. */
+export function stoppedBy(reason: string): OmegaError {
+  return syncFailed(`this client has stopped (${reason})`);
+}
 
 /** What waits for the server does so in vain. */
 export function syncFailed(why: string): OmegaError {
-  return new OmegaError("sync_failed", `the server was not reached: ${why}`);
+  return new OmegaError("sync_failed", `not synced: ${why}`);
 }
 
 function aside(setAside: string): StorageChange {
   return { setAside, append: [] };
-}
-
-function storageFailure(thrown: unknown): OmegaError {
-  if (thrown instanceof OmegaError) return thrown;
-  const message = "this device's storage failed; storing is retried by itself";
-  return new OmegaError("storage_failed", message, thrown);
 }

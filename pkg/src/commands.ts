@@ -7,7 +7,8 @@
 
 import { type Attention, type Copy, HIDDEN, SEEN, UNHEARD } from "./calls.js";
 import type { RemoteOutput } from "./engine.js";
-import { OmegaError } from "./errors.js";
+import { failure, fieldsOf, listenerOf, OmegaError } from "./errors.js";
+import { wholeSeconds } from "./household.js";
 import { watchVisibility } from "./lifecycle.js";
 
 /** What a device is to do. Positions are whole seconds. */
@@ -47,7 +48,6 @@ const STATUSES = [
 ] as const;
 const REPLIES = ["done", "not_supported", "invalid"] as const;
 const NONE = -1;
-const SECONDS_MAX = 4_294_967_295;
 const LEVEL_MAX = 100;
 /** A command lives 5 seconds. */
 const LONGEST_MS = 6_000;
@@ -118,8 +118,7 @@ export class Remote {
   ) {}
 
   async send(device: string, command: Command): Promise<CommandStatus> {
-    const [number, text] = partsOf(command);
-    const kind = COMMANDS.indexOf(command.type);
+    const [kind, number, text] = partsOf(fieldsOf(command, "invalid_command"));
     return (await this.ask(device, kind, "", number, text)).status;
   }
 
@@ -128,7 +127,7 @@ export class Remote {
   }
 
   onCommand(listener: CommandListener): () => void {
-    this.listeners.add(listener);
+    this.listeners.add(listenerOf(listener));
     this.stopWatching ??= watchVisibility(() => this.attend());
     this.attend();
     return () => {
@@ -175,7 +174,7 @@ export class Remote {
   /** Nothing more will come. */
   close(): void {
     for (const ticket of Array.from(this.waiting.keys())) {
-      this.end(ticket)?.reject(new OmegaError("closed", "this client is closed; call open again"));
+      this.end(ticket)?.reject(failure("closed"));
     }
     this.listeners.clear();
     this.stopWatching?.();
@@ -239,18 +238,20 @@ function serverNow(copy: Copy): number {
   return Date.now() + Number(copy.rows("about")[0]?.[1] ?? 0);
 }
 
-function partsOf(command: Command): [number: number, text: string] {
+function partsOf(command: Command): [kind: number, number: number, text: string] {
+  const kind = COMMANDS.indexOf(command.type);
   switch (command.type) {
     case "seek":
-      return [secondsOf(command.positionSeconds ?? Number.NaN), ""];
+      return [kind, secondsOf(command.positionSeconds ?? Number.NaN), ""];
     case "volume_set":
-      return [levelOf(command.level), ""];
+      return [kind, levelOf(command.level), ""];
     case "load_content":
-      return [secondsOf(command.startPosition), command.contentId];
+      return [kind, secondsOf(command.startPosition), command.contentId];
     case "cast_to":
-      return [NONE, command.targetDeviceId];
+      return [kind, NONE, command.targetDeviceId];
     default:
-      return [NONE, ""];
+      if (kind >= 0) return [kind, NONE, ""];
+      throw new OmegaError("invalid_command", `a command's type is one of ${COMMANDS.join(", ")}`);
   }
 }
 
@@ -260,10 +261,7 @@ function levelOf(level: number): number {
 }
 
 function secondsOf(position: number | undefined): number {
-  if (position === undefined) return NONE;
-  const seconds = Math.floor(position);
-  if (seconds >= 0 && seconds <= SECONDS_MAX) return seconds;
-  throw new OmegaError("invalid_command", `a position is 0 to ${SECONDS_MAX} seconds`);
+  return position === undefined ? NONE : wholeSeconds(position, "invalid_command");
 }
 
 function commandOf({ command, number, text }: Extract<RemoteOutput, { kind: "order" }>): Command {

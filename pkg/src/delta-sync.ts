@@ -27,8 +27,8 @@ export interface DeltaSyncOptions {
 }
 
 /** The same with the defaults. Throws `invalid_option` for what is of the wrong kind. */
-export function checkDeltaSync(options: DeltaSyncOptions = {}): Required<DeltaSyncOptions> {
-  const { enabled = true, compression = true, minBatchSize = 3 } = options;
+export function checkDeltaSync(options?: DeltaSyncOptions): Required<DeltaSyncOptions> {
+  const { enabled = true, compression = true, minBatchSize = 3 } = options ?? {};
   for (const [name, value] of Object.entries({ enabled, compression })) {
     if (typeof value !== "boolean") throw invalid(name, "true or false", value);
   }

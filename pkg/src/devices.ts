@@ -13,7 +13,7 @@ import {
   Remote,
   type RemoteOwner,
 } from "./commands.js";
-import { OmegaError } from "./errors.js";
+import { fieldsOf, OmegaError } from "./errors.js";
 
 /** What kind of device it is; the engine's numbers are the places in this list. */
 const DEVICE_TYPES = ["tv", "phone", "tablet", "computer", "other"] as const;
@@ -108,7 +108,11 @@ export class Devices {
    * as rejected, with `household_full`.
    */
   async describe(description: DeviceDescription): Promise<void> {
-    const { deviceType = "other", platform = "", appVersion = "" } = description;
+    const {
+      deviceType = "other",
+      platform = "",
+      appVersion = "",
+    } = fieldsOf(description, "invalid_device");
     const name = description.name ?? this.rows().find(([id]) => id === this.device)?.[1] ?? "";
     const kind = placeOf(deviceType, DEVICE_TYPES);
     const bits = bitsOf(description.capabilities ?? {});
@@ -140,7 +144,7 @@ export class Devices {
    * has taken it, this one gets `pause`. Resolves and rejects as {@link Devices.send}.
    */
   async handoff(device: string, request: HandoffRequest): Promise<HandoffResult> {
-    const { contentId, profile = "", positionSeconds } = request;
+    const { contentId, profile = "", positionSeconds } = fieldsOf(request, "invalid_command");
     return this.remote.handoff(device, contentId, profile, positionSeconds);
   }
 
@@ -221,6 +225,7 @@ function placeOf(name: string, names: readonly string[]): number {
 }
 
 function flagsOf(chosen: readonly string[] = [], names: readonly string[]): number {
+  if (!Array.isArray(chosen)) throw invalid(`"${chosen}" is no list of ${names.join(", ")}`);
   return chosen.reduce((flags, name) => flags | (1 << placeOf(name, names)), 0);
 }
 

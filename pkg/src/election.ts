@@ -8,13 +8,13 @@
 import { type Grant, hasLocks, LeadLock } from "./lock.js";
 
 /** How often a follower asks whether the leader is there. */
-export const ASK_EVERY_MS = 5_000;
+const ASK_EVERY_MS = 5_000;
 /** A leader that says nothing for so long after a question is gone or frozen. */
 export const SILENT_MS = 3_000;
 /** The same at the start where there are no locks, so that a lone TV is not kept waiting. */
 export const FIRST_ANSWER_MS = 200;
 /** A tab that takes over more often within a minute does not hear the other one: it stops. */
-export const TAKEOVERS_MAX = 4;
+const TAKEOVERS_MAX = 4;
 const MINUTE_MS = 60_000;
 
 /** What a tab is to do. */

@@ -7,7 +7,7 @@
 export type ErrorCode =
   /** `url` is not an http(s) or ws(s) address. */
   | "invalid_url"
-  /** A setting passed to `open` or `wipe` is of the wrong kind or out of range. */
+  /** A setting passed to `open` or `wipe`, or a listener, is of the wrong kind or out of range. */
   | "invalid_option"
   /** The WebAssembly file could not be read or compiled. */
   | "wasm_failed"
@@ -81,34 +81,38 @@ export class OmegaError extends Error {
   }
 }
 
-/** What the engine refuses a call for, and what to do. */
-const REFUSALS: readonly (readonly [ErrorCode, string])[] = [
-  ["invalid_content_id", "a content id must be 1 to 64 bytes of text without control characters"],
-  ["invalid_profile", "a profile id must be empty or 16 hexadecimal digits"],
-  ["invalid_profile_name", "a profile name must be 1 to 64 bytes long"],
-  ["default_profile", "the default profile can't be deleted: remove its titles instead"],
-  ["unknown_profile", "this profile does not exist: create it first, or use one from the list"],
-  ["invalid_progress", "the state must be playing, paused, stopped or finished"],
-  [
-    "invalid_device",
-    "a device's id must be 1 to 64 bytes, its name, platform and version at most 64",
-  ],
-  [
-    "invalid_command",
-    "a command needs a whole position from 0, a level of 0 to 100, or a valid id",
-  ],
-  ["invalid_household", "a household id must be 1 to 64 bytes of text without control characters"],
-  ["outbox_full", "too many changes wait for the server: connect before making more"],
-  ["invalid_title", "a title needs a genre of 1 to 32 bytes and an embedding of 384 numbers"],
-  ["unknown_title", "pass the title's genre and embedding, or tell learnTitles of it before"],
-  ["invalid_option", "a setting of `taste` is out of its range"],
-  ["storage_newer", "stored by a newer version of omega-sync: update the app"],
-];
+/** What is said in more than one place, or when the engine refuses a call: what is wrong, and what to do. */
+const TEXTS = {
+  invalid_content_id: "a content id must be 1 to 64 bytes of text without control characters",
+  invalid_profile: "a profile id must be empty or 16 hexadecimal digits",
+  invalid_profile_name: "a profile name must be 1 to 64 bytes long",
+  default_profile: "the default profile can't be deleted: remove its titles instead",
+  unknown_profile: "this profile does not exist: create it first, or use one from the list",
+  invalid_progress: "progress needs seconds, and a state: playing, paused, stopped or finished",
+  invalid_device: "a device's id must be 1 to 64 bytes, its name, platform and version at most 64",
+  invalid_command: "a command needs a type, and the position, level, title or device of that type",
+  invalid_household: "a household id must be 1 to 64 bytes of text without control characters",
+  outbox_full: "too many changes wait for the server: connect before making more",
+  invalid_title: "a title needs a genre of 1 to 32 bytes and an embedding of 384 numbers",
+  unknown_title: "pass the title's genre and embedding, or tell learnTitles of it before",
+  storage_failed: "this device's storage failed",
+  storage_newer: "stored by a newer version of omega-sync: update the app",
+  superseded: "another tab or window uses this storage now; open again to take it back",
+  destroyed: "the data of this device was erased here or in another tab: open again",
+  closed: "this client is closed; call open again",
+} satisfies Partial<Record<ErrorCode, string>>;
+
+/** A code with a text of its own. */
+export type Told = keyof typeof TEXTS;
+
+/** The error for what says the same wherever it happens. */
+export function failure(code: Told, cause?: unknown): OmegaError {
+  return new OmegaError(code, TEXTS[code], cause);
+}
 
 /** The error for a call that the engine refused. */
 export function refusal(code: string): OmegaError {
-  const known = REFUSALS.find(([candidate]) => candidate === code);
-  if (known !== undefined) return new OmegaError(...known);
+  if (code in TEXTS) return failure(code as Told);
   return new OmegaError("engine_failed", `the engine refused the call: ${code}`);
 }
 
@@ -116,13 +120,37 @@ export function refusal(code: string): OmegaError {
  * The text that an app without types may have passed something else for: at the engine's border a number
  * would be taken for an address. Throws `code` then.
  */
-export function textOf(value: unknown, code: ErrorCode): string {
+export function textOf(value: unknown, code: Told): string {
   if (typeof value === "string") return value;
-  throw new OmegaError(code, `a text is needed, not ${typeof value}`);
+  throw wrongKind(value, code);
+}
+
+/** The same for an object with fields. */
+export function fieldsOf<T>(value: T, code: Told): T {
+  if (typeof value === "object" && value !== null) return value;
+  throw wrongKind(value, code);
+}
+
+function wrongKind(value: unknown, code: Told): OmegaError {
+  return new OmegaError(code, `${TEXTS[code]}, not ${value === null ? value : typeof value}`);
+}
+
+/** A listener. Throws `invalid_option` when it is no function. */
+export function listenerOf<T>(value: T): T {
+  if (typeof value === "function") return value;
+  throw new OmegaError("invalid_option", "a listener must be a function");
 }
 
 /** What was thrown on the way into the engine or out of it, as an {@link OmegaError}. */
 export function fromEngine(thrown: unknown): OmegaError {
   if (thrown instanceof OmegaError) return thrown;
   return new OmegaError("engine_failed", String(thrown), thrown);
+}
+
+/** What a storage refused a commit with: unless it is refused for good, it is tried again. */
+export function fromCommit(thrown: unknown): OmegaError {
+  const error = thrown instanceof OmegaError ? thrown : failure("storage_failed", thrown);
+  const { code, message, cause } = error;
+  if (code !== "storage_full" && code !== "storage_failed") return error;
+  return new OmegaError(code, `${message}; storing is retried by itself`, cause);
 }

@@ -8,7 +8,7 @@ import { type Attention, UNHEARD } from "./calls.js";
 import { type Channel, errorOf, type Message, type Standing } from "./channel.js";
 import type { TabEvents } from "./client.js";
 import { loadReplica, type Replica } from "./engine.js";
-import { fromEngine, OmegaError } from "./errors.js";
+import { failure, fromEngine, type OmegaError } from "./errors.js";
 import { CLAIM_MS, since } from "./orders.js";
 import type { SharedStorage } from "./storage.js";
 import type { OwnWrite } from "./writes.js";
@@ -65,7 +65,7 @@ export class Follower {
 
   /** Runs a read. */
   read<T>(query: (replica: Replica) => T): T {
-    if (this.closed) throw new OmegaError("closed", "this client is closed; call open again");
+    if (this.closed) throw failure("closed");
     try {
       return query(this.replica);
     } catch (thrown) {

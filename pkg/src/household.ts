@@ -3,7 +3,7 @@
  */
 
 import type { Cells, Copy } from "./calls.js";
-import { OmegaError } from "./errors.js";
+import { type ErrorCode, fieldsOf, OmegaError } from "./errors.js";
 
 /** What playback is doing. */
 export type PlayState = "playing" | "paused" | "stopped" | "finished";
@@ -15,7 +15,7 @@ const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "fini
 const PERCENT_CELL = 4;
 
 /** From this share of the duration on, a title counts as watched to the end. */
-export const COMPLETED_PERCENT_MIN = 95;
+const COMPLETED_PERCENT_MIN = 95;
 
 /** A title on the watchlist. */
 export interface WatchlistItem {
@@ -103,9 +103,10 @@ export class ProgressMap {
    * `invalid_progress`, too.
    */
   async set(content: string, update: ProgressUpdate): Promise<void> {
-    const position = wholeSeconds(update.positionSeconds);
-    const duration = wholeSeconds(update.durationSeconds);
-    const state = PLAY_STATES.indexOf(update.state ?? "playing");
+    const fields = fieldsOf(update, "invalid_progress");
+    const position = wholeSeconds(fields.positionSeconds, "invalid_progress");
+    const duration = wholeSeconds(fields.durationSeconds, "invalid_progress");
+    const state = PLAY_STATES.indexOf(fields.state ?? "playing");
     return this.copy.write("progressSet", this.profile, content, position, duration, state);
   }
 
@@ -188,11 +189,11 @@ function progressOf(cells: Cells): Progress {
 }
 
 /** Players report fractions; the border would silently wrap what is negative or no number. */
-function wholeSeconds(value: number): number {
+export function wholeSeconds(value: number, code: ErrorCode): number {
   const seconds = Math.floor(value);
   if (seconds >= 0 && seconds <= SECONDS_MAX) return seconds;
   const message = `${value} is no position or duration: use seconds, 0 to ${SECONDS_MAX}`;
-  throw new OmegaError("invalid_progress", message);
+  throw new OmegaError(code, message);
 }
 
 const SECONDS_MAX = 4_294_967_295;

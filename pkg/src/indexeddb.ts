@@ -9,7 +9,7 @@
  */
 
 import type { OpenOptions } from "./api.js";
-import { OmegaError } from "./errors.js";
+import { failure, OmegaError } from "./errors.js";
 import {
   ASIDE_ENTRIES_MAX,
   type AsideEntry,
@@ -148,7 +148,7 @@ export class IndexedDbStorage implements SharedStorage {
     };
     onResult(meta.get(LIFE), (found: unknown) => this.live(found));
     onResult(meta.get(GENERATION), (found: unknown) => {
-      if (found !== this.generation) throw new OmegaError("superseded", SUPERSEDED);
+      if (found !== this.generation) throw failure("superseded");
       if (change.setAside === undefined) grow();
       else moveAside(transaction, change.setAside, grow);
     });
@@ -205,7 +205,7 @@ export class IndexedDbStorage implements SharedStorage {
   /** Remembers the life that was found, or refuses another one. */
   private live(found: unknown): void {
     if (this.lifeId === undefined) this.lifeId = typeof found === "string" ? found : undefined;
-    else if (found !== this.lifeId) throw new OmegaError("destroyed", DESTROYED);
+    else if (found !== this.lifeId) throw failure("destroyed");
   }
 
   private adopt(database: IDBDatabase): void {
@@ -236,10 +236,6 @@ export class IndexedDbStorage implements SharedStorage {
     }
   }
 }
-
-const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
-/** For whoever still has what was erased. */
-export const DESTROYED = "the data of this device was erased here or in another tab: open again";
 
 /** The storage that an app wants. */
 export async function storageFor(
@@ -354,15 +350,11 @@ function storageError(cause: unknown): OmegaError {
   if (cause instanceof OmegaError) return cause;
   const name = nameOf(cause);
   if (name === "QuotaExceededError") {
-    const message = "this device's storage is full; free some room, storing is retried by itself";
+    const message = "this device's storage is full: free some room";
     return new OmegaError("storage_full", message, cause);
   }
-  if (name === "VersionError") {
-    const message = "this storage was written by a newer version of omega-sync; update the app";
-    return new OmegaError("storage_newer", message, cause);
-  }
-  const message = `this device's storage failed (${name}); storing is retried by itself`;
-  return new OmegaError("storage_failed", message, cause);
+  if (name === "VersionError") return failure("storage_newer", cause);
+  return new OmegaError("storage_failed", `this device's storage failed (${name})`, cause);
 }
 
 function nameOf(cause: unknown): string {

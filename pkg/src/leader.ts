@@ -3,13 +3,10 @@
  * server, makes the writes that they ask for, and hands on what other devices order.
  */
 
-import type { Cells } from "./calls.js";
 import type { Channel, Message, Refusal } from "./channel.js";
-import { Driver, type DriverEvents, type DriverParts, type TabEvents } from "./client.js";
-import { type Replica, readRows } from "./engine.js";
+import { Driver, type DriverEvents, type DriverParts, reasonOf, type TabEvents } from "./client.js";
 import type { OmegaError } from "./errors.js";
 import { Orders } from "./orders.js";
-import type { CloseReason } from "./reasons.js";
 import { AskedWrites } from "./writes.js";
 
 /** Whose part it is. */
@@ -26,13 +23,6 @@ export interface LeaderOwner {
   resume(): void;
   /** Another tab says that it leads. */
   doubted(driver: Driver): void;
-}
-
-/** Where in what the engine says of itself the reason is for which the server ended the connection. */
-const REASON_CELL = 4;
-
-function aboutOf(replica: Replica): Cells | undefined {
-  return readRows(replica, "about", [])[0];
 }
 
 /** The part of the tab that leads. */
@@ -67,9 +57,7 @@ export class Leader {
   /** Says how it stands. */
   say(): void {
     const { driver, owner, stored } = this;
-    const about = driver.closeReason() === undefined ? driver.read(aboutOf) : undefined;
-    const said = String(about?.[REASON_CELL] ?? "") as CloseReason | "";
-    const closeReason = driver.closeReason() ?? said;
+    const closeReason = driver.closeReason() ?? driver.read(reasonOf);
     const state = driver.state();
     const standing = { state, closeReason, paused: owner.isPaused, stored };
     owner.post({ kind: "lead", tab: owner.name, ...standing });

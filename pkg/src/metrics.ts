@@ -2,7 +2,7 @@
  * What a client counts: its writes, the bytes they took, and how a reconnect went.
  */
 
-import type { Copy } from "./calls.js";
+import type { Cells } from "./calls.js";
 import type { ReplayReport } from "./engine.js";
 
 /** Counts since {@link open} returned; `operations` are writes that changed something. */
@@ -38,9 +38,8 @@ export interface Metrics {
   replay: ReplayReport | undefined;
 }
 
-/** The engine's counts, beside the report of the last reconnect. */
-export function metricsOf(copy: Copy, replay: ReplayReport | undefined): Metrics {
-  const [cells = []] = copy.rows("metrics");
+/** The engine's counts, as it gives them, beside the report of the last reconnect. */
+export function metricsOf([cells = []]: Cells[], replay: ReplayReport | undefined): Metrics {
   const [operations = 0, coalesced = 0, sent = 0, retried = 0, ...rest] = cells.map(Number);
   const [acknowledged = 0, rejected = 0, bytesBefore = 0, bytes = 0, savedPercent = 0] = rest;
   return {

@@ -17,12 +17,12 @@ import type { Order } from "./engine.js";
 /** How long a tab may take to say that it wants a command, and then to be given it, in milliseconds. */
 export const CLAIM_MS = 1_000;
 /** For so long after it came a command is given to a tab: with {@link CLAIM_MS} its 5 seconds. */
-export const OFFERS_MS = 4_000;
+const OFFERS_MS = 4_000;
 /**
  * A tab that was not heard for so long is gone: engines run a hidden page's timers once a minute, and
  * it may miss one.
  */
-export const GONE_MS = 150_000;
+const GONE_MS = 150_000;
 
 /**
  * How long ago a time of this clock was. A clock that was set says something else, which is too long for

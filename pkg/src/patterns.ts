@@ -24,6 +24,15 @@ import { httpUrl } from "./transport.js";
 export * from "./index.js";
 export * from "./taste.js";
 
+/** What the engine takes: the bounds that {@link TasteOptions} names, of `docs/protocol.md`. */
+const SAMPLES_MAX = 4_294_967_295;
+const FLOOR_MIN = 0.5;
+const FLOOR_MAX = 0.999;
+const CAP_BYTES_MIN = 1_024;
+const CAP_BYTES_MAX = 65_536;
+const INTERVAL_MS_MIN = 1_000;
+const INTERVAL_MS_MAX = 604_800_000;
+
 /** What may be chosen about taste. */
 export interface TasteOptions {
   /** What is good enough to leave: share of successes from 0 to 1 (0.7), and number of titles (10). */
@@ -72,9 +81,10 @@ export async function openPatterns(
   defaultTables: () => Promise<Uint8Array>,
   entropy?: Entropy,
 ): Promise<PatternsClient> {
-  const chosen = options.taste ?? {};
+  // An app without types may have passed nothing at all.
+  const chosen = options?.taste ?? {};
   let driver: TasteDriver | undefined;
-  const Inner = options.WebSocket ?? platformWebSocket(options.poll === undefined);
+  const Inner = options?.WebSocket ?? platformWebSocket(options?.poll === undefined);
   const tap: Tap = new Tap(
     Inner,
     (frame) => request(tap.requests, options, frame),
@@ -118,7 +128,7 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
     }
     // Before anything of it is shown, or leaves.
     if (household !== "") driver.belongTo(household);
-    driver.halted(state === "stopped");
+    driver.halted(state === "stopped", closeReason);
     // Between two requests of the household, and during one, taste may make its own.
     requests = role === "leader" && (state === "polling" || (requests && BETWEEN.has(state)));
     const live = (state === "live" && tap.isOpen) || requests;
@@ -208,17 +218,27 @@ function report(client: Client, error: OmegaError): void {
 }
 
 function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
-  const { quality = {}, bytes = {}, intervalMs = {}, floor = 0.98, feed = true } = chosen;
-  const { successRate = 0.7, sampleCount = 10 } = quality;
-  const { up = 2_048, down = 10_240 } = bytes;
-  const { min = 300_000, max = 900_000 } = intervalMs;
+  const { floor = 0.98, feed = true } = chosen;
+  const { successRate = 0.7, sampleCount = 10 } = chosen.quality ?? {};
+  const { up = 2_048, down = 10_240 } = chosen.bytes ?? {};
+  const { min = 300_000, max = 900_000 } = chosen.intervalMs ?? {};
+  between("quality.successRate", successRate, 0, 1);
+  between("quality.sampleCount", sampleCount, 0, SAMPLES_MAX);
+  between("floor", floor, FLOOR_MIN, FLOOR_MAX);
+  between("bytes.up", up, CAP_BYTES_MIN, CAP_BYTES_MAX);
+  between("bytes.down", down, CAP_BYTES_MIN, CAP_BYTES_MAX);
+  between("intervalMs.min", min, INTERVAL_MS_MIN, INTERVAL_MS_MAX);
+  between("intervalMs.max", max, min, INTERVAL_MS_MAX);
   const engine = newTaste();
-  const numbers = [successRate, sampleCount, floor, up, down, min, max];
-  if (!numbers.every((number) => Number.isFinite(number) && number >= 0)) {
-    throw new OmegaError("invalid_option", "settings of `taste` must be numbers from 0 on");
-  }
   rows(engine.configure(successRate, sampleCount, floor, up, down, min, max, feed), "t");
   return engine;
+}
+
+/** Throws `invalid_option` for what is no such number. */
+function between(name: string, value: number, least: number, most: number): void {
+  if (typeof value === "number" && value >= least && value <= most) return;
+  const message = `taste.${name} must be ${least} to ${most}, not ${value}`;
+  throw new OmegaError("invalid_option", message);
 }
 
 function tablesFrom(

@@ -4,7 +4,7 @@
  */
 
 /** How long a request may take, its answer included, in milliseconds. */
-export const REQUEST_TIMEOUT_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 30_000;
 
 const Controller = typeof AbortController === "undefined" ? undefined : AbortController;
 

@@ -181,7 +181,7 @@ class Served {
     const { tab, writer } = this;
     if (tab === undefined || writer === undefined) return;
     const { leads, isErased, isReadable } = tab;
-    const canRead = isReadable && tab.closeReason() !== "closed" && !isErased;
+    const canRead = isReadable && !isErased;
     const update = canRead ? writer.update() : undefined;
     if (update !== undefined) this.port.tell("view", update);
     const metrics = canRead ? (tab.rows("metrics")[0] ?? []).map(Number) : [];

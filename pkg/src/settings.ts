@@ -2,7 +2,7 @@
 
 import type { OpenOptions, PollOptions } from "./api.js";
 import { checkDeltaSync } from "./delta-sync.js";
-import { OmegaError, textOf } from "./errors.js";
+import { failure, OmegaError, textOf } from "./errors.js";
 import { socketUrl } from "./socket.js";
 import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS, TOKEN_TIMEOUT_MS } from "./transport.js";
 
@@ -22,45 +22,68 @@ export interface Settings {
   tokenTimeoutMs: number;
 }
 
+/** What a token can name a device by has no control characters … */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+const DEVICE = /^[^\0-\x1f\x7f-\x9f]+$/;
+/** … and so many bytes of UTF-8 at most. */
+const DEVICE_BYTES_MAX = 64;
 /** A profile's id; the default one's is empty. */
 const PROFILE = /^[\da-f]{16}$/i;
 
 /** Throws `invalid_url`, `invalid_device`, `invalid_profile`, `invalid_household` or `invalid_option`. */
 export function settingsOf(options: OpenOptions): Settings {
-  const { device, household = "", profile = "", token } = options;
-  textOf(device, "invalid_device");
+  // An app without types may have passed nothing at all.
+  const { device, household = "", profile = "", token, ...rest } = options ?? {};
+  checkDevice(textOf(device, "invalid_device"));
   textOf(household, "invalid_household");
-  if (profile !== "" && !PROFILE.test(profile)) {
-    throw new OmegaError("invalid_profile", "`profile` is no id of a profile");
+  if (profile !== "" && !PROFILE.test(profile)) throw failure("invalid_profile");
+  if (typeof token !== "function") throw invalid("`token` must be a function");
+  checkStorage(rest);
+  const urls = rest.urls ?? [rest.url ?? ""];
+  if (!Array.isArray(urls) || urls.length === 0) {
+    throw new OmegaError("invalid_url", "`urls` must be a list of addresses");
   }
-  if (typeof token !== "function") {
-    throw new OmegaError("invalid_option", "`token` must be a function");
-  }
-  const urls = options.urls ?? [options.url ?? ""];
-  if (urls.length === 0) throw new OmegaError("invalid_url", "`urls` has no address");
   for (const url of urls) socketUrl(url);
-  const poll = checkPoll(options.poll);
+  const poll = checkPoll(rest.poll);
   return {
     urls,
     household,
-    differences: checkDeltaSync(options.deltaSync).enabled,
+    differences: checkDeltaSync(rest.deltaSync).enabled,
     poll,
     requestsOnly: poll !== undefined,
     socketRetryMs: SOCKET_RETRY_MS,
     firstUrlRetryMs: FIRST_URL_RETRY_MS,
     tokenTimeoutMs: TOKEN_TIMEOUT_MS,
-    ...options.testing,
+    ...rest.testing,
   };
 }
 
 /** The same with the default. Throws `invalid_option` for what is no time. */
 function checkPoll(options: PollOptions | undefined): Required<PollOptions> | undefined {
   if (options === undefined) return undefined;
-  const { everySeconds, afterWriteSeconds = everySeconds } = options;
-  if (!(everySeconds >= 1) || !(afterWriteSeconds >= 0)) {
-    throw new OmegaError("invalid_option", "poll.everySeconds must be 1 or more, seconds");
-  }
+  const { everySeconds = 0, afterWriteSeconds = everySeconds } = options ?? {};
+  if (!(everySeconds >= 1)) throw invalid("poll.everySeconds must be 1 or more, seconds");
+  if (!(afterWriteSeconds >= 0)) throw invalid("poll.afterWriteSeconds must be 0 or more, seconds");
   return { everySeconds, afterWriteSeconds };
+}
+
+function checkDevice(device: string): void {
+  const bytes = new TextEncoder().encode(device).length;
+  if (!DEVICE.test(device) || bytes > DEVICE_BYTES_MAX) throw failure("invalid_device");
+}
+
+function checkStorage({ storage = "indexeddb", name }: Partial<OpenOptions>): void {
+  const isOwn = typeof storage === "object" && typeof storage?.load === "function";
+  if (storage !== "indexeddb" && storage !== "memory" && !isOwn) {
+    throw invalid('`storage` must be "indexeddb", "memory" or a storage of your own');
+  }
+  if (name !== undefined && (typeof name !== "string" || name === "")) {
+    throw invalid("`name` must be a text, not empty");
+  }
+}
+
+function invalid(message: string): OmegaError {
+  return new OmegaError("invalid_option", message);
 }
 
 /** For a copy that belongs to somebody else. */

@@ -38,7 +38,8 @@ const TOKEN_SUBPROTOCOL = "omega.token.";
 /** What may stand in that header (RFC 9110, section 5.6.2); a JWT always may. */
 const HEADER_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
-const CLOSED_ABNORMALLY = 1006;
+/** No close frame came, or there was no socket at all. */
+export const CLOSED_ABNORMALLY = 1006;
 const CLOSED_NOT_BINARY = 1003;
 const OPEN = 1;
 
@@ -51,6 +52,7 @@ export class Socket {
   constructor(
     private readonly url: string,
     private readonly Constructor: WebSocketConstructor,
+    /** Rejects with an {@link OmegaError}. */
     private readonly token: () => Promise<string>,
     private readonly events: SocketEvents,
   ) {}
@@ -61,7 +63,7 @@ export class Socket {
     const attempt = this.attempt;
     this.token().then(
       (token) => this.openWith(attempt, token),
-      (cause: unknown) => this.tokenFailed(attempt, cause),
+      (error: OmegaError) => this.tokenFailed(attempt, error),
     );
   }
 
@@ -117,10 +119,9 @@ export class Socket {
     this.events.closed(code);
   }
 
-  private tokenFailed(attempt: number, cause: unknown): void {
+  private tokenFailed(attempt: number, error: OmegaError): void {
     if (attempt !== this.attempt) return;
-    const message = "the app's token function failed; it will be asked again";
-    this.events.failed(new OmegaError("token_failed", message, cause));
+    this.events.failed(error);
     this.lost(attempt, CLOSED_ABNORMALLY);
   }
 }

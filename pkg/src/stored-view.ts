@@ -18,7 +18,7 @@ const PATCH = `${GENERATION}:patch:`;
 const PATCHES_END = `${PATCH}:`;
 const NUMBER_DIGITS = 8;
 /** Updates that wait for a commit; with more the view is given up until all lists come again. */
-export const UPDATES_WAITING_MAX = 64;
+const UPDATES_WAITING_MAX = 64;
 
 /** The view beside the records of one storage. */
 export class StoredView implements Beside {

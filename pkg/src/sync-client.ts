@@ -22,7 +22,7 @@ import {
 import type { TabEvents } from "./client.js";
 import { Devices } from "./devices.js";
 import type { ReplayReport } from "./engine.js";
-import { OmegaError } from "./errors.js";
+import { listenerOf, OmegaError } from "./errors.js";
 import { Profiles, ProgressMap, Watchlist } from "./household.js";
 import { askToKeep } from "./indexeddb.js";
 import { type Metrics, metricsOf } from "./metrics.js";
@@ -49,6 +49,7 @@ export class SyncClient implements Client, Copy {
   private earlyErrors: OmegaError[] = [];
   private lastStatus = "";
   private facts = { ...NO_FACTS };
+  private readonly last: { [Name in ReadName]?: Cells[] } = {};
   private lastReplay: ReplayReport | undefined;
 
   constructor(private readonly options: OpenOptions) {
@@ -74,7 +75,7 @@ export class SyncClient implements Client, Copy {
   }
 
   get pending(): number {
-    return this.tab.pending();
+    return this.status().pending;
   }
 
   rows(name: ReadName, ...values: string[]): Cells[] {
@@ -113,7 +114,11 @@ export class SyncClient implements Client, Copy {
     event: E,
     listener: (detail: ClientEvents[E]) => void,
   ): () => void {
-    this.listeners[event].add(listener);
+    const events = Object.keys(this.listeners);
+    if (!events.includes(event)) {
+      throw new OmegaError("invalid_option", `an event is one of ${events.join(", ")}`);
+    }
+    this.listeners[event].add(listenerOf(listener));
     if (event === "error") for (const error of this.earlyErrors.splice(0)) this.report(error);
     return () => this.listeners[event].delete(listener);
   }
@@ -121,7 +126,7 @@ export class SyncClient implements Client, Copy {
   status(): Status {
     const { tab } = this;
     if (tab.isErased) this.facts = { ...NO_FACTS };
-    // Of an engine that broke, the last that it said.
+    // Of an engine that broke or is closed, the last that it said.
     else if (tab.isReadable) this.facts = factsOf(tab);
     const facts = this.facts;
     const closeReason = tab.closeReason() ?? facts.closeReason;
@@ -130,7 +135,7 @@ export class SyncClient implements Client, Copy {
   }
 
   metrics(): Metrics {
-    return metricsOf(this, this.lastReplay);
+    return metricsOf(this.latest("metrics"), this.lastReplay);
   }
 
   pause(): void {
@@ -146,7 +151,7 @@ export class SyncClient implements Client, Copy {
   }
 
   rejected(): Rejected[] {
-    return this.rows("rejected").map(([kind, profile, subject, reason]) => ({
+    return this.latest("rejected").map(([kind, profile, subject, reason]) => ({
       kind: String(kind) as RejectedKind,
       profile: String(profile),
       subject: String(subject),
@@ -181,6 +186,8 @@ export class SyncClient implements Client, Copy {
   }
 
   async close(): Promise<void> {
+    // What is asked for afterwards, too.
+    for (const name of ["metrics", "rejected"] as const) this.latest(name);
     this.devices.remote.close();
     await this.tab.close();
   }
@@ -188,6 +195,14 @@ export class SyncClient implements Client, Copy {
   async destroy(): Promise<void> {
     this.devices.remote.close();
     await this.tab.destroy();
+  }
+
+  /** What is read now; of an engine that broke or is closed what was read last, of nothing nothing. */
+  private latest(name: ReadName): Cells[] {
+    const { tab, last } = this;
+    if (tab.isErased) last[name] = [];
+    else if (tab.isReadable) last[name] = tab.rows(name);
+    return last[name] ?? [];
   }
 
   private get tab(): Keeper {

@@ -12,12 +12,12 @@
 import type { ReadName, WriteName, Writes } from "./calls.js";
 import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
 import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
-import { type Driver, type DriverParts, STOPPED, syncFailed, type TabEvents } from "./client.js";
+import { type Driver, type DriverParts, stoppedBy, type TabEvents } from "./client.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
-import { fromEngine, OmegaError } from "./errors.js";
+import { failure, fromEngine, OmegaError } from "./errors.js";
 import { Follower, type FollowerOwner } from "./follower.js";
-import { DESTROYED, randomName } from "./indexeddb.js";
+import { randomName } from "./indexeddb.js";
 import { Leader, type LeaderOwner } from "./leader.js";
 import type { StopReason } from "./reasons.js";
 import { eraseStorage, isShared, type SharedStorage, type Storage } from "./storage.js";
@@ -109,7 +109,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   get isReadable(): boolean {
-    return engineFailure() === undefined;
+    return engineFailure() === undefined && this.closeReason() !== "closed";
   }
 
   rows(name: ReadName, ...values: string[]): Cells[] {
@@ -122,7 +122,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
 
   private read<T>(query: (replica: Replica) => T): T {
     const copy = this.driver ?? this.follower;
-    if (copy === undefined || this.isErased) throw this.ended ?? CLOSED();
+    if (copy === undefined || this.isErased) throw this.ended ?? failure("closed");
     return copy.read(query);
   }
 
@@ -214,7 +214,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   async close(): Promise<void> {
     if (this.ended === undefined) await this.own.answered();
     await this.driver?.close();
-    this.finish(CLOSED());
+    this.finish(failure("closed"));
     this.parts.storage.close();
   }
 
@@ -226,7 +226,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     if (parts.storage.destroy === undefined) {
       throw new OmegaError("invalid_option", "this storage has no `destroy`: erase it yourself");
     }
-    const error = new OmegaError("destroyed", DESTROYED);
+    const error = failure("destroyed");
     // From here on nothing is read, written or sent; then what is stored goes.
     if (this.ended === undefined) this.post({ kind: "destroyed", tab: this.name });
     else tellErased(this.shared?.life);
@@ -351,7 +351,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private takeOver(steal: boolean): void {
     if (this.taking || this.driver !== undefined || this.ended !== undefined) return;
     if (!this.election.mayTakeOver()) {
-      this.stop(new OmegaError("superseded", SUPERSEDED));
+      this.stop(failure("superseded"));
       return;
     }
     this.taking = true;
@@ -372,7 +372,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private hear(message: Message): void {
     if (this.ended !== undefined || message.tab === this.name) return;
     if (message.kind === "destroyed") {
-      this.stop(new OmegaError("destroyed", DESTROYED));
+      this.stop(failure("destroyed"));
     } else if (this.leader !== undefined) this.leader.hear(message);
     else this.follower?.hear(message);
   }
@@ -382,7 +382,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     this.shared?.peek().then(
       ({ leads }) => {
         if (leads) this.leader?.say();
-        else driver.halt(new OmegaError("superseded", SUPERSEDED));
+        else driver.halt(failure("superseded"));
       },
       () => undefined,
     );
@@ -460,7 +460,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       endAll(waiting, undefined);
     } else if (this.state() === "stopped") {
       this.flushing = [];
-      endAll(waiting, syncFailed(STOPPED));
+      endAll(waiting, stoppedBy(this.closeReason() ?? ""));
     }
   }
 
@@ -508,10 +508,4 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     for (const own of this.own.list()) this.own.settle(own, error);
     endAll(this.flushing.splice(0).concat(this.syncing.splice(0)), error);
   }
-}
-
-const SUPERSEDED = "another tab or window uses this storage now; open again to take it back";
-
-function CLOSED(): OmegaError {
-  return new OmegaError("closed", "this client is closed; call open again");
 }

@@ -10,10 +10,9 @@
  * engine's records in the small log is one of the driver's own, which says whose they are.
  */
 
-import { STOPPED, syncFailed } from "./client.js";
+import { delayOf, stoppedBy, syncFailed } from "./client.js";
 import { rows } from "./engine.js";
-import { fromEngine, OmegaError } from "./errors.js";
-import { DESTROYED } from "./indexeddb.js";
+import { failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { eraseStorage, type Storage, type StorageChange } from "./storage.js";
 import type { Tap } from "./tap.js";
 import {
@@ -30,8 +29,6 @@ import {
 
 /** How long after a failed commit the next try comes. */
 const RETRY_MS = 5_000;
-/** The longest delay a browser's timer takes. */
-const TIMER_MS_MAX = 2_147_483_647;
 
 /** First byte of the record that says whose taste it is; the household's id in UTF-8 follows. */
 const OWNER_TAG = 0;
@@ -173,9 +170,9 @@ export class TasteDriver {
   }
 
   /** Whether the household's client has stopped. */
-  halted(isHalted: boolean): void {
+  halted(isHalted: boolean, closeReason: string): void {
     if (isHalted === (this.stopped !== undefined)) return;
-    this.stopped = isHalted ? syncFailed(STOPPED) : undefined;
+    this.stopped = isHalted ? stoppedBy(closeReason) : undefined;
     if (this.stopped !== undefined) this.events.stuck(this.stopped);
   }
 
@@ -190,9 +187,7 @@ export class TasteDriver {
   }
 
   /** Ends in order: what is queued is stored, then everything is released. */
-  async close(
-    why = new OmegaError("closed", "this client is closed; call open again"),
-  ): Promise<void> {
+  async close(why = failure("closed")): Promise<void> {
     if (this.ended?.code !== "destroyed") this.ended = why;
     clearTimeout(this.timer);
     clearTimeout(this.retry);
@@ -212,7 +207,7 @@ export class TasteDriver {
 
   /** Erases everything for good, also after its end. */
   async destroy(): Promise<void> {
-    const why = new OmegaError("destroyed", DESTROYED);
+    const why = failure("destroyed");
     for (const write of writesOf(this.queue.splice(0))) write.reject(why);
     await this.close(why);
     // What is there now may be of the next user.
@@ -264,7 +259,7 @@ export class TasteDriver {
       try {
         await this.store(batch);
       } catch (thrown) {
-        await this.storageFailed(batch, fromStorage(thrown));
+        await this.storageFailed(batch, fromCommit(thrown));
         continue;
       }
       for (const task of batch) this.carryOut(task);
@@ -305,7 +300,7 @@ export class TasteDriver {
         this.events.synced("failed");
         return;
       } catch (thrown) {
-        for (const write of writesOf(this.queue.splice(0))) write.reject(fromStorage(thrown));
+        for (const write of writesOf(this.queue.splice(0))) write.reject(fromCommit(thrown));
         return;
       }
     }
@@ -360,8 +355,8 @@ export class TasteDriver {
   private wakeAfter(afterMs: number): void {
     clearTimeout(this.timer);
     if (this.ended !== undefined) return;
-    const delayMs = Math.min(Math.max(0, Math.ceil(afterMs)), TIMER_MS_MAX);
-    this.timer = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), delayMs);
+    const wake = () => this.feed((taste, ...now) => taste.wake(...now));
+    this.timer = setTimeout(wake, delayOf(afterMs));
   }
 
   private fetchTables(id: number): void {
@@ -429,12 +424,6 @@ function isOwner(record: Uint8Array): boolean {
 
 function ownerOf(record: Uint8Array): string {
   return new TextDecoder().decode(record.subarray(1));
-}
-
-function fromStorage(thrown: unknown): OmegaError {
-  if (thrown instanceof OmegaError) return thrown;
-  const message = "this device's storage failed; storing is retried by itself";
-  return new OmegaError("storage_failed", message, thrown);
 }
 
 function damaged(what: string): OmegaError {

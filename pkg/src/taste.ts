@@ -2,7 +2,7 @@
 
 import type { Client } from "./api.js";
 import { rows } from "./engine.js";
-import { OmegaError, refusal, textOf } from "./errors.js";
+import { fieldsOf, listenerOf, OmegaError, refusal, textOf } from "./errors.js";
 import type { TasteDriver } from "./taste-driver.js";
 import { ABOUT, type TasteChange, type TasteSync } from "./taste-engine.js";
 
@@ -165,10 +165,10 @@ export class Taste {
    * Rejects with an {@link OmegaError}: `unknown_title` (no embedding given, and none known),
    * `unknown_profile`, `invalid_title`, `invalid_content_id`, or one of the storage.
    */
-  record(viewing: Viewing): Promise<void> {
-    const { content, watched, genre = "", embedding = [] } = viewing;
+  async record(viewing: Viewing): Promise<void> {
+    const { content, watched, genre = "", embedding = [] } = fieldsOf(viewing, "invalid_title");
     const finished = viewing.finished ?? watched >= FINISHED_FROM;
-    const vector = Float32Array.from(embedding);
+    const vector = Float32Array.from(fieldsOf(embedding, "invalid_title"));
     return this.driver.write((engine, ...now) => {
       const title = textOf(content, "invalid_content_id");
       const known = textOf(genre, "invalid_title");
@@ -192,7 +192,7 @@ export class Taste {
    */
   async learnTitles(titles: readonly TasteTitle[]): Promise<void> {
     const stored: Promise<void>[] = [];
-    for (let from = 0; from < titles.length; from += TITLES_AT_ONCE) {
+    for (let from = 0; from < fieldsOf(titles, "invalid_title").length; from += TITLES_AT_ONCE) {
       const group = titles.slice(from, from + TITLES_AT_ONCE);
       stored.push(this.learnGroup(group));
     }
@@ -201,8 +201,9 @@ export class Taste {
 
   private learnGroup(group: readonly TasteTitle[]): Promise<void> {
     const vectors = new Float32Array(group.length * DIMENSIONS);
-    for (const [at, { embedding, genre, content }] of group.entries()) {
-      if (embedding.length !== DIMENSIONS || /[\r\n]/.test(genre + content)) {
+    for (const [at, title] of group.entries()) {
+      const { embedding, genre, content } = fieldsOf(title, "invalid_title");
+      if (embedding?.length !== DIMENSIONS || /[\r\n]/.test(genre + content)) {
         const message = `"${content}" needs a genre and an embedding of ${DIMENSIONS} numbers`;
         return Promise.reject(new OmegaError("invalid_title", message));
       }
@@ -252,7 +253,7 @@ export class Taste {
    * nothing is known of anybody's taste.
    */
   recommend(count: number, options: RecommendOptions = {}): Recommendation[] {
-    const { genre = "", exclude = [], title = () => undefined } = options;
+    const { genre = "", exclude = [], title = () => undefined } = options ?? {};
     const { progress } = this.client.forProfile(this.profile);
     const begun = progress.inProgress().concat(progress.completed());
     const excluded = begun.map((item) => item.content).concat(exclude);
@@ -350,7 +351,7 @@ export class Taste {
 
   /** Calls `listener` at every change until the returned function is called. */
   onChange(listener: (what: TasteChange) => void): () => void {
-    this.listeners.add(listener);
+    this.listeners.add(listenerOf(listener));
     return () => this.listeners.delete(listener);
   }
 

@@ -9,7 +9,13 @@
 
 import { OmegaError } from "./errors.js";
 import { Requests } from "./requests.js";
-import { Socket, type SocketEvents, socketUrl, type WebSocketConstructor } from "./socket.js";
+import {
+  CLOSED_ABNORMALLY,
+  Socket,
+  type SocketEvents,
+  socketUrl,
+  type WebSocketConstructor,
+} from "./socket.js";
 
 /** How long requests do before a socket is tried again, in milliseconds; less up to a quarter. */
 export const SOCKET_RETRY_MS = 300_000;
@@ -32,7 +38,6 @@ const CODES: Record<string, number> = {
   restart: 4000,
   storage_unavailable: 4004,
 };
-const CLOSED_ABNORMALLY = 1006;
 const CLOSE_CODES_FROM = 4_000;
 const SERVER_ERRORS_FROM = 500;
 
@@ -141,10 +146,9 @@ export class Transport {
       () => {
         if (attempt === this.attempt) this.events.asked("");
       },
-      (cause: unknown) => {
+      (error: OmegaError) => {
         if (attempt !== this.attempt) return;
-        const message = "the app's token function failed; it will be asked again";
-        this.events.failed(new OmegaError("token_failed", message, cause));
+        this.events.failed(error);
         this.events.closed(CLOSED_ABNORMALLY);
       },
     );
@@ -231,11 +235,16 @@ export class Transport {
         .then(token)
         .then(resolve, reject)
         .then(() => clearTimeout(timer));
-    }).then((got: unknown) => {
-      if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
-      this.lastToken = got;
-      return got;
-    });
+    })
+      .then((got: unknown) => {
+        if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
+        this.lastToken = got;
+        return got;
+      })
+      .catch((cause: unknown) => {
+        const message = `the app's token function failed (${cause}); it will be asked again`;
+        throw new OmegaError("token_failed", message, cause);
+      });
   }
 
   /** The attempt ended; if nobody was there the next one goes another way. */

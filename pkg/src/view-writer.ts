@@ -98,7 +98,7 @@ function textsOf(rows: Cells[]): string[] {
 }
 
 /** How a list became what it is; nothing when it is what it was. No two rows of a list are the same. */
-export function patchOf(before: string[], after: string[], rows: Cells[]): Patch | undefined {
+function patchOf(before: string[], after: string[], rows: Cells[]): Patch | undefined {
   const places = new Map(before.map((text, place) => [text, place]));
   const patch: Patch = [];
   let [from, to] = [0, 0];

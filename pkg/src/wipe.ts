@@ -15,7 +15,7 @@ import { eraseStorage } from "./storage.js";
  * @param names `device` as given to {@link open}, or the `name` of its database if it was given one
  */
 export async function wipe(names: { device: string } | { name: string }): Promise<void> {
-  const { device, name } = names as { device?: unknown; name?: unknown };
+  const { device, name } = (names ?? {}) as { device?: unknown; name?: unknown };
   const given = name ?? device;
   if (typeof given !== "string" || given === "") {
     throw new OmegaError("invalid_option", "wipe needs `device`, or the `name` of its database");

@@ -10,8 +10,8 @@ import type { OpenSettings } from "./api.js";
 import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
 import { type Channel, openChannel, tellErased } from "./channel.js";
 import type { TabEvents } from "./client.js";
-import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
-import { DESTROYED, IndexedDbStorage } from "./indexeddb.js";
+import { type ErrorCode, failure, fromEngine, OmegaError } from "./errors.js";
+import { IndexedDbStorage } from "./indexeddb.js";
 import type { Port } from "./port.js";
 import type { StopReason } from "./reasons.js";
 import type { EngineCalls, Loaded, PageCalls, PassedEvent, Standing } from "./serve.js";
@@ -102,11 +102,11 @@ export class WorkerKeeper implements Keeper {
   }
 
   get isReadable(): boolean {
-    return this.standing.isReadable;
+    return this.standing.isReadable && this.ended?.code !== "closed";
   }
 
   rows(name: ReadName, ...values: string[]): Cells[] {
-    if (this.isErased) throw erased();
+    if (this.isErased) throw failure("destroyed");
     if (this.ended?.code === "closed") throw this.ended;
     if (name !== "metrics") return this.view.rows(name, ...values);
     const { metrics } = this.standing;
@@ -126,7 +126,7 @@ export class WorkerKeeper implements Keeper {
   }
 
   pending(): number {
-    if (this.isErased) throw erased();
+    if (this.isErased) throw failure("destroyed");
     return Number(this.view.list("pending")[0]?.[0] ?? 0);
   }
 
@@ -156,7 +156,7 @@ export class WorkerKeeper implements Keeper {
 
   async close(): Promise<void> {
     if (this.ended === undefined) await this.ask((port) => port.call("close"));
-    await this.finish(closed());
+    await this.finish(failure("closed"));
   }
 
   async destroy(): Promise<void> {
@@ -168,7 +168,7 @@ export class WorkerKeeper implements Keeper {
       await eraseStorage(this.parts.storage);
     });
     this.standing = { ...this.standing, isErased: true };
-    await this.finish(erased());
+    await this.finish(failure("destroyed"));
   }
 
   private async begin(isShown: boolean): Promise<Started> {
@@ -273,12 +273,4 @@ export class WorkerKeeper implements Keeper {
     started?.port.end(error);
     started?.end();
   }
-}
-
-function erased(): OmegaError {
-  return new OmegaError("destroyed", DESTROYED);
-}
-
-function closed(): OmegaError {
-  return new OmegaError("closed", "this client is closed; call open again");
 }

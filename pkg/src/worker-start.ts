@@ -8,7 +8,7 @@ import { Port, type PortLike } from "./port.js";
 import type { EngineCalls, Opening, PageCalls } from "./serve.js";
 
 /** A Worker whose script has not run after so long counts as one that does not start. */
-export const WORKER_START_MS = 10_000;
+const WORKER_START_MS = 10_000;
 
 /** An engine's side that was started. */
 export interface Started {

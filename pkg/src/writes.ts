@@ -93,7 +93,7 @@ export class AskedWrites {
 }
 
 /** Tells somebody how it ended. */
-export function endWaiter(waiter: Waiter, error: OmegaError | undefined): void {
+function endWaiter(waiter: Waiter, error: OmegaError | undefined): void {
   if (error === undefined) waiter.resolve();
   else waiter.reject(error);
 }

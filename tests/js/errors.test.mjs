@@ -4,8 +4,17 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MemoryStorage, OmegaError, open } from "omega-sync";
+import { open as openPatterns } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { PKG, ROOT } from "../../scripts/paths.mjs";
+import { codeOf } from "./tv.mjs";
+
+const settings = {
+  ...{ url: "http://127.0.0.1:1", device: "tv", token: async () => "unused" },
+  WebSocket: /** @type {import("omega-sync").WebSocketConstructor} */ (
+    /** @type {unknown} */ (WebSocket)
+  ),
+};
 
 /** @returns {string[]} each code with its meaning */
 function codesOfType() {
@@ -59,14 +68,7 @@ test("whatever fails is an OmegaError with one of these codes", async () => {
     assert.notEqual(error.message, "");
     return true;
   };
-  const settings = {
-    ...{ url: "http://127.0.0.1:1", device: "tv", token: async () => "unused" },
-    storage: new MemoryStorage(),
-    WebSocket: /** @type {import("omega-sync").WebSocketConstructor} */ (
-      /** @type {unknown} */ (WebSocket)
-    ),
-  };
-  const tv = await open(settings);
+  const tv = await open({ ...settings, storage: new MemoryStorage() });
   const nobody = tv.forProfile("0123456789abcdef");
   const calls = [
     () => open({ ...settings, url: "nowhere" }),
@@ -87,4 +89,100 @@ test("whatever fails is an OmegaError with one of these codes", async () => {
   await tv.close();
   for (const call of closed)
     await assert.rejects(async () => void (await call()), isKnown, `${call}`);
+});
+
+test("a device's id is 1 to 64 bytes without control characters", async () => {
+  const storage = "memory";
+  for (const device of ["", "x".repeat(65), "é".repeat(33), "tv\n", "\u0085"]) {
+    const opening = open({ ...settings, storage, device });
+    await assert.rejects(opening, (error) => codeOf(error) === "invalid_device", device);
+  }
+  for (const device of ["x", "x".repeat(64), "é".repeat(32), "TV in the living room"]) {
+    await (await open({ ...settings, storage, device })).close();
+  }
+});
+
+test("what is said names what was wrong", async (context) => {
+  /** @type {(wrong: object) => () => Promise<unknown>} */
+  const opening = (wrong) => () =>
+    open(/** @type {any} */ ({ ...settings, storage: "memory", ...wrong }));
+  /** @type {(taste: object) => () => Promise<unknown>} */
+  const tasting = (taste) => () => openPatterns({ ...settings, storage: "memory", taste });
+  const tv = await open({ ...settings, storage: "memory" });
+  context.after(() => tv.close());
+  /** @type {[() => unknown, RegExp][]} */
+  const said = [
+    [opening({ poll: { everySeconds: 5, afterWriteSeconds: -1 } }), /^poll\.afterWriteSeconds /],
+    [opening({ poll: { everySeconds: 0 } }), /^poll\.everySeconds /],
+    [opening({ url: undefined, urls: "http://a" }), /^`urls` must be a list/],
+    [opening({ storage: "Memory" }), /^`storage` must be "indexeddb"/],
+    [opening({ name: "" }), /^`name` /],
+    [
+      tasting({ quality: { successRate: 2 } }),
+      /^taste\.quality\.successRate must be 0 to 1, not 2$/,
+    ],
+    [tasting({ quality: { sampleCount: -1 } }), /^taste\.quality\.sampleCount /],
+    [tasting({ floor: 1 }), /^taste\.floor must be 0\.5 to 0\.999, not 1$/],
+    [tasting({ bytes: { up: 1_023 } }), /^taste\.bytes\.up must be 1024 to 65536/],
+    [tasting({ bytes: { down: 65_537 } }), /^taste\.bytes\.down /],
+    [tasting({ intervalMs: { min: 999 } }), /^taste\.intervalMs\.min /],
+    [tasting({ intervalMs: { min: 2_000, max: 1_999 } }), /^taste\.intervalMs\.max must be 2000 /],
+    [
+      () => tv.devices.send("b", /** @type {any} */ ({ type: "puase" })),
+      /^a command's type is one of play, /,
+    ],
+    [() => tv.watchlist.add(/** @type {any} */ (603)), /^a content id .*, not number$/],
+    [
+      () => tv.progress.set("x", /** @type {any} */ (undefined)),
+      /^progress needs .*, not undefined$/,
+    ],
+  ];
+  for (const [call, message] of said) {
+    await assert.rejects(async () => void (await call()), { name: "OmegaError", message });
+  }
+});
+
+test("why a token was not had is said, not only passed along", async (context) => {
+  const token = () => Promise.reject(new Error("the login is over"));
+  const tv = await open({ ...settings, storage: "memory", token });
+  context.after(() => tv.close());
+  const error = await new Promise((resolve) => void tv.on("error", resolve));
+  assert.equal(codeOf(error), "token_failed");
+  assert.match(String(error), /the login is over/);
+});
+
+test("after close status, pending, metrics and rejected say what was last", async () => {
+  const tv = await open({ ...settings, storage: "memory" });
+  await tv.watchlist.add("tmdb:603");
+  const { replica } = tv.status();
+  const closing = tv.close();
+  assert.equal(tv.status().pending, 1, "meanwhile");
+  await closing;
+  const { state, closeReason, pending, ...facts } = tv.status();
+  assert.deepEqual([state, closeReason, pending], ["stopped", "closed", 1]);
+  assert.equal(facts.replica, replica);
+  assert.deepEqual([tv.pending, tv.metrics().operations, tv.rejected()], [1, 1, []]);
+  await assert.rejects(tv.takeRejected(), (error) => codeOf(error) === "closed");
+});
+
+test("after destroy nothing is left to say", async () => {
+  const tv = await open({ ...settings, storage: "memory" });
+  await tv.watchlist.add("tmdb:603");
+  await tv.destroy();
+  const { state, closeReason, replica } = tv.status();
+  assert.deepEqual([state, closeReason, replica], ["stopped", "destroyed", ""]);
+  assert.deepEqual([tv.pending, tv.metrics().operations, tv.rejected()], [0, 0, []]);
+});
+
+test("what is tried again by itself says so, and nothing else does", async (context) => {
+  const storage = new MemoryStorage();
+  storage.commit = () => Promise.reject(new Error("no disk"));
+  storage.destroy = () => Promise.reject(new OmegaError("storage_failed", "it did not work"));
+  const tv = await open({ ...settings, storage });
+  context.after(() => tv.close());
+  await assert.rejects(tv.watchlist.add("a"), {
+    code: "storage_failed",
+    message: /retried by itself$/,
+  });
+  await assert.rejects(tv.destroy(), { code: "storage_failed", message: "it did not work" });
 });

@@ -139,7 +139,7 @@ test("a restart forgets the counts, not what waits", async (context) => {
   tv.pause();
   await tv.watchlist.add("tmdb:1");
   await tv.close();
-  assert.throws(() => tv.metrics(), { code: "closed" });
+  assert.equal(tv.metrics().operations, 1);
   const again = await openTv(context, edge, household, "tv-living", { storage });
   const reports = reportsOf(again);
   assert.equal(again.metrics().operations, 0);
