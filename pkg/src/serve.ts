@@ -17,7 +17,7 @@ import type { Settings } from "./settings.js";
 import { platformWebSocket } from "./socket.js";
 import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "./storage.js";
 import type { Tab } from "./tabs.js";
-import type { Lists, ViewUpdate } from "./view.js";
+import type { ViewUpdate } from "./view.js";
 import { ViewWriter } from "./view-writer.js";
 
 /** A change that no write waits for is told so much later, with what follows at once. */
@@ -29,8 +29,8 @@ export interface Opening {
   wasm?: WasmSource;
   /** What the page's storage is called; `shared` when several tabs can have it open. */
   storage: { kind: string; name: string; shared: boolean };
-  /** What the page shows already. */
-  shown: Lists | undefined;
+  /** What the page shows already, as it was stored. */
+  shown: ViewUpdate[];
 }
 
 /** How the engine's side stands. */
@@ -108,7 +108,7 @@ class Served {
   private life: LifecycleEvents | undefined;
   private hear: (message: Message) => void = () => undefined;
   private writer: ViewWriter | undefined;
-  private shown: Lists | undefined;
+  private shown: ViewUpdate[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private lastStanding = "";
 
@@ -240,8 +240,8 @@ class Served {
         for (const [tab, write] of loaded.marks) marks.set(tab, write);
         if (!loaded.shown) {
           // The page has something else on the screen than the storage in its hands.
-          this.shown = undefined;
-          this.writer?.begin(undefined);
+          this.shown = [];
+          this.writer?.begin(this.shown);
         }
         return loaded.records;
       },

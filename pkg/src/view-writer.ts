@@ -1,7 +1,7 @@
 /** Says how the lists of an engine differ from what was said before; see `view.ts`. */
 
 import type { Cells, Keeper, ReadName } from "./calls.js";
-import type { Lists, Patch, ViewUpdate } from "./view.js";
+import { type Lists, type Patch, patched, type ViewUpdate } from "./view.js";
 
 /** Patches of so many characters, or as many as the lists have, are followed by all lists anew. */
 export const PATCHES_LENGTH_MIN = 8_192;
@@ -18,17 +18,30 @@ export class ViewWriter {
 
   constructor(private readonly keeper: Pick<Keeper, "rows" | "pending">) {}
 
-  /** The other side has this. */
-  begin(lists: Lists | undefined): void {
-    this.said = lists && new Map();
+  /** The other side has this: all lists, then patches of them; or nothing. */
+  begin(shown: ViewUpdate[]): void {
+    this.said = shown.length === 0 ? undefined : new Map();
     this.patchesLength = 0;
     this.listsLength = 0;
-    if (lists === undefined) return;
-    for (const key of Object.keys(lists)) {
-      const text = lists[key] ?? "[]";
-      this.listsLength += text.length;
-      this.said?.set(key, textsOf(JSON.parse(text)));
+    const lists = new Map<string, Cells[]>();
+    for (const update of shown) {
+      if ("lists" in update) {
+        for (const key of Object.keys(update.lists)) {
+          const text = update.lists[key] ?? "[]";
+          this.listsLength += text.length;
+          lists.set(key, JSON.parse(text));
+        }
+      } else {
+        this.patchesLength += update.patches.length;
+        const patches: Record<string, Patch> = JSON.parse(update.patches);
+        for (const key of Object.keys(patches)) {
+          lists.set(key, patched(lists.get(key) ?? [], patches[key] ?? []));
+        }
+      }
     }
+    lists.forEach((rows, key) => {
+      this.said?.set(key, textsOf(rows));
+    });
   }
 
   /** These lists may differ. */
@@ -74,8 +87,9 @@ export class ViewWriter {
   private everything(keys: string[]): ViewUpdate {
     const lists: Lists = {};
     for (const key of keys) lists[key] = JSON.stringify(this.rowsOf(key));
-    this.begin(lists);
-    return { lists };
+    const update = { lists };
+    this.begin([update]);
+    return update;
   }
 
   private rowsOf(key: string): Cells[] {

@@ -55,16 +55,6 @@ export class View {
     return Object.keys(patches);
   }
 
-  /** All of it, for the one who goes on from there. */
-  all(): Lists {
-    const all: Lists = {};
-    for (const key of Array.from(this.lists.keys())) {
-      const list = this.late.has(key) ? this.list(key) : (this.lists.get(key) ?? []);
-      all[key] = typeof list === "string" ? list : JSON.stringify(list);
-    }
-    return all;
-  }
-
   /** What the engine would answer. */
   rows(name: ReadName, ...values: string[]): Cells[] {
     const [profile = "", content = ""] = values;
@@ -100,7 +90,8 @@ export class View {
   }
 }
 
-function patched(list: Cells[], patch: Patch): Cells[] {
+/** What a patch makes of a list. */
+export function patched(list: Cells[], patch: Patch): Cells[] {
   const parts: Cells[][] = [];
   for (let at = 0; at < patch.length; at += 1) {
     const part = patch[at];

@@ -65,8 +65,8 @@ export class WorkerKeeper implements Keeper {
     // The app draws first what there is.
     this.ready =
       shown.length === 0
-        ? this.begin(false)
-        : new Promise((resolve) => setTimeout(resolve, 0)).then(() => this.begin(true));
+        ? this.begin(shown)
+        : new Promise((resolve) => setTimeout(resolve, 0)).then(() => this.begin(shown));
   }
 
   /** Resolves when there is something to read: what was shown last, or else what the engine says. */
@@ -171,7 +171,7 @@ export class WorkerKeeper implements Keeper {
     await this.finish(failure("destroyed"));
   }
 
-  private async begin(isShown: boolean): Promise<Started> {
+  private async begin(shown: ViewUpdate[]): Promise<Started> {
     const { shared, parts } = this;
     if (shared !== undefined) shared.beside = this.stored;
     const { settings, options, storage, script } = parts;
@@ -182,7 +182,7 @@ export class WorkerKeeper implements Keeper {
     const opening = {
       settings,
       storage: { kind: storage.kind, name: shared?.name ?? "", shared: shared !== undefined },
-      shown: isShown ? this.view.all() : undefined,
+      shown,
       ...(wasm === undefined ? {} : { wasm }),
     };
     return startEngineSide(url, opening, this.calls());

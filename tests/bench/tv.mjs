@@ -94,12 +94,19 @@ async function measure(build, household, living) {
     ...firstStates(starts),
     ...(floors.length === 0 ? {} : { floor: firstStates(floors) }),
     engine_ms: rounded(median(starts.map((start) => start.engine_ms))),
+    start_block_ms: rounded(median(starts.map(blockAfter))),
+    start_block_ms_least: rounded(Math.min(...starts.map(blockAfter))),
     worst_block_ms: rounded(median(blocks)),
     worst_block_ms_least: rounded(Math.min(...blocks)),
     sync_main_thread_ms: rounded(median(syncing.map(({ busy }) => busy))),
     sync_ms: rounded(median(syncs.map((sync) => sync.sync_ms))),
     read_ms: rounded(median(syncs.map((sync) => sync.read_ms))),
   };
+}
+
+/** The longest task while the engine starts after the first state. @param {any} visit */
+function blockAfter({ thread }) {
+  return thread.between("first-state", "engine-there", true).longest;
 }
 
 /** @param {any[]} visits */

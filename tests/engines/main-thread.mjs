@@ -42,15 +42,16 @@ export class MainThread {
   };
 
   /**
-   * Processor time between two marks of the page, in milliseconds: all of it, and the longest task.
-   * @param {string} from @param {string} to
+   * Processor time between two marks of the page, in milliseconds: all of it, and the longest task. A task
+   * counts as a whole, the one that sets the first mark too, unless `later` asks for those after it.
+   * @param {string} from @param {string} to @param {boolean} [later]
    */
-  between(from, to) {
+  between(from, to, later = false) {
     const [start, end] = [this.#mark(from), this.#mark(to)];
     const times = this.#events
       .filter(({ name, ph, ts, dur, pid, tid }) => {
         const task = ph === "X" && TASKS.has(name) && pid === start.pid && tid === start.tid;
-        return task && ts + (dur ?? 0) > start.ts && ts < end.ts;
+        return task && ts + (later ? 0 : (dur ?? 0)) > start.ts && ts < end.ts;
       })
       .map(({ tdur, dur }) => (tdur ?? dur ?? 0) / 1_000);
     if (times.length === 0) throw new Error("the trace has no task of the main thread");
