@@ -2,6 +2,7 @@
 //! core's (`session/server/relay.rs`).
 
 use crate::error::Error;
+use crate::http::schema;
 use crate::http::value::{optional, whole};
 use omega_sync_core::command::{Command, CommandStatus, LEVEL_MAX, Outcome};
 use omega_sync_core::id::{ContentId, DeviceId};
@@ -34,7 +35,7 @@ pub(crate) struct CommandBody {
     kind: CommandType,
     /// Where to: for `seek`
     #[serde(default, deserialize_with = "optional::seconds")]
-    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
+    #[schemars(schema_with = "schema::optional_seconds")]
     position_seconds: Option<u32>,
     /// How loud, in percent: for `volume_set`
     #[serde(default, deserialize_with = "level")]
@@ -42,23 +43,15 @@ pub(crate) struct CommandBody {
     level: Option<u8>,
     /// Which title: for `load_content`
     #[serde(default, deserialize_with = "optional::content")]
-    #[schemars(
-        with = "Option<String>",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::optional_id")]
     content_id: Option<ContentId>,
     /// Where to begin, in seconds: for `load_content`, if not at the start
     #[serde(default, deserialize_with = "optional::seconds")]
-    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
+    #[schemars(schema_with = "schema::optional_seconds")]
     start_position: Option<u32>,
     /// To which device: for `cast_to`
     #[serde(default, deserialize_with = "optional::device")]
-    #[schemars(
-        with = "Option<String>",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::optional_id")]
     target_device_id: Option<DeviceId>,
 }
 

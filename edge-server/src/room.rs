@@ -6,6 +6,9 @@
 //! before what it tells of is durable. While a commit is on its way the next inputs gather, so the
 //! busier a household is, the more updates share one fsync.
 
+mod batch;
+
+use self::batch::{Batch, Effect};
 use crate::aggregate::region::Region;
 use crate::dispatch::{Dispatch, Watch, message};
 use crate::hub::{Call, Done, Inside, RoomMessage, Seat, Told};
@@ -22,10 +25,10 @@ use omega_sync_core::command::Order;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::message::{CloseCode, ServerFrame};
 use omega_sync_core::session::server::relay::RelayOutput;
-use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput};
+use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 use tracing::Instrument;
 
@@ -127,68 +130,6 @@ enum Next {
     Due,
     /// Nobody was connected for a while.
     Idle,
-}
-
-/// What to do once the batch's commit is durable.
-enum Effect {
-    Send(ConnectionId, Vec<u8>),
-    Close(ConnectionId, CloseCode),
-    Answer(Box<dyn FnOnce() + Send>, oneshot::Sender<CloseCode>),
-    /// Of a command; the rest of its life counts from then.
-    Relay(RelayOutput, tokio::time::Instant),
-}
-
-/// What came of a batch of inputs.
-#[derive(Default)]
-struct Batch {
-    commit: Option<Commit>,
-    effects: Vec<Effect>,
-    output_bytes: usize,
-    shares: Vec<OwnedSemaphorePermit>,
-    /// When its frames came.
-    arrivals: Vec<Instant>,
-    stop: bool,
-    /// Who wants the household erased; it stops then too.
-    erase: Option<oneshot::Sender<Result<bool, CloseCode>>>,
-    /// On whose behalf it is worked on: of the first input. It follows from the others.
-    span: Option<tracing::Span>,
-}
-
-impl Batch {
-    /// The span of what is done for all its inputs together.
-    fn span(&self) -> tracing::Span {
-        self.span.clone().unwrap_or_else(tracing::Span::none)
-    }
-
-    /// The span of making all of it durable.
-    fn span_of_commit(&self) -> tracing::Span {
-        tracing::info_span!(parent: &self.span(), "commit")
-    }
-
-    fn add(&mut self, outputs: Vec<RoomOutput>) {
-        for output in outputs {
-            match output {
-                RoomOutput::Persist(next) => match &mut self.commit {
-                    Some(commit) => commit.merge(next),
-                    None => self.commit = Some(next),
-                },
-                RoomOutput::Send(connection, frame) => {
-                    self.output_bytes += frame.len();
-                    self.effects.push(Effect::Send(connection, frame));
-                }
-                RoomOutput::Close(connection, code) => {
-                    self.effects.push(Effect::Close(connection, code));
-                }
-            }
-        }
-    }
-}
-
-impl Batch {
-    fn relay(&mut self, outputs: Vec<RelayOutput>) {
-        let now = tokio::time::Instant::now();
-        self.effects.extend(outputs.into_iter().map(|output| Effect::Relay(output, now)));
-    }
 }
 
 impl RoomTask<'_> {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::http::Edge;
 use crate::http::abilities::{Abilities, Kind};
 use crate::http::body::{JsonBody, Parameters, tagged};
+use crate::http::schema;
 use crate::http::value::{content_id, device_id, optional, profile_id};
 use crate::hub::Inside;
 use axum::Json;
@@ -348,27 +349,19 @@ async fn send(
 pub(crate) struct HandoffRequest {
     /// On which device
     #[serde(deserialize_with = "device_id")]
-    #[schemars(
-        with = "String",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::id")]
     target_device_id: DeviceId,
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(
-        with = "String",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::id")]
     content_id: ContentId,
     /// On whose shelf its position is: the default profile's when it is missing or empty
     #[serde(default, deserialize_with = "profile_id")]
-    #[schemars(with = "String", regex(pattern = "^([0-9a-fA-F]{16})?$"))]
+    #[schemars(schema_with = "schema::profile")]
     profile: ProfileId,
     /// From where; when it is missing, from where the household knows the title to be
     #[serde(default, deserialize_with = "optional::seconds")]
-    #[schemars(with = "Option<f64>", range(min = 0, max = 4_294_967_295_u32))]
+    #[schemars(schema_with = "schema::optional_seconds")]
     position_seconds: Option<u32>,
 }
 

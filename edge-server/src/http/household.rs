@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::route::Parameter;
+use crate::http::schema;
 use crate::http::value::{
     State as JsonState, content_id, hlc, millis, profile_id, read_cursor, seconds, when,
     write_cursor,
@@ -48,23 +49,19 @@ pub(crate) struct WatchlistChange {
     operation: Operation,
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(
-        with = "String",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::id")]
     content_id: ContentId,
     /// On whose list: the default profile's when it is missing or empty
     #[serde(default, deserialize_with = "profile_id")]
-    #[schemars(with = "String", regex(pattern = "^([0-9a-fA-F]{16})?$"))]
+    #[schemars(schema_with = "schema::profile")]
     profile: ProfileId,
     /// When it was done, in Unix milliseconds; now when it is missing
     #[serde(default, deserialize_with = "millis")]
-    #[schemars(with = "Option<u64>", range(max = 140_737_488_355_328_u64))]
+    #[schemars(schema_with = "schema::millis")]
     timestamp: Option<u64>,
     /// When it was done, as an answer of this server said it
     #[serde(default, deserialize_with = "hlc")]
-    #[schemars(with = "Option<String>", regex(pattern = "^[1-9][0-9]{0,17}$"))]
+    #[schemars(schema_with = "schema::hlc")]
     hlc: Option<Timestamp>,
 }
 
@@ -89,33 +86,29 @@ pub(crate) struct WatchlistChanged {
 pub(crate) struct ProgressUpdate {
     /// Which title
     #[serde(deserialize_with = "content_id")]
-    #[schemars(
-        with = "String",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::id")]
     content_id: ContentId,
     /// Seconds from the start; fractions are dropped
     #[serde(deserialize_with = "seconds")]
-    #[schemars(with = "f64", range(min = 0, max = 4_294_967_295_u32))]
+    #[schemars(schema_with = "schema::seconds")]
     position_seconds: u32,
     /// Length of the title in seconds, 0 when it is not known; fractions are dropped
     #[serde(deserialize_with = "seconds")]
-    #[schemars(with = "f64", range(min = 0, max = 4_294_967_295_u32))]
+    #[schemars(schema_with = "schema::seconds")]
     duration_seconds: u32,
     /// What the player was doing
     state: JsonState,
     /// On whose shelf: the default profile's when it is missing or empty
     #[serde(default, deserialize_with = "profile_id")]
-    #[schemars(with = "String", regex(pattern = "^([0-9a-fA-F]{16})?$"))]
+    #[schemars(schema_with = "schema::profile")]
     profile: ProfileId,
     /// When it was watched, in Unix milliseconds; now when it is missing
     #[serde(default, deserialize_with = "millis")]
-    #[schemars(with = "Option<u64>", range(max = 140_737_488_355_328_u64))]
+    #[schemars(schema_with = "schema::millis")]
     timestamp: Option<u64>,
     /// When it was watched, as an answer of this server said it
     #[serde(default, deserialize_with = "hlc")]
-    #[schemars(with = "Option<String>", regex(pattern = "^[1-9][0-9]{0,17}$"))]
+    #[schemars(schema_with = "schema::hlc")]
     hlc: Option<Timestamp>,
 }
 

@@ -6,7 +6,7 @@ use crate::http::form::FORM;
 use crate::http::problem::{self, Problem};
 use crate::http::route::{Access, Content, Parameter, Route};
 use crate::http::routes;
-use crate::http::schema::{ID_FORMAT, name_formats};
+use crate::http::schema::{ID_FORMAT, ID_PATTERN, name_formats};
 use axum::Json;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -170,7 +170,7 @@ fn in_path(route: &Route) -> impl Iterator<Item = Value> {
             "description": "Which one",
             "schema": {
                 "type": "string", "minLength": 1, "maxLength": 64, "format": ID_FORMAT,
-                "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$",
+                "pattern": ID_PATTERN,
             },
         })
     })

@@ -1,16 +1,62 @@
 //! What schemas made from the types can't say by themselves.
 
 use crate::http::oauth::DEVICE_CODE;
-use schemars::Schema;
+use crate::http::value::MILLIS_MAX;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 /// Of texts of 1 to 64 bytes of UTF-8: JSON Schema counts letters and not bytes.
 pub(crate) const ID_FORMAT: &str = "omega-id";
+/// What ids look like: without control characters.
+pub(crate) const ID_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 /// Letters that such a text has at most.
 const ID_LETTERS_MAX: u64 = 64;
 /// The same of 32 bytes: a genre.
 const GENRE_FORMAT: &str = "omega-genre";
 const GENRE_LETTERS_MAX: u64 = 32;
+
+/// A title's or device's id.
+pub(crate) fn id(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": ID_PATTERN})
+}
+
+/// An id, or null.
+pub(crate) fn optional_id(generator: &mut SchemaGenerator) -> Schema {
+    or_null(id(generator))
+}
+
+/// A profile's id; empty for the default profile.
+pub(crate) fn profile(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^([0-9a-fA-F]{16})?$"})
+}
+
+/// Seconds.
+pub(crate) fn seconds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "number", "format": "double", "minimum": 0, "maximum": u32::MAX})
+}
+
+/// Seconds, or null.
+pub(crate) fn optional_seconds(generator: &mut SchemaGenerator) -> Schema {
+    or_null(seconds(generator))
+}
+
+/// Unix milliseconds, or null.
+pub(crate) fn millis(_: &mut SchemaGenerator) -> Schema {
+    or_null(json_schema!({
+        "type": "integer", "format": "uint64", "minimum": 0, "maximum": MILLIS_MAX,
+    }))
+}
+
+/// A full timestamp, or null.
+pub(crate) fn hlc(_: &mut SchemaGenerator) -> Schema {
+    or_null(json_schema!({"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}))
+}
+
+fn or_null(mut schema: Schema) -> Schema {
+    let kind = schema.get("type").cloned().unwrap_or_default();
+    schema.insert("type".into(), json!([kind, "null"]));
+    schema
+}
 
 /// Says of every id and genre that it is one.
 pub(crate) fn name_formats(schema: &mut Value) {

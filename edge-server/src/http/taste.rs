@@ -6,6 +6,7 @@ use crate::auth::Principal;
 use crate::error::{Error, FieldError};
 use crate::http::Edge;
 use crate::http::body::{json, parse_body};
+use crate::http::schema::{self, ID_PATTERN};
 use crate::http::sync::BINARY;
 use crate::http::value::content_id;
 use crate::limits::{FEED_BYTES_MAX, FEED_TITLES_MAX};
@@ -190,14 +191,10 @@ pub(crate) struct Feed {
 struct FeedItem {
     /// Which
     #[serde(deserialize_with = "content_id")]
-    #[schemars(
-        with = "String",
-        length(min = 1, max = 64),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
-    )]
+    #[schemars(schema_with = "schema::id")]
     content_id: ContentId,
     /// Its genre
-    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
+    #[schemars(length(min = 1, max = 32), regex(pattern = ID_PATTERN))]
     genre: String,
     /// What it is like: 384 numbers of all-MiniLM-L6-v2, of norm 1
     #[schemars(length(min = 384, max = 384))]

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Latest time that a stamp can have, in Unix milliseconds (the year 6429).
-const MILLIS_MAX: u64 = 1 << 47;
+pub(crate) const MILLIS_MAX: u64 = 1 << 47;
 
 /// Digits of a full timestamp at most (the year 2453).
 const HLC_DIGITS_MAX: usize = 18;
