@@ -142,6 +142,8 @@ struct IssuedClaims<'a> {
     sub: &'a str,
     did: &'a str,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
     jti: String,
     iat: u64,
     nbf: u64,
@@ -222,6 +224,7 @@ impl Authority {
         let own = self.own.as_ref().ok_or(AuthError::Algorithm)?;
         let now = jsonwebtoken::get_current_timestamp();
         let claims = IssuedClaims {
+        region: Option<&Region>,
             iss: &own.issuer,
             aud: &own.audience,
             sub: household.as_str(),
@@ -232,6 +235,7 @@ impl Authority {
             nbf: now,
             exp: now.saturating_add(life.as_secs()),
         };
+            region: region.map(Region::as_str),
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &own.encoding)
             .map_err(|_| AuthError::Malformed)
     }

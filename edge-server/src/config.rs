@@ -8,9 +8,10 @@ pub mod reference;
 pub mod sources;
 
 use self::access::AccessArgs;
-use self::aggregate::AggregateArgs;
+use self::aggregate::{AggregateArgs, region};
 use self::quota::QuotaArgs;
 use self::sources::Variable;
+use crate::aggregate::region::Region;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
 use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
@@ -213,6 +214,10 @@ pub struct TokenArgs {
     /// What it allows: words of "read write control admin"
     #[arg(long, value_name = "WORDS", default_value = SCOPE, value_parser = scope)]
     pub scope: String,
+    /// Where the household is: a country (ISO 3166-1 alpha-2) or a part of one; without it the server's
+    /// --region counts
+    #[arg(long, value_name = "CODE", value_parser = region)]
+    pub region: Option<Region>,
     /// How long it lives, such as 90s, 15m, 1h or 30d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
     pub expires_in: Duration,
@@ -456,11 +461,32 @@ mod tests {
     fn a_token_has_defaults() {
         match Cli::read(token(&[])).unwrap().unwrap().command {
             Command::Token(args) => {
-                assert_eq!(args.scope, SCOPE);
+                assert_eq!((&*args.scope, args.region), (SCOPE, None));
                 assert_eq!(args.expires_in, Duration::from_secs(3600));
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_token_says_where_its_household_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, [7; 32]).unwrap();
+        // The server's own region is none of a token's.
+        let set = |name: &str| (name == "SYNC_REGION").then(|| "FR".to_owned());
+        for (more, said) in [(&["--region", "de-by"][..], Some("DE-BY")), (&[], None)] {
+            let args = match Cli::read_with(token(more), &set).unwrap().unwrap().command {
+                Command::Token(args) => TokenArgs { jwt_secret_file: file.clone(), ..args },
+                other => panic!("{other:?}"),
+            };
+            let token = crate::token(&args).unwrap();
+            let secret = crate::auth::Secret::read(&file).unwrap();
+            let principal = crate::auth::Authority::new(&secret, ISSUER, AUDIENCE).verify(&token);
+            let region = principal.unwrap().region;
+            assert_eq!(region.as_ref().map(Region::as_str), said);
+        }
+        assert!(usage(&token(&["--region", "Germany"])).contains("ISO 3166-1"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(crate) async fn token(
     let missing = |name| Error::field(name, "it is missing");
     let household = household.ok_or_else(|| missing("household"))?;
     let device = device.ok_or_else(|| missing("device"))?;
-    let token = edge.authority.issue(&household, &device, SCOPE, TOKEN_LIFE)?;
+    let token = edge.authority.issue(&household, &device, SCOPE, None, TOKEN_LIFE)?;
     let mut response = json(&serde_json::json!({ "token": token }));
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -227,7 +227,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
 pub fn token(args: &TokenArgs) -> Result<String, StartError> {
     let secret = Secret::read(&args.jwt_secret_file)?;
     let authority = Authority::new(&secret, &args.claims.jwt_issuer, &args.claims.jwt_audience);
-    Ok(authority.issue(&args.household, &args.device, &args.scope, args.expires_in)?)
+    let TokenArgs { household, device, scope, region, expires_in, .. } = args;
+    Ok(authority.issue(household, device, scope, region.as_ref(), *expires_in)?)
 }
 
 /// What asks the process to end.

@@ -3,13 +3,15 @@
 //!
 //! What was asked for and not yet answered is in memory only: it lives for minutes, and after a restart
 //! the device asks anew. What was allowed is in the store before the device hears of it. Invariants:
-//! a code is answered once; a device code brings tokens once; what is asked is bounded, in all and by
-//! address.
+//! a code is answered once; a device code brings tokens once, and none after its household was erased;
+//! what is asked is bounded, in all and by address.
 
 pub(crate) mod code;
 
 use self::code::{NoEntropy, UserCode, digest, random_text};
 use crate::address::Addresses;
+use crate::aggregate::region::Region;
+use crate::auth::revoked::now_s;
 use crate::error::Error;
 use crate::limits::{
     PAIR_ASKED_ADDRESS_MAX, PAIR_ASKED_MAX, PAIR_CODE_LIFE, PAIR_GUESS_EVERY, PAIR_GUESSES,
@@ -69,15 +71,24 @@ pub(crate) struct Wish {
     pub(crate) scope: String,
 }
 
+/// A household, and where it is if whoever answers for it says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Residence {
+    pub(crate) household: HouseholdId,
+    pub(crate) region: Option<Region>,
+}
+
 /// What somebody allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowed {
     /// Whose device it is now.
-    pub(crate) household: HouseholdId,
+    pub(crate) residence: Residence,
     /// Which device.
     pub(crate) device: DeviceId,
     /// What its tokens allow.
     pub(crate) scope: String,
+    /// When it was allowed, in Unix seconds.
+    pub(crate) allowed_s: u64,
 }
 
 /// What a device that asks is told.
@@ -106,7 +117,7 @@ pub(crate) struct Codes {
 enum Answer {
     None,
     Denied,
-    Allowed(HouseholdId, String),
+    Allowed(Allowed),
 }
 
 struct Asked {
@@ -118,12 +129,19 @@ struct Asked {
     poll_every: Duration,
     answer: Answer,
     /// What a page answers with, and for which household.
-    ticket: Option<(Digest, HouseholdId)>,
+    ticket: Option<(Digest, Residence)>,
 }
 
 impl Asked {
     fn open(&self, now: Instant) -> bool {
         now < self.ends && matches!(self.answer, Answer::None)
+    }
+
+    fn allowed(&self) -> Option<&Allowed> {
+        match &self.answer {
+            Answer::Allowed(allowed) => Some(allowed),
+            Answer::None | Answer::Denied => None,
+        }
     }
 }
 
@@ -132,6 +150,8 @@ struct Held {
     /// By the digest of the device's code.
     asked: HashMap<Digest, Asked>,
     by_code: HashMap<UserCode, Digest>,
+    /// How often [`Pairings::forget`] was called.
+    erasures: u64,
 }
 
 /// All pairings that are asked for.
@@ -219,7 +239,7 @@ impl Pairings {
     pub(crate) fn answer(
         &self,
         code: UserCode,
-        household: &HouseholdId,
+        residence: &Residence,
         allow: Option<&str>,
         now: Instant,
     ) -> Option<Wish> {
@@ -227,7 +247,12 @@ impl Pairings {
         let asked = held.open(code, now)?;
         asked.answer = match allow {
             None => Answer::Denied,
-            Some(scope) => Answer::Allowed(household.clone(), scope.into()),
+            Some(scope) => Answer::Allowed(Allowed {
+                residence: residence.clone(),
+                device: asked.wish.device.clone(),
+                scope: scope.into(),
+                allowed_s: now_s(),
+            }),
         };
         asked.ticket = None;
         Some(asked.wish.clone())
@@ -237,21 +262,21 @@ impl Pairings {
     pub(crate) fn ticket(
         &self,
         code: UserCode,
-        household: HouseholdId,
+        residence: Residence,
         now: Instant,
     ) -> Result<Option<(String, Wish)>, Error> {
         let (text, digest) = random_text()?;
         let mut held = self.held();
         let Some(asked) = held.open(code, now) else { return Ok(None) };
-        asked.ticket = Some((digest, household));
+        asked.ticket = Some((digest, residence));
         Ok(Some((text, asked.wish.clone())))
     }
 
     /// Whose ticket for a code this is.
-    pub(crate) fn redeem(&self, code: UserCode, ticket: &str, now: Instant) -> Option<HouseholdId> {
+    pub(crate) fn redeem(&self, code: UserCode, ticket: &str, now: Instant) -> Option<Residence> {
         let mut held = self.held();
-        let (known, household) = held.open(code, now)?.ticket.as_ref()?;
-        (*known == digest(ticket)).then(|| household.clone())
+        let (known, residence) = held.open(code, now)?.ticket.as_ref()?;
+        (*known == digest(ticket)).then(|| residence.clone())
     }
 
     /// A device asks what became of its code.
@@ -274,13 +299,36 @@ impl Pairings {
         match &asked.answer {
             Answer::None => Polled::Pending,
             Answer::Denied => Polled::Denied,
-            Answer::Allowed(household, scope) => {
-                let (household, device) = (household.clone(), asked.wish.device.clone());
-                let allowed = Allowed { household, device, scope: scope.clone() };
+            Answer::Allowed(allowed) => {
+                let allowed = allowed.clone();
                 held.remove(&key);
                 Polled::Allowed(allowed)
             }
         }
+    }
+
+    /// Whether a device was allowed for a household, and was not told yet.
+    pub(crate) fn is_allowed(&self, household: &HouseholdId, device: &DeviceId) -> bool {
+        let held = self.held();
+        let mut allowed = held.asked.values().filter_map(Asked::allowed);
+        allowed.any(|one| one.residence.household == *household && one.device == *device)
+    }
+
+    /// What was allowed for a household, and not told yet, is forgotten, because it is erased.
+    pub(crate) fn forget(&self, household: &HouseholdId) {
+        let mut held = self.held();
+        held.erasures += 1;
+        let own = |asked: &Asked| {
+            asked.allowed().is_some_and(|allowed| allowed.residence.household == *household)
+        };
+        held.asked.retain(|_, asked| !own(asked));
+        held.sweep_codes();
+    }
+
+    /// How many households were erased: another number than before a question means that what it told may
+    /// be of one of them.
+    pub(crate) fn erasures(&self) -> u64 {
+        self.held().erasures
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -302,6 +350,10 @@ impl Held {
 
     fn sweep(&mut self, now: Instant) {
         self.asked.retain(|_, asked| now < asked.ends + OVER_KEPT);
+        self.sweep_codes();
+    }
+
+    fn sweep_codes(&mut self) {
         let asked = &self.asked;
         self.by_code.retain(|_, key| asked.contains_key(key));
     }

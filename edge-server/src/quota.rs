@@ -355,7 +355,7 @@ mod tests {
         let authority = Authority::new(&secret, ISSUER, AUDIENCE);
         let principal = |household: &str, device: &str| {
             let (household, device) = (id(household).0, id(device).1);
-            let token = authority.issue(&household, &device, "read", Duration::from_secs(60));
+            let token = authority.issue(&household, &device, "read", None, Duration::from_secs(60));
             authority.verify(&token.unwrap()).unwrap()
         };
         let first = quota.open(&principal("a", "tv")).expect("a place");

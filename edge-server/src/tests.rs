@@ -151,6 +151,13 @@ impl Home {
     }
 
     async fn get(&self, path: &str) -> (String, String) {
+    /// A figure of the server's.
+    async fn figure(&self, name: &str) -> u64 {
+        let (_, figures) = self.get("/metrics").await;
+        let value = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    }
+
         self.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
             .await
     }
@@ -318,7 +325,7 @@ fn token_of(household: &str, device: &str, scope: &str) -> String {
     let authority = Authority::new(&Secret::new(SECRET).unwrap(), ISSUER, AUDIENCE);
     let household = HouseholdId::new(household).unwrap();
     let device = DeviceId::new(device).unwrap();
-    authority.issue(&household, &device, scope, Duration::from_secs(60)).unwrap()
+    authority.issue(&household, &device, scope, None, Duration::from_secs(60)).unwrap()
 }
 
 /// A token that ends at a time of one's choice.

@@ -160,6 +160,19 @@ def other_tokens(case):
         case.body["not_before"] = min(case.body["not_before"], int(time.time()))
 
 
+def one_revocation(case):
+    """A name of what is revoked, and a device only with its household."""
+    query = case.query or {}
+    names = [name for name in ("token_id", "owner", "household") if name in query]
+    for name in names[1:]:
+        del query[name]
+    if not names and case.operation.method.upper() == "DELETE":
+        query["household"] = OTHER_HOUSEHOLD
+    if "household" not in query:
+        query.pop("device_id", None)
+    case.query = query
+
+
 def other_key(case):
     case.body["household"] = OTHER_HOUSEHOLD
 
@@ -198,6 +211,8 @@ PREPARED = {
     "GET /api/v1/taste/tables/{id}": every_second(tables_of_the_server),
     "POST /api/v1/devices/handoff": target_of_handoff,
     "POST /api/v1/admin/revocations": other_tokens,
+    "GET /api/v1/admin/revocations": one_revocation,
+    "DELETE /api/v1/admin/revocations": one_revocation,
     "POST /api/v1/admin/pairing-keys": other_key,
     "POST /api/v1/content": unit_vectors,
     "POST /api/v1/pairing": every_second(waiting_code),

@@ -5,6 +5,8 @@ use thiserror::Error;
 
 /// Longest text of a region in bytes.
 pub const REGION_BYTES_MAX: usize = 6;
+/// What the text of a region looks like.
+pub const REGION_PATTERN: &str = "^[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?$";
 
 /// A text is no region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -8,25 +8,23 @@ use super::{AuthError, Principal};
 use crate::error::Error;
 use crate::limits::REVOCATIONS_MAX;
 use crate::store::StoreError;
-use crate::store::access::{AccessStore, Mark, Owner, Revocation, owner};
+use crate::store::access::{AccessStore, Mark, Name, Revocation, owner};
 use omega_sync_core::id::{DeviceId, HouseholdId};
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-#[derive(Default)]
-struct Held {
-    /// When each would end anyway, in Unix seconds.
-    tokens: HashMap<String, u64>,
-    /// Up to when those of a household or device count no more, in Unix seconds.
-    before: HashMap<Owner, u64>,
-}
+/// As a [`Mark`] has them.
+type Held = BTreeMap<Name, u64>;
 
 /// The tokens that count no more.
 pub(crate) struct Revoked {
     store: Arc<dyn AccessStore>,
     held: RwLock<Held>,
+    /// Whoever changes something, so that store and memory do so in one order.
+    order: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
@@ -39,9 +37,10 @@ impl Revoked {
         let mut held = Held::default();
         let now = now_s();
         for mark in store.revocations().await? {
-            held.add(mark, now);
+            add(&mut held, mark, now);
         }
-        Ok(Self { store, held: RwLock::new(held), changes: watch::Sender::new(0) })
+        let (held, order) = (RwLock::new(held), Mutex::default());
+        Ok(Self { store, held, order, changes: watch::Sender::new(0) })
     }
 
     /// Revokes, durably, and ends the sessions that it concerns.
@@ -50,12 +49,13 @@ impl Revoked {
     /// The store does not work, or there are [`REVOCATIONS_MAX`] already.
     pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), Error> {
         let now = now_s();
+        let _order = self.order.lock().await;
         {
-            let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-            if held.entries() >= REVOCATIONS_MAX {
-                held.tokens.retain(|_, ends| *ends >= now);
+            let mut held = self.write();
+            if held.len() >= REVOCATIONS_MAX {
+                held.retain(|name, at| counts(name, *at, now));
             }
-            if held.entries() >= REVOCATIONS_MAX {
+            if held.len() >= REVOCATIONS_MAX {
                 return Err(Error::Overloaded);
             }
         }
@@ -79,23 +79,55 @@ impl Revoked {
 
     /// Takes in what the store has made durable by itself.
     pub(crate) fn note(&self, revocation: &Revocation) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.add(revocation.mark(), now_s());
-        drop(held);
+        add(&mut self.write(), revocation.mark(), now_s());
         self.changes.send_modify(|number| *number += 1);
+    }
+
+    /// Takes a revocation back, durably: tokens that have not ended count again. Whether there was one.
+    ///
+    /// # Errors
+    /// The store does not work.
+    pub(crate) async fn take_back(&self, name: Name) -> Result<bool, Error> {
+        let _order = self.order.lock().await;
+        self.store.unrevoke(name.clone()).await?;
+        Ok(self.write().remove(&name).is_some_and(|at| counts(&name, at, now_s())))
+    }
+
+    /// What is revoked of one of these.
+    pub(crate) fn find(&self, name: &Name) -> Option<Mark> {
+        let at = self.read().get(name).copied().filter(|at| counts(name, *at, now_s()))?;
+        Some(Mark { name: name.clone(), at })
+    }
+
+    /// All that is revoked behind a name, so many at most.
+    pub(crate) fn list(&self, after: Option<&Name>, limit: usize) -> Vec<Mark> {
+        let (held, now) = (self.read(), now_s());
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = held.range((from, Bound::Unbounded)).filter(|(name, at)| counts(name, **at, now));
+        all.map(|(name, at)| Mark { name: name.clone(), at: *at }).take(limit).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody's token still counts. One that does not say when it was issued does not,
     /// once a time was set.
     pub(crate) fn check(&self, principal: &Principal) -> Result<(), AuthError> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let named = principal.token.as_ref().is_some_and(|id| held.tokens.contains_key(id));
-        // Most servers have nothing to look for.
-        let before = !held.before.is_empty()
-            && [None, Some(&principal.device)].into_iter().any(|device| {
-                let at = held.before.get(&owner(&principal.household, device));
-                at.is_some_and(|at| principal.issued_s.is_none_or(|issued| issued <= *at))
-            });
+        let held = self.read();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let token = principal.token.as_ref();
+        let named = token.is_some_and(|id| held.contains_key(&Name::Token(id.clone())));
+        let before = [None, Some(&principal.device)].into_iter().any(|device| {
+            let at = held.get(&Name::Owner(owner(&principal.household, device)));
+            at.is_some_and(|at| principal.issued_s.is_none_or(|issued| issued <= *at))
+        });
         if named || before { Err(AuthError::Revoked) } else { Ok(()) }
     }
 
@@ -110,22 +142,15 @@ impl Revoked {
     }
 }
 
-impl Held {
-    fn add(&mut self, mark: Mark, now: u64) {
-        match mark {
-            Mark::Token(_, ends) if ends < now => {}
-            Mark::Token(id, ends) => {
-                self.tokens.insert(id, ends);
-            }
-            Mark::Before(owner, at) => {
-                let place = self.before.entry(owner).or_default();
-                *place = at.max(*place);
-            }
-        }
-    }
+/// Whether it makes a difference: a token that has ended counts no more anyway.
+fn counts(name: &Name, at: u64, now: u64) -> bool {
+    matches!(name, Name::Owner(_)) || at >= now
+}
 
-    fn entries(&self) -> usize {
-        self.tokens.len() + self.before.len()
+fn add(held: &mut Held, mark: Mark, now: u64) {
+    if counts(&mark.name, mark.at, now) {
+        let place = held.entry(mark.name).or_default();
+        *place = mark.at.max(*place);
     }
 }
 

@@ -140,7 +140,8 @@ fn a_good_token_becomes_a_principal() {
 #[test]
 fn an_issued_token_is_accepted() {
     let (household, device) = (HouseholdId::new("h").unwrap(), DeviceId::new("d").unwrap());
-    let issue = |life| authority().issue(&household, &device, "read", Duration::from_secs(life));
+    let issue =
+        |life| authority().issue(&household, &device, "read", None, Duration::from_secs(life));
     let principal = authority().verify(&issue(60).unwrap()).unwrap();
     assert_eq!(principal.scope, Scope { read: true, write: false, control: false, admin: false });
     assert_eq!((principal.household, principal.device), (household.clone(), device.clone()));

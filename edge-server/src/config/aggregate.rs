@@ -124,7 +124,8 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn region(text: &str) -> Result<Region, String> {
+/// Reads a region.
+pub(super) fn region(text: &str) -> Result<Region, String> {
     Region::new(text).map_err(|error| error.to_string())
 }
 

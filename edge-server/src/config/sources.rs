@@ -31,9 +31,11 @@ pub fn variable_of(flag: &str) -> String {
 /// The flags of a command that can be set elsewhere: all but what is meant for one run only.
 pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     let once = ["help", "version", "household", "device", "scope", "expires-in", "replace", "file"];
-    command
-        .get_arguments()
-        .filter(move |arg| arg.get_long().is_some_and(|name| !once.contains(&name)))
+    // Of one token, and not the server's own.
+    let own = (command.get_name() == "token").then_some("region");
+    command.get_arguments().filter(move |arg| {
+        arg.get_long().is_some_and(|name| !once.contains(&name) && own != Some(name))
+    })
 }
 
 /// The command line with what other sources say; and which words came from where.

@@ -236,7 +236,10 @@ pub(crate) async fn forget(
     Path(id): Path<String>,
 ) -> Result<Json<DeviceChanged>, Error> {
     let device = device_of(&id)?;
-    let is_paired = paired(&edge, &principal).await?.contains(&device);
+    let pairings = edge.pairings.as_ref();
+    // Or it would come in with what was allowed.
+    let allowed = pairings.is_some_and(|all| all.is_allowed(&principal.household, &device));
+    let is_paired = allowed || paired(&edge, &principal).await?.contains(&device);
     let wanted = device.clone();
     let known = edge.hub.call(&principal.household, move |inside| {
         (Vec::new(), is_paired || is_known(&inside, &wanted))

@@ -370,6 +370,10 @@ pub(crate) async fn erase(
     });
     parameters.finish()?;
     confirmed.ok_or_else(|| Error::field("confirm", "it must be there, and be `erase`"))?;
+    // What was allowed before and is taken while the household is erased is erased with it.
+    if let Some(pairings) = &edge.pairings {
+        pairings.forget(&principal.household);
+    }
     let existed = edge.hub.erase(&principal.household).await.map_err(Error::Room)?;
     tracing::info!(household = %principal.household, device = %principal.device, "erased");
     Ok(Json(Erased { success: true, existed }))

@@ -3,14 +3,16 @@
 //! Invariants: what a token says is durable before the token leaves; a refresh token counts once, and
 //! one that comes twice ends all that came of it.
 
+use crate::aggregate::region::Region;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::form::{Fields, Form, FormError};
+use crate::http::schema::ID_PATTERN;
 use crate::limits::{PAIRED_TOKEN_LIFE, PAIRING_LIFE};
 use crate::listen::Peer;
 use crate::pairing::code::RefreshToken;
-use crate::pairing::{Allowed, Polled, Wish, common};
-use crate::store::access::{Pairing, Revocation, Rotated, Rotation};
+use crate::pairing::{Allowed, Polled, Residence, Wish, common};
+use crate::store::access::{Paired, Pairing, Revocation, Rotated, Rotation};
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::header::{CACHE_CONTROL, PRAGMA};
@@ -26,8 +28,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Bytes of a program's name, and of a device's for people.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
-/// What names look like: without control characters.
-const NAME_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 /// Words that a device may ask for; an empty parameter counts as left out.
 const SCOPE_PATTERN: &str = "^((read|write|control)( (read|write|control)){0,2})?$";
 /// Answers with tokens and codes are for nobody else.
@@ -40,16 +40,16 @@ const NO_STORE: [(axum::http::HeaderName, &str); 2] =
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct DeviceRequest {
     /// The program's name
-    #[schemars(length(min = 1, max = 64), regex(pattern = NAME_PATTERN))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = ID_PATTERN))]
     client_id: String,
     /// What tokens are to allow: words of `read write control`, all of them when it is missing
     #[schemars(regex(pattern = SCOPE_PATTERN))]
     scope: Option<String>,
     /// The device's id: a new one when it is missing or empty
-    #[schemars(length(max = 64), regex(pattern = NAME_PATTERN))]
+    #[schemars(length(max = 64), regex(pattern = ID_PATTERN))]
     device_id: Option<String>,
     /// What people call the device
-    #[schemars(length(max = 64), regex(pattern = NAME_PATTERN))]
+    #[schemars(length(max = 64), regex(pattern = ID_PATTERN))]
     device_name: Option<String>,
 }
 
@@ -248,7 +248,9 @@ pub(crate) async fn token(State(edge): State<Arc<Edge>>, form: Form) -> Result<R
 
 /// Tokens for a device whose code was allowed.
 async fn redeem(edge: &Edge, code: &str, client: &str) -> Result<Tokens, Failure> {
-    let allowed = match edge.pairings()?.poll(code, client, Instant::now()) {
+    let pairings = edge.pairings()?;
+    let erasures = pairings.erasures();
+    let allowed = match pairings.poll(code, client, Instant::now()) {
         Polled::Allowed(allowed) => allowed,
         Polled::Pending => {
             return Err(OAuthError::fail("authorization_pending", "nobody has answered yet"));
@@ -269,21 +271,31 @@ async fn redeem(edge: &Edge, code: &str, client: &str) -> Result<Tokens, Failure
     };
     let refresh = RefreshToken::random(None)?;
     let now = now_ms();
-    let Allowed { household, device, scope } = allowed;
+    let Allowed { residence: Residence { household, region }, device, scope, allowed_s } = allowed;
     let pairing = Pairing {
         id: refresh.pairing(),
         household: household.clone(),
         device: device.clone(),
         scope: scope.clone(),
+        region: region.clone(),
+        allowed_s,
         current: refresh.digest(),
         ends: now + PAIRING_LIFE.as_millis() as u64,
     };
-    if !edge.access.pair(pairing, now).await? {
-        let full = "the household has as many paired devices as it may have";
-        return Err(OAuthError::fail("access_denied", full));
-    }
-    tracing::info!(%household, %device, "paired");
-    tokens(edge, &household, &device, scope, &refresh)
+    let denied = match edge.access.pair(pairing, now).await? {
+        // It may have come behind the erasure.
+        Paired::Done if pairings.erasures() != erasures => {
+            edge.access.unpair(refresh.pairing(), refresh.digest()).await?;
+            "a household was erased meanwhile: ask anew"
+        }
+        Paired::Done => {
+            tracing::info!(%household, %device, "paired");
+            return tokens(edge, (&household, &device), scope, region.as_ref(), &refresh);
+        }
+        Paired::Full => "the household has as many paired devices as it may have",
+        Paired::Revoked => "the device was forgotten, or its household's tokens were revoked",
+    };
+    Err(OAuthError::fail("access_denied", denied))
 }
 
 /// Tokens for a device that was paired before.
@@ -300,9 +312,9 @@ async fn refresh(edge: &Edge, text: &str, wanted: Option<&str>) -> Result<Tokens
         ends: now + PAIRING_LIFE.as_millis() as u64,
     };
     match edge.access.rotate(rotation).await? {
-        Rotated::Done { household, device, scope: had } => {
+        Rotated::Done { household, device, scope: had, region } => {
             let scope = scope(wanted, &had)?;
-            tokens(edge, &household, &device, scope, &next)
+            tokens(edge, (&household, &device), scope, region.as_ref(), &next)
         }
         Rotated::Unknown => Err(unknown()),
         Rotated::Reused { household, device } => {
@@ -316,12 +328,13 @@ async fn refresh(edge: &Edge, text: &str, wanted: Option<&str>) -> Result<Tokens
 
 fn tokens(
     edge: &Edge,
-    household: &HouseholdId,
-    device: &DeviceId,
+    (household, device): (&HouseholdId, &DeviceId),
     scope: String,
+    region: Option<&Region>,
     refresh: &RefreshToken,
 ) -> Result<Tokens, Failure> {
-    let access_token = edge.authority.issue(household, device, &scope, PAIRED_TOKEN_LIFE)?;
+    let access_token =
+        edge.authority.issue(household, device, &scope, region, PAIRED_TOKEN_LIFE)?;
     Ok(Tokens {
         access_token,
         token_type: "Bearer",

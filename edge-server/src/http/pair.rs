@@ -16,7 +16,8 @@ use crate::http::form::{Fields, Form};
 use crate::http::route::Parameter;
 use crate::listen::Peer;
 use crate::pairing::code::{PairingKey, UserCode};
-use crate::pairing::{Pairings, Wish, common};
+use crate::pairing::{Pairings, Residence, Wish, common};
+use crate::store::access::KnownKey;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
@@ -102,10 +103,11 @@ pub(crate) async fn submit(
     if let Some(ticket) = fields.get("ticket") {
         return Ok(decide(pairings, code, ticket, text("decision")));
     }
-    let Some(household) = recognise(&edge, &fields, keyless).await? else {
+    let Some(residence) = recognise(&edge, &fields, keyless).await? else {
         return Ok(ask(Notice::Wrong));
     };
-    match pairings.ticket(code, household.clone(), Instant::now())? {
+    let household = residence.household.clone();
+    match pairings.ticket(code, residence, Instant::now())? {
         Some((ticket, wish)) => {
             let code = code.to_string();
             Ok(Page::Confirm { code: &code, household: &household, ticket: &ticket, wish: &wish }
@@ -120,27 +122,28 @@ async fn recognise(
     edge: &Edge,
     fields: &Fields,
     keyless: bool,
-) -> Result<Option<HouseholdId>, Error> {
+) -> Result<Option<Residence>, Error> {
     let household = fields.get("household").map(|text| HouseholdId::new(text.trim()));
     let Some(Ok(household)) = household else { return Ok(None) };
     if keyless {
-        return Ok(Some(household));
+        return Ok(Some(Residence { household, region: None }));
     }
     let Some(key) = fields.get("key").and_then(PairingKey::read) else { return Ok(None) };
     let known = edge.access.pairing_key(household.clone()).await?;
-    Ok((known == Some(key.digest(&household))).then_some(household))
+    let known = known.filter(|known| known.digest == key.digest(&household));
+    Ok(known.map(|KnownKey { region, .. }| Residence { household, region }))
 }
 
 /// Answers a code with the ticket of the page before.
 fn decide(pairings: &Pairings, code: UserCode, ticket: &str, decision: &str) -> Response {
     let now = Instant::now();
-    let answered = pairings.redeem(code, ticket, now).and_then(|household| {
+    let answered = pairings.redeem(code, ticket, now).and_then(|residence| {
         let wish = pairings.wish(code, now)?;
         let allow = match decision {
             "allow" => Some(wish.scope.as_str()),
             _ => None,
         };
-        pairings.answer(code, &household, allow, now)
+        pairings.answer(code, &residence, allow, now)
     });
     match answered {
         Some(wish) => Page::Done { wish: &wish, allowed: decision == "allow" }.answer(),
@@ -280,7 +283,8 @@ pub(crate) async fn answer(
         Decision::Allow => Some(scope.as_str()),
         Decision::Deny => None,
     };
-    let answered = pairings.answer(code, &principal.household, allow, now);
+    let Principal { household, region, .. } = principal;
+    let answered = pairings.answer(code, &Residence { household, region }, allow, now);
     let wish = answered.ok_or(Error::CodeUnknown)?;
     Ok(described(wish, scope, answer.decision))
 }

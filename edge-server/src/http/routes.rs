@@ -3,7 +3,10 @@
 
 use crate::command::CommandBody;
 use crate::error::Kind;
-use crate::http::admin::{Key, KeyRequest, RevocationRequest, Revoked, renew_key, revoke};
+use crate::http::admin::{
+    Key, KeyRequest, LIST_PARAMETERS, RevocationRequest, Revocations, Revoked,
+    TAKE_BACK_PARAMETERS, TakenBack, renew_key, revocations, revoke, take_back,
+};
 use crate::http::devices::{
     Commanded, DeviceChange, DeviceChanged, Devices, HandedOff, HandoffRequest, command, describe,
     devices, forget, handoff,
@@ -164,12 +167,29 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<PairingAnswer>()
             .gives::<PairingDescribed>(200)
             .refuses(&[Kind::NotFound, Kind::CodeUnknown]),
-        Route::post("/api/v1/admin/revocations", Access::Scope(Need::Admin), post(revoke))
+    ]);
+    all.extend(revoking());
+    all
+}
+
+/// Those that end tokens before their time.
+fn revoking() -> [Route; 3] {
+    const PATH: &str = "/api/v1/admin/revocations";
+    let admin = Access::Scope(Need::Admin);
+    [
+        Route::post(PATH, admin, post(revoke))
             .about("Revoke a token, or all tokens of a household or device up to a time")
             .takes::<RevocationRequest>()
             .gives::<Revoked>(200),
-    ]);
-    all
+        Route::get(PATH, admin, get(revocations))
+            .about("List what is revoked")
+            .parameters(LIST_PARAMETERS)
+            .gives::<Revocations>(200),
+        Route::delete(PATH, admin, delete(take_back))
+            .about("Take a revocation back: tokens that have not ended count again")
+            .parameters(TAKE_BACK_PARAMETERS)
+            .gives::<TakenBack>(200),
+    ]
 }
 
 /// Those that pair devices.

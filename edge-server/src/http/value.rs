@@ -84,9 +84,10 @@ pub(crate) fn when(timestamp: Option<u64>, hlc: Option<Timestamp>) -> Option<Tim
     hlc.or(timestamp.map(|millis| Timestamp::new(UnixMillis(millis), 0)))
 }
 
-/// Reads seconds, a content id or a device id; null is none.
+/// Reads seconds, an id or a region; null is none.
 pub(crate) mod optional {
     use super::{ContentId, Deserialize, Deserializer, DeviceId, HouseholdId, checked_seconds};
+    use crate::aggregate::region::Region;
     use serde::de::Error as _;
 
     pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -110,6 +111,11 @@ pub(crate) mod optional {
     ) -> Result<Option<HouseholdId>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|text| HouseholdId::new(&text).map_err(D::Error::custom)).transpose()
+    }
+
+    pub(crate) fn region<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Region>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| Region::new(&text).map_err(D::Error::custom)).transpose()
     }
 }
 

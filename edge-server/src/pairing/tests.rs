@@ -15,8 +15,13 @@ fn wish(device: &str) -> Wish {
     }
 }
 
-fn home() -> HouseholdId {
-    HouseholdId::new("home").unwrap()
+fn residence(household: &str) -> Residence {
+    let region = Some(Region::new("DE-BY").unwrap());
+    Residence { household: HouseholdId::new(household).unwrap(), region }
+}
+
+fn home() -> Residence {
+    residence("home")
 }
 
 const EVERY: Duration = PAIR_POLL_EVERY;
@@ -31,9 +36,13 @@ fn a_code_is_answered_once_and_told_once() {
     assert!(all.answer(codes.user, &home(), None, now).is_none(), "answered already");
     assert_eq!(all.wish(codes.user, now), None);
     assert_eq!(all.poll(&codes.device, "another", now + EVERY), Polled::Unknown);
-    let device = DeviceId::new("tv").unwrap();
-    let allowed = Allowed { household: home(), device, scope: "read".into() };
-    assert_eq!(all.poll(&codes.device, "tv-app", now + EVERY), Polled::Allowed(allowed));
+    match all.poll(&codes.device, "tv-app", now + EVERY) {
+        Polled::Allowed(Allowed { residence, device, scope, allowed_s }) => {
+            assert_eq!((residence, device.as_str(), &*scope), (home(), "tv", "read"));
+            assert!(now_s() - allowed_s < 60, "{allowed_s}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(all.poll(&codes.device, "tv-app", now + 2 * EVERY), Polled::Unknown);
     assert_eq!(all.poll("nonsense", "tv-app", now), Polled::Unknown);
 }
@@ -59,6 +68,21 @@ fn a_yes_that_nobody_fetches_ends_too() {
     let codes = all.ask(wish("tv"), from(1), now).unwrap();
     all.answer(codes.user, &home(), Some("read"), now).unwrap();
     assert_eq!(all.poll(&codes.device, "tv-app", now + PAIR_CODE_LIFE), Polled::Expired);
+}
+
+#[test]
+fn what_was_allowed_for_a_household_that_is_erased_counts_no_more() {
+    let (all, now) = (Pairings::new(Bounds::default()), Instant::now());
+    let [erased, other, open] = ["a", "b", "c"].map(|device| all.ask(wish(device), from(1), now));
+    let [erased, other, open] = [erased, other, open].map(Result::unwrap);
+    all.answer(erased.user, &home(), Some("read"), now).unwrap();
+    all.answer(other.user, &residence("other"), Some("read"), now).unwrap();
+    all.forget(&home().household);
+    assert_eq!(all.poll(&erased.device, "tv-app", now), Polled::Unknown);
+    assert!(matches!(all.poll(&other.device, "tv-app", now), Polled::Allowed(_)));
+    assert_eq!(all.poll(&open.device, "tv-app", now), Polled::Pending);
+    assert_eq!(all.erasures(), 1);
+    assert_eq!(all.held().by_code.len(), 1);
 }
 
 #[test]
@@ -118,7 +142,7 @@ fn a_ticket_is_for_one_code_one_household_and_one_answer() {
     assert_eq!(all.redeem(other, &ticket, now), None);
     assert_eq!(all.redeem(one, "guess", now), None);
     assert_eq!(all.redeem(one, &ticket, now + PAIR_CODE_LIFE), None);
-    let newer = all.ticket(one, HouseholdId::new("other").unwrap(), now).unwrap().unwrap().0;
+    let newer = all.ticket(one, residence("other"), now).unwrap().unwrap().0;
     assert_eq!(all.redeem(one, &ticket, now), None, "another page was opened since");
     all.answer(one, &home(), None, now).unwrap();
     assert_eq!(all.redeem(one, &newer, now), None);

@@ -4,6 +4,7 @@
 //! change is all or nothing. Tokens and keys never come here, only their digests.
 
 use super::Answer;
+use crate::aggregate::region::Region;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -27,10 +28,34 @@ pub struct Pairing {
     pub device: DeviceId,
     /// What its tokens allow.
     pub scope: String,
+    /// Where the household is, if whoever allowed it said so.
+    pub region: Option<Region>,
+    /// When somebody allowed it, in Unix seconds.
+    pub allowed_s: u64,
     /// Of the refresh token that it may use next.
     pub current: Digest,
     /// When it ends if it is not used, in Unix milliseconds.
     pub ends: u64,
+}
+
+/// What came of pairing a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paired {
+    /// It is paired, in place of what was known of it.
+    Done,
+    /// The household has [`PAIRINGS_MAX`] others.
+    Full,
+    /// Its tokens, or the household's, were revoked after it was allowed.
+    Revoked,
+}
+
+/// What a household's members confirm pairings with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Of the key.
+    pub digest: Digest,
+    /// Where the household is, if the operator said so.
+    pub region: Option<Region>,
 }
 
 /// A refresh token is used, and another takes its place.
@@ -59,6 +84,8 @@ pub enum Rotated {
         device: DeviceId,
         /// What its tokens allow.
         scope: String,
+        /// Where the household is, if that was said.
+        region: Option<Region>,
     },
     /// There is no such pairing, or it has ended.
     Unknown,
@@ -104,22 +131,31 @@ pub fn owner(household: &HouseholdId, device: Option<&DeviceId>) -> Owner {
     owner
 }
 
+/// Whose tokens count no more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// One token, by its `jti`.
+    Token(String),
+    /// A household's, or one of its devices'.
+    Owner(Owner),
+}
+
 /// What is kept of a [`Revocation`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mark {
-    /// A token's name, and when it ends anyway, in Unix seconds.
-    Token(String, u64),
-    /// Up to when an owner's tokens count no more, in Unix seconds.
-    Before(Owner, u64),
+pub struct Mark {
+    /// Whose tokens.
+    pub name: Name,
+    /// Of one token when it ends anyway, else up to when they count no more; in Unix seconds.
+    pub at: u64,
 }
 
 impl Revocation {
     /// What is kept of it.
     pub fn mark(&self) -> Mark {
         match self {
-            Self::Token { id, ends } => Mark::Token(id.clone(), *ends),
+            Self::Token { id, ends } => Mark { name: Name::Token(id.clone()), at: *ends },
             Self::Before { household, device, at } => {
-                Mark::Before(owner(household, device.as_ref()), *at)
+                Mark { name: Name::Owner(owner(household, device.as_ref())), at: *at }
             }
         }
     }
@@ -127,9 +163,8 @@ impl Revocation {
 
 /// Keeps who may come in.
 pub trait AccessStore: Send + Sync {
-    /// Takes a paired device, in place of what was known of it. False when the household has
-    /// [`PAIRINGS_MAX`] others.
-    fn pair(&self, pairing: Pairing, now: u64) -> Answer<bool>;
+    /// Takes a paired device. `now` in Unix milliseconds.
+    fn pair(&self, pairing: Pairing, now: u64) -> Answer<Paired>;
 
     /// The devices of a household that are paired. `now` in Unix milliseconds.
     fn paired(&self, household: HouseholdId, now: u64) -> Answer<BTreeSet<DeviceId>>;
@@ -143,12 +178,15 @@ pub trait AccessStore: Send + Sync {
     /// Revokes tokens, and with those of a household or device its pairings. `now` in Unix seconds.
     fn revoke(&self, revocation: Revocation, now: u64) -> Answer<()>;
 
+    /// Takes a revocation back. The pairings that went with it stay away.
+    fn unrevoke(&self, name: Name) -> Answer<()>;
+
     /// All that was revoked and not forgotten since.
     fn revocations(&self) -> Answer<Vec<Mark>>;
 
     /// Sets what a household's members confirm pairings with.
-    fn set_pairing_key(&self, household: HouseholdId, digest: Digest) -> Answer<()>;
+    fn set_pairing_key(&self, household: HouseholdId, key: KnownKey) -> Answer<()>;
 
     /// What a household's members confirm pairings with.
-    fn pairing_key(&self, household: HouseholdId) -> Answer<Option<Digest>>;
+    fn pairing_key(&self, household: HouseholdId) -> Answer<Option<KnownKey>>;
 }

@@ -15,6 +15,7 @@ const SECRET_DEVICE: &str = "a-device-of-the-first-household";
 const SECRET_PROFILE: &str = "00000000000005ec";
 
 const ERASE: &str = "DELETE /api/v1/household";
+const TAKE_BACK: &str = "DELETE /api/v1/admin/revocations";
 const FORGET: &str = "DELETE /api/v1/devices/{id}";
 
 /// What a route is sent, and what it needs.
@@ -127,6 +128,8 @@ fn entries() -> Vec<Entry> {
             "admin",
             json!({"token_id": "of a token that nobody has"}),
         ),
+        get("GET /api/v1/admin/revocations", "admin"),
+        get(TAKE_BACK, "admin"),
     ]
 }
 
@@ -167,6 +170,9 @@ async fn send(home: &Home, entry: &Entry, headers: &[(&'static str, &str)]) -> O
     let mut line = entry.route.replace("{id}", device);
     if entry.route == ERASE {
         line.push_str("?confirm=erase");
+    }
+    if entry.route == TAKE_BACK {
+        line.push_str("?token_id=of+a+token+that+nobody+has");
     }
     match &entry.sends {
         Sends::Nothing => Outcome::of(home.ask(&line, &headers, "").await),

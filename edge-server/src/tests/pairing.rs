@@ -1,7 +1,8 @@
 //! Pairing a TV on the running server: from its code to its tokens, and all that must not work.
 
+use super::revocation::next_second;
 use super::*;
-use crate::auth::revoked::now_s;
+use crate::aggregate::region::Region;
 use crate::http::oauth::DEVICE_CODE;
 use serde_json::{Value, json};
 
@@ -62,10 +63,15 @@ impl Home {
     }
 
     async fn key(&self, household: &str) -> String {
+        self.key_in(household, Value::Null).await
+    }
+
+    async fn key_in(&self, household: &str, region: Value) -> String {
         let bearer = format!("Bearer {}", token("operator", "admin"));
         let headers = [("authorization", &*bearer), ("content-type", "application/json")];
-        let body = json!({"household": household}).to_string();
+        let body = json!({"household": household, "region": region}).to_string();
         let answer = self.ask("POST /api/v1/admin/pairing-keys", &headers, &body).await;
+        assert_eq!(answer.json()["region"], region);
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         answer.json()["key"].as_str().unwrap().into()
     }
@@ -74,6 +80,12 @@ impl Home {
         let bearer = format!("Bearer {}", token.as_str().unwrap());
         self.ask("GET /api/v1/watchlist", &[("authorization", &bearer)], "").await.status
     }
+}
+
+/// With what a page answers a code.
+fn ticket(page: &Answer) -> &str {
+    let ticket = page.body.split("name=\"ticket\" value=\"").nth(1).unwrap();
+    ticket.split('"').next().unwrap()
 }
 
 pub(super) fn oauth_error(answer: &Answer) -> String {
@@ -134,8 +146,7 @@ async fn a_browser_allows_a_tv_with_the_household_s_key() {
     let page = home.form("/pair", &fields).await;
     assert_eq!(page.status, 200, "{page:?}");
     assert!(page.body.contains("Living &lt;room&gt;") && page.body.contains("tv-new"));
-    let ticket = page.body.split("name=\"ticket\" value=\"").nth(1).unwrap();
-    let ticket = ticket.split('"').next().unwrap();
+    let ticket = ticket(&page);
     let decide = [("user_code", &*code), ("ticket", ticket), ("decision", "allow")];
     assert!(home.form("/pair", &decide).await.body.contains("Done"));
     assert_eq!(home.form("/pair", &decide).await.status, 409, "once");
@@ -266,11 +277,7 @@ async fn a_device_that_is_revoked_or_gives_back_is_out() {
     assert_eq!(socket.0.close().await, CloseCode::Unauthorized);
     assert_eq!(oauth_error(&home.refresh(refresh).await), "invalid_grant");
     assert_eq!(home.works(&tokens["access_token"]).await, 401);
-    // Tokens say in whole seconds when they were issued.
-    let now = now_s();
-    while now_s() == now {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    next_second().await;
     let tokens = home.paired().await;
     assert_eq!(home.works(&tokens["access_token"]).await, 200);
     let answer = home.revoke(json!({"household": "home", "device_id": "tv-new"})).await;
@@ -391,4 +398,93 @@ async fn without_an_address_for_phones_there_is_no_pairing() {
     let home = Home { folder, server };
     let codes = home.ask_for_code().await;
     assert_eq!(codes["verification_uri"], "https://sync.example/pair");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_allowed_before_a_device_was_forgotten_counts_no_more() {
+    let home = home_with(quick()).await;
+    let allowed = async || {
+        let codes = home.ask_for_code().await;
+        assert_eq!(home.decide(&codes, "allow", "read write control").await.status, 200);
+        codes
+    };
+    let codes = allowed().await;
+    let answer = home.phone("DELETE /api/v1/devices/tv-new", json!({})).await;
+    assert_eq!(answer.status, 200, "a device that may come in can be forgotten: {answer:?}");
+    assert_eq!(oauth_error(&home.poll(&codes).await), "access_denied");
+    next_second().await;
+    let codes = allowed().await;
+    assert_eq!(home.revoke(json!({"household": "home"})).await.status, 200);
+    assert_eq!(oauth_error(&home.poll(&codes).await), "access_denied");
+    next_second().await;
+    let codes = allowed().await;
+    let erased = home.phone("DELETE /api/v1/household?confirm=erase", json!({})).await;
+    assert_eq!(erased.status, 200, "{erased:?}");
+    assert_eq!(oauth_error(&home.poll(&codes).await), "invalid_grant");
+    // What is allowed from now on counts.
+    assert_eq!(home.poll(&allowed().await).await.status, 200);
+}
+
+/// The store is slow, the TV is being paired, and the household is erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_paired_during_an_erasure_is_not() {
+    let home = home_with(quick()).await;
+    let codes = home.ask_for_code().await;
+    assert_eq!(home.decide(&codes, "allow", "read control").await.status, 200);
+    let intruder = home.intruder();
+    intruder.hold();
+    let later = || tokio::time::sleep(Duration::from_millis(300));
+    let erased = async {
+        later().await;
+        let line = "DELETE /api/v1/household?confirm=erase";
+        // On a slow machine it may give up meanwhile.
+        while home.phone(line, json!({})).await.status != 200 {}
+    };
+    let let_go = async {
+        later().await;
+        later().await;
+        intruder.let_go();
+    };
+    let (told, ..) = tokio::join!(home.poll(&codes), erased, let_go);
+    // It may also have been given up.
+    assert!(told.status == 503 || oauth_error(&told) == "access_denied", "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paired_device_s_tokens_say_where_its_household_is() {
+    let home = home_with(quick()).await;
+    let household = HouseholdId::new("home").unwrap();
+    let device = DeviceId::new("phone").unwrap();
+    let authority = Authority::new(&Secret::new(SECRET).unwrap(), ISSUER, AUDIENCE);
+    let pair = async |region: Option<&Region>| {
+        let codes = home.ask_for_code().await;
+        let life = Duration::from_secs(60);
+        let token = authority.issue(&household, &device, "read control", region, life).unwrap();
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        let body = json!({"user_code": codes["user_code"], "decision": "allow"}).to_string();
+        assert_eq!(home.ask("POST /api/v1/pairing", &headers, &body).await.status, 200);
+        home.poll(&codes).await.json()
+    };
+    let said = |tokens: &Value| {
+        let access = tokens["access_token"].as_str().unwrap();
+        jsonwebtoken::dangerous::insecure_decode::<Value>(access).unwrap().claims["region"].clone()
+    };
+    assert_eq!(said(&pair(None).await), Value::Null);
+    // By an app: where its own token says.
+    let tokens = pair(Some(&Region::new("DE-BY").unwrap())).await;
+    assert_eq!(said(&tokens), "DE-BY");
+    assert_eq!(home.works(&tokens["access_token"]).await, 200);
+    // In a browser: where the operator said that the key's household is.
+    let (key, codes) = (home.key_in("home", json!("FR")).await, home.ask_for_code().await);
+    let code = codes["user_code"].as_str().unwrap();
+    let fields = [("user_code", code), ("household", "home"), ("key", &*key)];
+    let page = home.form("/pair", &fields).await;
+    let decide = [("user_code", code), ("ticket", ticket(&page)), ("decision", "allow")];
+    assert_eq!(home.form("/pair", &decide).await.status, 200);
+    let tokens = home.poll(&codes).await.json();
+    assert_eq!(said(&tokens), "FR");
+    let home = home.restart().await;
+    let tokens = home.refresh(tokens["refresh_token"].as_str().unwrap()).await.json();
+    assert_eq!(said(&tokens), "FR", "later ones too");
 }

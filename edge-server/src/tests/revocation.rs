@@ -26,7 +26,7 @@ fn claims(token: &str) -> Value {
 }
 
 /// Tokens say in whole seconds when they were issued.
-async fn next_second() {
+pub(super) async fn next_second() {
     let now = now_s();
     while now_s() == now {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -137,4 +137,93 @@ async fn what_is_not_durable_does_not_count() {
     intruder.let_go();
     assert_eq!(home.revoke(json!({"household": "home"})).await.status, 200);
     assert_eq!(home.reads(&tv).await, 401);
+}
+
+impl Home {
+    /// An operator's request about what is revoked.
+    async fn revoked(&self, line: &str) -> Answer {
+        let bearer = format!("Bearer {}", token("operator", "admin"));
+        let line = line.replacen(' ', " /api/v1/admin/revocations", 1);
+        self.ask(&line, &[("authorization", &bearer)], "").await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_what_is_revoked_and_takes_it_back() {
+    let home = home().await;
+    let (one, tv) = (token_of("home", "phone", "read"), token("home", "read"));
+    let other = token("other", "read");
+    let id = claims(&one)["jti"].as_str().unwrap().to_owned();
+    assert_eq!(home.revoked("GET ").await.json(), json!({"items": []}));
+    home.revoke(json!({"token_id": id})).await;
+    home.revoke(json!({"token_id": "ended", "ends": 1})).await;
+    home.revoke(json!({"household": "home", "device_id": "tv"})).await;
+    home.revoke(json!({"household": "other"})).await;
+    // In pages.
+    let (mut items, mut next) = (Vec::new(), String::new());
+    for more in [true, true, false] {
+        let page = home.revoked(&format!("GET ?limit=1{next}")).await.json();
+        items.extend(page["items"].as_array().unwrap().clone());
+        assert_eq!(page.get("next").is_some(), more, "{page}");
+        next = format!("&after={}", page["next"].as_str().unwrap_or_default());
+    }
+    assert_eq!(items.len(), 3);
+    assert_eq!(items[0]["token_id"], id.as_str());
+    assert!(items[0]["ends"].as_u64().unwrap() > now_s() && items[0]["owner"].is_null());
+    assert!(items[1]["not_before"].as_u64().unwrap() <= now_s());
+    // By name: those of the household, and of one device.
+    let of = async |query: &str| home.revoked(&format!("GET {query}")).await.json();
+    assert_eq!(of("?household=home").await, json!({"items": []}));
+    let own = of("?household=home&device_id=tv").await;
+    let owner = own["items"][0]["owner"].as_str().unwrap().to_owned();
+    assert!(items[1..].contains(&own["items"][0]), "{own} {items:?}");
+    assert_eq!(of("?household=other&device_id=tv").await["items"].as_array().unwrap().len(), 1);
+
+    assert_eq!((home.reads(&one).await, home.reads(&tv).await), (401, 401));
+    for (query, existed) in [
+        (format!("?token_id={id}"), true),
+        (format!("?token_id={id}"), false),
+        ("?token_id=ended".into(), false),
+        ("?household=home".into(), false),
+        (format!("?owner={owner}"), true),
+    ] {
+        let answer = home.revoked(&format!("DELETE {query}")).await;
+        assert_eq!(answer.json(), json!({"success": true, "existed": existed}), "{query}");
+    }
+    assert_eq!((home.reads(&one).await, home.reads(&tv).await), (200, 200));
+    assert_eq!(home.reads(&other).await, 401, "another's stays");
+    let home = home.restart().await;
+    assert_eq!((home.reads(&one).await, home.reads(&tv).await), (200, 200));
+    assert_eq!(home.revoked("DELETE ?household=other").await.json()["existed"], true);
+    assert_eq!(home.revoked("GET ").await.json(), json!({"items": []}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_asks_of_revocations_is_checked() {
+    let home = home().await;
+    for (line, field) in [
+        ("GET ?limit=0", "limit"),
+        ("GET ?limit=1001", "limit"),
+        ("GET ?after=x", "after"),
+        ("GET ?after=owner:0", "after"),
+        ("GET ?device_id=tv", "device_id"),
+        ("GET ?token_id=x", "token_id"),
+        ("DELETE ", ""),
+        ("DELETE ?device_id=tv", "device_id"),
+        ("DELETE ?token_id=x&household=home", ""),
+        ("DELETE ?owner=00", "owner"),
+        ("DELETE ?owner=0123456789ABCDEF0123456789abcdef", "owner"),
+    ] {
+        assert_eq!(home.revoked(line).await.fields(), [field], "{line}");
+    }
+    assert_eq!(home.revoked("GET ?limit=1000").await.status, 200);
+    // What the store could not do has not happened.
+    let token = token("home", "read");
+    home.revoke(json!({"household": "home"})).await;
+    let intruder = home.intruder();
+    intruder.hold();
+    let refused = home.revoked("DELETE ?household=home").await;
+    assert_eq!(refused.problem(), "storage_unavailable");
+    intruder.let_go();
+    assert_eq!(home.reads(&token).await, 401);
 }

@@ -3,17 +3,18 @@
 
 use super::database::{Database, classify};
 use super::{Read, SqliteStore, Write, ask};
+use crate::aggregate::region::Region;
 use crate::store::Answer;
 use crate::store::access::{
-    self, AccessStore, Digest, Mark, PAIRINGS_MAX, Pairing, PairingId, Revocation, Rotated,
-    Rotation,
+    self, AccessStore, Digest, KnownKey, Mark, Name, PAIRINGS_MAX, Paired, Pairing, PairingId,
+    Revocation, Rotated, Rotation,
 };
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::collections::BTreeSet;
 
 impl AccessStore for SqliteStore {
-    fn pair(&self, pairing: Pairing, now: u64) -> Answer<bool> {
+    fn pair(&self, pairing: Pairing, now: u64) -> Answer<Paired> {
         self.change(move |connection| pair(connection, &pairing, now))
     }
 
@@ -50,34 +51,48 @@ impl AccessStore for SqliteStore {
     fn revocations(&self) -> Answer<Vec<Mark>> {
         self.look(|connection| {
             let mut tokens = connection.prepare("SELECT id, ends FROM revoked_token")?;
-            let tokens =
-                tokens.query_map([], |row| Ok(Mark::Token(row.get(0)?, number(row, 1)?)))?;
-            let mut all = tokens.collect::<rusqlite::Result<Vec<_>>>()?;
+            let tokens = tokens.query_map([], |row| {
+                Ok(Mark { name: Name::Token(row.get(0)?), at: number(row, 1)? })
+            })?;
             let mut before = connection.prepare("SELECT owner, at FROM not_before")?;
-            for mark in
-                before.query_map([], |row| Ok(Mark::Before(row.get(0)?, number(row, 1)?)))?
-            {
-                all.push(mark?);
-            }
-            Ok(all)
+            let before = before.query_map([], |row| {
+                Ok(Mark { name: Name::Owner(row.get(0)?), at: number(row, 1)? })
+            })?;
+            tokens.chain(before).collect()
         })
     }
 
-    fn set_pairing_key(&self, household: HouseholdId, digest: Digest) -> Answer<()> {
+    fn unrevoke(&self, name: Name) -> Answer<()> {
+        self.change(move |connection| {
+            match name {
+                Name::Token(id) => connection
+                    .prepare_cached("DELETE FROM revoked_token WHERE id = ?1")?
+                    .execute([id]),
+                Name::Owner(owner) => connection
+                    .prepare_cached("DELETE FROM not_before WHERE owner = ?1")?
+                    .execute([owner]),
+            }
+            .map(drop)
+        })
+    }
+
+    fn set_pairing_key(&self, household: HouseholdId, key: KnownKey) -> Answer<()> {
         self.change(move |connection| {
             let mut replace = connection.prepare_cached(
-                "INSERT INTO pairing_key (household, digest) VALUES (?1, ?2)
-                 ON CONFLICT DO UPDATE SET digest = excluded.digest",
+                "INSERT OR REPLACE INTO pairing_key (household, digest, region) VALUES (?1, ?2, ?3)",
             )?;
-            replace.execute(params![household.as_str(), digest]).map(drop)
+            let region = key.region.as_ref().map(Region::as_str);
+            replace.execute(params![household.as_str(), key.digest, region]).map(drop)
         })
     }
 
-    fn pairing_key(&self, household: HouseholdId) -> Answer<Option<Digest>> {
+    fn pairing_key(&self, household: HouseholdId) -> Answer<Option<KnownKey>> {
         self.look(move |connection| {
             connection
-                .prepare_cached("SELECT digest FROM pairing_key WHERE household = ?1")?
-                .query_row([household.as_str()], |row| row.get(0))
+                .prepare_cached("SELECT digest, region FROM pairing_key WHERE household = ?1")?
+                .query_row([household.as_str()], |row| {
+                    Ok(KnownKey { digest: row.get(0)?, region: region(row, 1)? })
+                })
                 .optional()
         })
     }
@@ -129,8 +144,16 @@ impl SqliteStore {
     }
 }
 
-fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Result<bool> {
+fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Result<Paired> {
     let (household, device) = (pairing.household.as_str(), pairing.device.as_str());
+    // Here and not before, so that nothing can be revoked in between.
+    let own = |device| access::owner(&pairing.household, device);
+    let revoked = connection
+        .prepare_cached("SELECT 1 FROM not_before WHERE owner IN (?1, ?2) AND at >= ?3")?
+        .exists(params![own(None), own(Some(&pairing.device)), pairing.allowed_s.cast_signed()])?;
+    if revoked {
+        return Ok(Paired::Revoked);
+    }
     connection
         .prepare_cached("DELETE FROM pairing WHERE household = ?1 AND (device = ?2 OR ends <= ?3)")?
         .execute(params![household, device, now.cast_signed()])?;
@@ -138,12 +161,12 @@ fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Resul
         .prepare_cached("SELECT count(*) FROM pairing WHERE household = ?1")?
         .query_row([household], |row| row.get(0))?;
     if others as usize >= PAIRINGS_MAX {
-        return Ok(false);
+        return Ok(Paired::Full);
     }
     connection
         .prepare_cached(
-            "INSERT INTO pairing (id, household, device, scope, current, previous, ends)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+            "INSERT INTO pairing (id, household, device, scope, current, previous, ends, region)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
         )?
         .execute(params![
             pairing.id,
@@ -151,9 +174,10 @@ fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Resul
             device,
             pairing.scope,
             pairing.current,
-            pairing.ends.cast_signed()
+            pairing.ends.cast_signed(),
+            pairing.region.as_ref().map(Region::as_str)
         ])?;
-    Ok(true)
+    Ok(Paired::Done)
 }
 
 /// The token before the current one counts as long as the current one was never used: the answer
@@ -163,14 +187,16 @@ fn pair(connection: &Connection, pairing: &Pairing, now: u64) -> rusqlite::Resul
 fn rotate(connection: &Connection, rotation: &Rotation) -> rusqlite::Result<Rotated> {
     let found = connection
         .prepare_cached(
-            "SELECT household, device, scope, current, previous, ends FROM pairing WHERE id = ?1",
+            "SELECT household, device, scope, region, current, previous, ends FROM pairing
+             WHERE id = ?1",
         )?
         .query_row([rotation.id], |row| {
-            let digests: (Digest, Digest) = (row.get(3)?, row.get(4)?);
-            Ok((owner(row, 0)?, row.get::<_, String>(2)?, digests, number(row, 5)?))
+            let allowed = (owner(row, 0)?, row.get::<_, String>(2)?, region(row, 3)?);
+            let digests: (Digest, Digest) = (row.get(4)?, row.get(5)?);
+            Ok((allowed, digests, number(row, 6)?))
         })
         .optional()?;
-    let Some(((household, device), scope, (current, previous), ends)) = found else {
+    let Some((((household, device), scope, region), (current, previous), ends)) = found else {
         return Ok(Rotated::Unknown);
     };
     if ends <= rotation.now {
@@ -184,7 +210,7 @@ fn rotate(connection: &Connection, rotation: &Rotation) -> rusqlite::Result<Rota
     connection
         .prepare_cached("UPDATE pairing SET current = ?2, previous = ?3, ends = ?4 WHERE id = ?1")?
         .execute(params![rotation.id, rotation.next, rotation.used, rotation.ends.cast_signed()])?;
-    Ok(Rotated::Done { household, device, scope })
+    Ok(Rotated::Done { household, device, scope, region })
 }
 
 fn revoke(connection: &Connection, revocation: &Revocation, now: u64) -> rusqlite::Result<()> {
@@ -233,6 +259,11 @@ fn set_not_before(
 fn owner(row: &Row, at: usize) -> rusqlite::Result<(HouseholdId, DeviceId)> {
     let text = |at| row.get::<_, String>(at);
     Ok((id(at, HouseholdId::new(&text(at)?))?, id(at + 1, DeviceId::new(&text(at + 1)?))?))
+}
+
+fn region(row: &Row, at: usize) -> rusqlite::Result<Option<Region>> {
+    let text: Option<String> = row.get(at)?;
+    text.map(|text| id(at, Region::new(&text))).transpose()
 }
 
 fn number(row: &Row, at: usize) -> rusqlite::Result<u64> {

@@ -19,7 +19,7 @@ pub const LOCK_NAME: &str = "omega-edge.lock";
 /// Marks a SQLite file as ours: "omeg".
 pub(super) const APPLICATION_ID: i64 = 0x6f6d_6567;
 /// In order; `PRAGMA user_version` counts those that were applied. Only ever appended to.
-pub(super) const MIGRATIONS: [&str; 10] = [
+pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_revision.sql"),
     include_str!("../../../migrations/sqlite/0003_access.sql"),
@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0008_epochs_by_minute.sql"),
     include_str!("../../../migrations/sqlite/0009_opted_out_devices.sql"),
     include_str!("../../../migrations/sqlite/0010_private_courses.sql"),
+    include_str!("../../../migrations/sqlite/0011_regions.sql"),
 ];
 /// From this schema on whatever was deleted was overwritten.
 const SECURE_DELETE_SINCE: i64 = 3;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::store::StoreError;
-use crate::store::access::Pairing;
 use tempfile::TempDir;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -11,6 +10,10 @@ const LATER: u64 = NOW + 1_000_000;
 fn run<T>(answer: Answer<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(answer).unwrap()
+}
+
+fn paired(answer: Answer<Paired>) -> bool {
+    run(answer) == Paired::Done
 }
 
 fn open(folder: &TempDir) -> SqliteStore {
@@ -25,6 +28,8 @@ fn pairing(number: u16, household: &str, device: &str) -> Pairing {
         household: HouseholdId::new(household).unwrap(),
         device: DeviceId::new(device).unwrap(),
         scope: "read write".into(),
+        region: Some(Region::new("DE-BY").unwrap()),
+        allowed_s: NOW / 1000,
         current: [1; 32],
         ends: LATER,
     }
@@ -43,7 +48,7 @@ fn a_refresh_token_is_used_once() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let tv = pairing(1, "home", "tv");
-    assert!(run(store.pair(tv.clone(), NOW)));
+    assert!(paired(store.pair(tv.clone(), NOW)));
     assert!(done(&store, &tv, 1, 2) && done(&store, &tv, 2, 3));
     drop(store);
     let store = reopened(&folder);
@@ -72,7 +77,7 @@ fn an_answer_may_be_lost_but_two_holders_are_found_out() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let tv = pairing(1, "home", "tv");
-    assert!(run(store.pair(tv.clone(), NOW)));
+    assert!(paired(store.pair(tv.clone(), NOW)));
     // The TV never learned of 2, 3 and 4.
     assert!(done(&store, &tv, 1, 2) && done(&store, &tv, 1, 3) && done(&store, &tv, 1, 4));
     assert!(done(&store, &tv, 1, 5) && done(&store, &tv, 5, 6));
@@ -87,17 +92,17 @@ fn a_device_has_one_pairing_and_a_household_many() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let (first, again) = (pairing(1, "home", "tv"), pairing(2, "home", "tv"));
-    assert!(run(store.pair(first.clone(), NOW)) && run(store.pair(again.clone(), NOW)));
+    assert!(paired(store.pair(first.clone(), NOW)) && paired(store.pair(again.clone(), NOW)));
     assert_eq!(run(store.rotate(rotation(&first, 1, 2))), Rotated::Unknown);
     assert!(done(&store, &again, 1, 2));
     for number in 1..PAIRINGS_MAX as u16 {
         let device = format!("tv-{number}");
-        assert!(run(store.pair(pairing(number + 2, "home", &device), NOW)), "{number}");
+        assert!(paired(store.pair(pairing(number + 2, "home", &device), NOW)), "{number}");
     }
-    assert!(!run(store.pair(pairing(999, "home", "one-more"), NOW)));
-    assert!(run(store.pair(pairing(998, "home", "tv"), NOW)), "again is no more");
-    assert!(run(store.pair(pairing(997, "other", "one-more"), NOW)), "elsewhere");
-    assert!(run(store.pair(pairing(996, "home", "one-more"), LATER)), "when others have ended");
+    assert_eq!(run(store.pair(pairing(999, "home", "one-more"), NOW)), Paired::Full);
+    assert!(paired(store.pair(pairing(998, "home", "tv"), NOW)), "again is no more");
+    assert!(paired(store.pair(pairing(997, "other", "one-more"), NOW)), "elsewhere");
+    assert!(paired(store.pair(pairing(996, "home", "one-more"), LATER)), "when others have ended");
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn a_pairing_ends_when_it_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let tv = pairing(1, "home", "tv");
-    assert!(run(store.pair(tv.clone(), NOW)));
+    assert!(paired(store.pair(tv.clone(), NOW)));
     let used = |used, next, now| {
         run(store.rotate(Rotation { now, ends: now + 10, ..rotation(&tv, used, next) }))
     };
@@ -119,7 +124,7 @@ fn revoking_ends_pairings() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let all = [pairing(1, "home", "tv"), pairing(2, "home", "phone"), pairing(3, "other", "tv")];
-    let pair = || all.iter().for_each(|one| assert!(run(store.pair(one.clone(), NOW))));
+    let pair = || all.iter().for_each(|one| assert!(paired(store.pair(one.clone(), NOW))));
     let left =
         || all.each_ref().map(|one| run(store.rotate(rotation(one, 1, 1))) != Rotated::Unknown);
     let household = all[0].household.clone();
@@ -138,6 +143,25 @@ fn revoking_ends_pairings() {
 }
 
 #[test]
+fn what_was_allowed_before_a_revocation_is_not_paired() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let tv = pairing(1, "home", "tv");
+    let (household, device) = (tv.household.clone(), Some(tv.device.clone()));
+    for device in [device, None] {
+        let revoked = Revocation::Before { household: household.clone(), device, at: NOW / 1000 };
+        run(store.revoke(revoked.clone(), 0));
+        assert_eq!(run(store.pair(tv.clone(), NOW)), Paired::Revoked, "in the same second");
+        assert!(paired(store.pair(pairing(2, "other", "tv"), NOW)));
+        let later = Pairing { allowed_s: NOW / 1000 + 1, ..tv.clone() };
+        assert!(paired(store.pair(later, NOW)));
+        run(store.unrevoke(revoked.mark().name));
+        assert_eq!(run(store.revocations()), []);
+        assert!(paired(store.pair(tv.clone(), NOW)), "taken back");
+    }
+}
+
+#[test]
 fn revoked_tokens_are_kept_until_they_have_ended() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
@@ -148,6 +172,8 @@ fn revoked_tokens_are_kept_until_they_have_ended() {
     assert_eq!(run(store.revocations()), [token("a", 10).mark(), token("b", 20).mark()]);
     run(store.revoke(token("c", 20), 11));
     assert_eq!(run(store.revocations()), [token("b", 20).mark(), token("c", 20).mark()]);
+    run(store.unrevoke(Name::Token("b".into())));
+    assert_eq!(run(store.revocations()), [token("c", 20).mark()]);
 }
 
 #[test]
@@ -156,9 +182,10 @@ fn a_household_has_one_pairing_key() {
     let store = open(&folder);
     let home = HouseholdId::new("home").unwrap();
     assert_eq!(run(store.pairing_key(home.clone())), None);
-    for digest in [[1; 32], [2; 32]] {
-        run(store.set_pairing_key(home.clone(), digest));
-        assert_eq!(run(store.pairing_key(home.clone())), Some(digest));
+    let region = Some(Region::new("FR").unwrap());
+    for key in [KnownKey { digest: [1; 32], region }, KnownKey { digest: [2; 32], region: None }] {
+        run(store.set_pairing_key(home.clone(), key.clone()));
+        assert_eq!(run(store.pairing_key(home.clone())), Some(key));
     }
     assert_eq!(run(store.pairing_key(HouseholdId::new("other").unwrap())), None);
 }
