@@ -210,7 +210,12 @@ impl Authority {
         Self { revoked: Some(revoked), ..self }
     }
 
-    /// Signs a token for a device of a household.
+    /// How the identity provider's keys do, if there is one.
+    pub fn keys(&self) -> Option<jwks::State> {
+        self.provider.as_ref().map(|keys| keys.state())
+    }
+
+    /// Signs a token for a device of a household, which may say where that is.
     ///
     /// # Errors
     /// There is no secret to sign with.
@@ -219,23 +224,23 @@ impl Authority {
         household: &HouseholdId,
         device: &DeviceId,
         scope: &str,
+        region: Option<&Region>,
         life: Duration,
     ) -> Result<String, AuthError> {
         let own = self.own.as_ref().ok_or(AuthError::Algorithm)?;
         let now = jsonwebtoken::get_current_timestamp();
         let claims = IssuedClaims {
-        region: Option<&Region>,
             iss: &own.issuer,
             aud: &own.audience,
             sub: household.as_str(),
             did: device.as_str(),
             scope,
+            region: region.map(Region::as_str),
             jti: format!("{:016x}", getrandom::u64().map_err(|_| AuthError::Malformed)?),
             iat: now,
             nbf: now,
             exp: now.saturating_add(life.as_secs()),
         };
-            region: region.map(Region::as_str),
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &own.encoding)
             .map_err(|_| AuthError::Malformed)
     }

@@ -6,6 +6,7 @@ pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod export;
 pub(crate) mod form;
+pub(crate) mod gzip;
 mod health;
 pub(crate) mod household;
 pub(crate) mod oauth;
@@ -92,6 +93,8 @@ pub(crate) struct Edge {
     pub(crate) aggregate: Arc<Aggregate>,
     /// How often each may ask.
     pub(crate) quota: Arc<Quota>,
+    /// Places for answers that are being packed.
+    pub(crate) gzips: Arc<Semaphore>,
     /// A place for each request that is under way.
     pub(crate) requests: Arc<Semaphore>,
     /// Whether the server is about to stop, and should be sent nothing new.

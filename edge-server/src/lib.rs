@@ -133,6 +133,7 @@ impl Server {
             outboxes: Outboxes::new(&limits),
             exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
             limits: limits.clone(),
+            gzips: http::gzip::places(),
             requests: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             draining,
             stopping: stopping.clone(),

@@ -76,6 +76,10 @@ pub const BEACON_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all one-shot sessions that are being read or dealt with; above it one is answered with
 /// `overloaded`.
 pub const EXCHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of an answer from which on it is packed for who takes gzip.
+pub const GZIP_BYTES_MIN: usize = 1_024;
+/// Answers that are being packed at a time; others leave as they are.
+pub const GZIPS_MAX: usize = 1;
 /// Bytes of a request id that a client may choose.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Time for the store to answer a health check.

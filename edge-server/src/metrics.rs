@@ -62,6 +62,8 @@ named! {
     DifferenceBytes = "omega_difference_bytes_total" "Bytes of these frames",
     States = "omega_states_total" "Devices that got the whole state",
     StateBytes = "omega_state_bytes_total" "Bytes of these frames",
+    GzipPlainBytes = "omega_gzip_plain_bytes_total" "Bytes of the answers that were packed, before",
+    GzipBytes = "omega_gzip_bytes_total" "Bytes of the answers that were packed, in gzip",
     Contributions = "omega_contributions_total" "Batches of patterns that were taken",
     EpochsClosed = "omega_epochs_closed_total" "Epochs of patterns that this node has closed",
     DaysClosed = "omega_days_closed_total" "Days of trends that this node has closed",

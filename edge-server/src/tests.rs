@@ -7,6 +7,7 @@ mod devices;
 mod erasure;
 mod exchange;
 mod figures;
+mod gzip;
 mod http;
 #[cfg(feature = "crypto")]
 mod identity;
@@ -150,7 +151,6 @@ impl Home {
         (head.into(), body.into())
     }
 
-    async fn get(&self, path: &str) -> (String, String) {
     /// A figure of the server's.
     async fn figure(&self, name: &str) -> u64 {
         let (_, figures) = self.get("/metrics").await;
@@ -158,6 +158,7 @@ impl Home {
         value.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }
 
+    async fn get(&self, path: &str) -> (String, String) {
         self.http(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
             .await
     }

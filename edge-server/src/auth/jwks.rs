@@ -96,6 +96,21 @@ struct Held {
     text: Vec<u8>,
     /// When that was read last.
     read_at: Option<Instant>,
+    /// When it could not be read last, and why.
+    failed: Option<(Instant, String)>,
+}
+
+/// How the keys do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// How many there are.
+    pub keys: usize,
+    /// Whether they could be read the last time.
+    pub is_read: bool,
+    /// How long ago they were read.
+    pub age: Option<Duration>,
+    /// How long ago they could not be read for the last time, and why.
+    pub failed: Option<(Duration, String)>,
 }
 
 /// The keys that are here.
@@ -159,6 +174,18 @@ impl Keys {
         self.read_now().await
     }
 
+    /// How they do.
+    pub fn state(&self) -> State {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let failed_at = held.failed.as_ref().map(|(at, _)| *at);
+        State {
+            keys: held.keys.len(),
+            is_read: held.read_at > failed_at,
+            age: held.read_at.map(|at| at.elapsed()),
+            failed: held.failed.as_ref().map(|(at, why)| (at.elapsed(), why.clone())),
+        }
+    }
+
     /// Reads them for a token whose key is not here. Whether other ones are here now.
     pub(super) async fn look_again(&self) -> bool {
         let before = self.read_at();
@@ -202,7 +229,7 @@ impl Keys {
         let stale = held.read_at.is_some_and(|at| at.elapsed() > self.patience.stale);
         if stale && !held.keys.is_empty() {
             tracing::error!("the identity provider's keys are too old: its tokens are refused");
-            *held = Held::default();
+            *held = Held { failed: held.failed.take(), ..Held::default() };
         }
     }
 
@@ -211,6 +238,15 @@ impl Keys {
     }
 
     async fn read_now(&self) -> Result<bool, ReadError> {
+        let read = self.try_read().await;
+        if let Err(error) = &read {
+            let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+            held.failed = Some((Instant::now(), error.to_string()));
+        }
+        read
+    }
+
+    async fn try_read(&self) -> Result<bool, ReadError> {
         let text = match &self.source {
             Source::File(path) => read_file(path.clone()).await?,
             #[cfg(feature = "crypto")]
@@ -226,7 +262,8 @@ impl Keys {
         let keys = key::parse(&text, &self.rules)?;
         tracing::info!(keys = keys.len(), "read the identity provider's keys");
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        *held = Held { keys, text, read_at: Some(Instant::now()) };
+        let failed = held.failed.take();
+        *held = Held { keys, text, read_at: Some(Instant::now()), failed };
         Ok(true)
     }
 }

@@ -33,10 +33,12 @@ pub(crate) fn tagged<T: Serialize>(headers: &HeaderMap, body: &T) -> Result<Resp
     let body = serde_json::to_vec(body).map_err(|_| Error::Internal)?;
     let digest = Sha256::digest(&body);
     let tag: String = digest.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
+    // Weak: packed or not, it means the same and has other bytes.
+    let tag = format!("W/\"{tag}\"");
     let given = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut given = given.flat_map(|value| value.split(',')).map(str::trim);
-    let known = given.any(|given| given == "*" || given.trim_start_matches("W/") == tag);
+    let strong = |tag: &str| tag.trim_start_matches("W/").to_owned();
+    let known = given.any(|given| given == "*" || strong(given) == strong(&tag));
     let mut response = match known {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(CONTENT_TYPE, JSON)], body).into_response(),

@@ -1,6 +1,7 @@
 //! Whether the server lives, and whether it is ready: to be asked by whoever restarts it, and by
 //! whoever sends it requests.
 
+use crate::auth::jwks::State as KeysState;
 use crate::error::Error;
 use crate::http::Edge;
 use crate::http::body::Parameters;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// The parameter of a health check.
@@ -62,6 +64,57 @@ struct Checks {
     store: &'static str,
     /// Whether there is a place for another socket
     sockets: &'static str,
+    /// The identity provider's keys; not there without one. Whether the server is ready does not depend on
+    /// them
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeysCheck>,
+}
+
+/// How the identity provider's keys do.
+#[derive(Debug, Serialize, JsonSchema)]
+struct KeysCheck {
+    status: KeysStatus,
+    /// How many there are
+    count: usize,
+    /// How long ago they were read; null if there are none
+    age_seconds: Option<u64>,
+    /// The last time that they could not be read; null if they always could
+    last_failure: Option<KeysFailure>,
+}
+
+/// In one word.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeysStatus {
+    /// They were read the last time
+    Ok,
+    /// They could not be read the last time, and those from before count
+    Failing,
+    /// There are none: the provider's tokens are refused
+    Missing,
+}
+
+/// Why keys could not be read.
+#[derive(Debug, Serialize, JsonSchema)]
+struct KeysFailure {
+    /// How long ago that was
+    seconds_ago: u64,
+    /// What was wrong
+    reason: String,
+}
+
+impl From<KeysState> for KeysCheck {
+    fn from(KeysState { keys, is_read, age, failed }: KeysState) -> Self {
+        let status = match (keys, is_read) {
+            (0, _) => KeysStatus::Missing,
+            (_, true) => KeysStatus::Ok,
+            (_, false) => KeysStatus::Failing,
+        };
+        let failure =
+            |(ago, reason): (Duration, _)| KeysFailure { seconds_ago: ago.as_secs(), reason };
+        let age_seconds = age.map(|age| age.as_secs());
+        Self { status, count: keys, age_seconds, last_failure: failed.map(failure) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +154,8 @@ pub(crate) async fn health(
     let private = timeout(HEALTH_TIMEOUT, edge.aggregate.is_private()).await;
     let privacy = matches!(private, Ok(Ok(false))).then_some(NOT_PRIVATE);
     let version = env!("CARGO_PKG_VERSION");
-    let health = Health { status, version, ready, checks: Checks { store, sockets }, privacy };
+    let keys = edge.authority.keys().map(KeysCheck::from);
+    let checks = Checks { store, sockets, keys };
+    let health = Health { status, version, ready, checks, privacy };
     Ok((code, Json(health)).into_response())
 }

@@ -7,7 +7,7 @@
 use crate::auth::{Principal, Scope, bearer};
 use crate::dev::{is_near, loopback_host};
 use crate::error::{Error, Kind};
-use crate::http::Edge;
+use crate::http::{Edge, gzip};
 use crate::limits::{FORM_BYTES_MAX, JSON_BYTES_MAX};
 use crate::listen::Peer;
 use axum::Router;
@@ -90,6 +90,8 @@ pub(crate) struct Route {
     pub(crate) gives: Vec<(u16, Content)>,
     /// What may be wrong with this route and not with every other.
     pub(crate) refuses: &'static [Kind],
+    /// Whether its answers may be packed: see `gzip` for which must not.
+    pub(crate) packs: bool,
 }
 
 /// A parameter in a route's query.
@@ -131,6 +133,7 @@ impl Route {
             takes: Content::Nothing,
             gives: Vec::new(),
             refuses: &[],
+            packs: false,
         }
     }
 
@@ -204,6 +207,11 @@ impl Route {
         self
     }
 
+    /// Says that its answers may be packed.
+    pub(crate) fn packed(self) -> Self {
+        Self { packs: true, ..self }
+    }
+
     /// Says what may be wrong.
     pub(crate) fn refuses(self, refuses: &'static [Kind]) -> Self {
         Self { refuses, ..self }
@@ -213,7 +221,9 @@ impl Route {
     pub(crate) fn add_to(self, router: Router<Arc<Edge>>, edge: &Arc<Edge>) -> Router<Arc<Edge>> {
         let limit = DefaultBodyLimit::max(self.body_max);
         let guard = from_fn_with_state((edge.clone(), self.access), check);
-        router.route(self.path, self.handler.route_layer(guard).route_layer(limit))
+        let handler = self.handler.route_layer(guard).route_layer(limit);
+        let pack = from_fn_with_state(edge.clone(), gzip::answers);
+        router.route(self.path, if self.packs { handler.route_layer(pack) } else { handler })
     }
 }
 

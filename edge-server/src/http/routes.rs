@@ -100,6 +100,7 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<SyncVersion>(200),
         Route::get("/api/v1/taste/contributions", read, get(contributions))
             .about("Show what waits of the household to be counted")
+            .packed()
             .gives::<Contributions>(200),
         Route::get("/api/v1/taste/tables/{id}", read, get(tables))
             .about(
@@ -120,18 +121,21 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Fed>(200),
         Route::get("/api/v1/watchlist", read, get(watchlist))
             .about("List the titles on a watchlist")
+            .packed()
             .parameters(PAGE_PARAMETERS)
             .gives::<Page<WatchlistItem>>(200)
             .gives_content(304, Content::Nothing)
             .refuses(REFUSED),
         Route::get("/api/v1/progress", read, get(progress))
             .about("List how far titles were watched")
+            .packed()
             .parameters(PAGE_PARAMETERS)
             .gives::<Page<ProgressItem>>(200)
             .gives_content(304, Content::Nothing)
             .refuses(REFUSED),
         Route::get("/api/v1/household/export", read, get(export))
             .about("Read everything that the server holds of the household")
+            .packed()
             .gives::<Export>(200)
             .refuses(&[Kind::Invalid]),
         Route::delete("/api/v1/household", Access::Scope(Need::WriteControl), delete(erase))
@@ -140,6 +144,7 @@ pub(crate) fn all() -> Vec<Route> {
             .gives::<Erased>(200),
         Route::get("/api/v1/devices", read, get(devices))
             .about("List the household's devices")
+            .packed()
             .gives::<Devices>(200)
             .gives_content(304, Content::Nothing)
             .refuses(&[Kind::Invalid]),
@@ -183,6 +188,7 @@ fn revoking() -> [Route; 3] {
             .gives::<Revoked>(200),
         Route::get(PATH, admin, get(revocations))
             .about("List what is revoked")
+            .packed()
             .parameters(LIST_PARAMETERS)
             .gives::<Revocations>(200),
         Route::delete(PATH, admin, delete(take_back))
@@ -256,10 +262,15 @@ fn operator() -> Vec<Route> {
         health("/api/v1/health"),
         route("/metrics", get(metrics::text))
             .about("Figures for Prometheus")
+            .packed()
             .gives_content(200, Content::Other(TEXT)),
-        route("/openapi.json", get(document)).about("This description").gives::<Value>(200),
+        route("/openapi.json", get(document))
+            .about("This description")
+            .packed()
+            .gives::<Value>(200),
         route("/docs", get(reference))
             .about("This description as a page")
+            .packed()
             .gives_content(200, Content::Other(HTML)),
     ]
 }

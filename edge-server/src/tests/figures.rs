@@ -123,6 +123,7 @@ async fn something_is_wrong(seen: &mut Seen) {
     let home = home().await;
     let before = seen.values(&home).await;
     home.get("/nothing").await;
+    home.binary("GET /openapi.json", "accept-encoding: gzip\r\n", b"").await;
     let mut tv = home.join(1).await;
     tv.operate(1, ProfileId(9), Change::Add(ContentId::new("tmdb:2").unwrap(), Vec::new())).await;
     tv.frame().await;

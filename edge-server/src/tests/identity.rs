@@ -105,6 +105,12 @@ async fn home_of(jwks: String, patience: Patience, more: impl FnOnce(&mut ServeA
 }
 
 impl Home {
+    async fn health(&self) -> Value {
+        let (head, body) = self.get("/health").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        serde_json::from_str(&body).unwrap()
+    }
+
     async fn with(&self, token: &str) -> u16 {
         let bearer = format!("Bearer {token}");
         self.ask(LINE, &[("authorization", &bearer)], "").await.status
@@ -297,6 +303,11 @@ async fn keys_outlive_a_provider_that_fails_but_not_for_good() {
         assert_eq!(home.with(&other.token()).await, 401, "{status} {what}");
         assert_eq!(provider.desk().asked, 1, "{status} {what}");
         assert_eq!(home.with(&signer.token()).await, 200, "{status} {what}");
+        let health = home.health().await;
+        let keys = &health["checks"]["keys"];
+        assert_eq!((&keys["status"], &keys["count"]), (&json!("failing"), &json!(1)), "{health}");
+        assert!(!keys["last_failure"]["reason"].as_str().unwrap().is_empty(), "{health}");
+        assert_eq!(health["ready"], true, "other servers could not ask it either");
     }
     let short = Patience {
         every: Duration::from_millis(20),
@@ -309,8 +320,16 @@ async fn keys_outlive_a_provider_that_fails_but_not_for_good() {
     home.until(&signer.token(), 200).await;
     provider.desk().status = StatusCode::BAD_GATEWAY;
     home.until(&signer.token(), 401).await;
+    let health = home.health().await;
+    let keys = &health["checks"]["keys"];
+    assert_eq!((&keys["status"], &keys["age_seconds"]), (&json!("missing"), &Value::Null));
+    assert_eq!(health["status"], "ok");
     provider.desk().status = StatusCode::OK;
     home.until(&signer.token(), 200).await;
+    let health = home.health().await;
+    let keys = &health["checks"]["keys"];
+    assert_eq!((&keys["status"], &keys["age_seconds"]), (&json!("ok"), &json!(0)));
+    assert!(keys["last_failure"]["reason"].as_str().unwrap().contains("502"), "{health}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,6 +339,8 @@ async fn a_provider_that_is_away_or_slow_stops_nobody() {
     provider.desk().patient = true;
     let home = home_of(provider.url(), WHEN_ASKED, |_| ()).await;
     assert_eq!(home.with(&token("home", "read")).await, 200, "our own do not wait");
+    let keys = home.health().await["checks"]["keys"].clone();
+    assert_eq!((&keys["status"], &keys["count"]), (&json!("missing"), &json!(0)), "{keys}");
     provider.desk().patient = false;
     assert_eq!(home.with(&signer.token()).await, 200, "as soon as it answers");
 }

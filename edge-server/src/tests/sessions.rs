@@ -214,6 +214,27 @@ async fn silence_ends_a_socket() {
     assert_eq!(silent.close().await, CloseCode::Idle);
 }
 
+/// A TV whose plug was pulled says no goodbye, on either protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_says_nothing_any_more_is_not_online() {
+    let (ping_every, idle_timeout) = (Duration::from_secs(2), Duration::from_secs(6));
+    let home = home_with(Limits { idle_timeout, ping_every, ..limits() }).await;
+    let online = async || {
+        let list = home.rest("GET /api/v1/devices", serde_json::Value::Null).await.json();
+        let devices = list["devices"].as_array().unwrap().clone();
+        let online = devices.into_iter().filter(|device| device["is_online"] == true);
+        online.map(|device| device["device_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut binary = home.connect().await;
+    binary.send(hello(1, &token_of("home", "binary", "read")).encode()).await;
+    binary.welcome().await;
+    let _json = home.plain_with(&token_of("home", "json", "read")).await;
+    assert_eq!(online().await, ["binary", "json"]);
+    // From here on nobody reads these two, so nobody answers their pings; they stay open.
+    let gone = async { while !online().await.is_empty() {} };
+    timeout(DEADLINE, gone).await.expect("silence is the end");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_its_token() {
     let home = home().await;
