@@ -436,6 +436,18 @@ async fn a_database_is_looked_after_from_the_command_line() {
     assert_eq!(run(&erase).0, Some(0));
     let (code, _, complaint) = run(&erase);
     assert!(code == Some(1) && complaint.contains("nothing is held"), "{complaint}");
+    // Over a database that can't be read only if that is meant.
+    let database = place.folder.path().join("data/omega.sqlite3");
+    std::fs::write(&database, vec![7; 8192]).unwrap();
+    let (code, _, complaint) = run(&restore);
+    assert!(code == Some(1) && complaint.contains("move it away"), "one is kept: {complaint}");
+    std::fs::remove_file(database.with_extension("sqlite3.replaced")).unwrap();
+    let (code, _, complaint) = run(&restore);
+    assert!(code == Some(1) && complaint.contains("--replace-unreadable"), "{complaint}");
+    assert_eq!(std::fs::read(&database).unwrap(), vec![7; 8192], "it is as it was");
+    let flag = word("--replace-unreadable");
+    let (code, said, _) = run(&[word("restore"), word("--data"), &data, &backup, flag]);
+    assert!(code == Some(0) && said.contains("is not known any more"), "{said}");
     std::fs::write(&gone, vec![7; 8192]).unwrap();
     let (code, _, complaint) = run(&[word("check"), word("--file"), &gone]);
     assert!(code == Some(1) && complaint.contains("damaged"), "{complaint}");
