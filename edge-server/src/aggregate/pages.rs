@@ -1,7 +1,7 @@
 //! Pages of patterns and titles, encoded once for all devices that are at one mark; and whose turn it is
 //! to have another one encoded.
 //!
-//! A page costs some hundred milliseconds, and a device may say any mark below the version, each of
+//! A page costs up to a second of a core, and a device may say any mark below the version, each of
 //! which is a page of its own. Invariant: one page is encoded at a time; a household stands in line for
 //! that once, however many requests it sends, so whoever comes waits for one page of each other household
 //! at most; and in the long run it gets a tenth of the encoder's time, and pushes none but its own pages
@@ -16,8 +16,8 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Encoded pages that are remembered.
 pub const PAGES_MAX: usize = 64;
-/// How long may be encoded for one household at once: about the pages of a feed of 80,000 titles.
-pub const ENCODING_BURST: Duration = Duration::from_secs(30);
+/// How long may be encoded for one household at once: the first TV of all may fetch a large feed.
+pub const ENCODING_BURST: Duration = Duration::from_secs(600);
 /// After that it is one part in so many of the time.
 pub const ENCODING_SHARE: u32 = 10;
 /// From so many households on, those that owe nothing are forgotten.
