@@ -30,7 +30,17 @@ pub fn variable_of(flag: &str) -> String {
 
 /// The flags of a command that can be set elsewhere: all but what is meant for one run only.
 pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
-    let once = ["help", "version", "household", "device", "scope", "expires-in", "replace", "file"];
+    let once = [
+        "help",
+        "version",
+        "household",
+        "device",
+        "scope",
+        "expires-in",
+        "replace",
+        "replace-unreadable",
+        "file",
+    ];
     // Of one token, and not the server's own.
     let own = (command.get_name() == "token").then_some("region");
     command.get_arguments().filter(move |arg| {
