@@ -198,6 +198,7 @@ impl<'a> Coder<'a> {
     }
 
     /// Goes on with the part of the range from `start` of the given size.
+    #[inline]
     fn narrow(&mut self, start: u32, size: u32) {
         if self.reads {
             self.low -= start;
@@ -223,13 +224,11 @@ impl<'a> Coder<'a> {
         value
     }
 
+    #[inline]
     fn split(&mut self, bound: u32, value: bool) -> bool {
         let value = if self.reads { self.low >= bound } else { value };
-        if value {
-            self.narrow(bound, self.range - bound)
-        } else {
-            self.narrow(0, bound)
-        }
+        let (start, size) = if value { (bound, self.range - bound) } else { (0, bound) };
+        self.narrow(start, size);
         value
     }
 

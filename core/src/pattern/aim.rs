@@ -115,34 +115,23 @@ impl Aim {
     /// The quanta with the least distortion plus λ times cost (Viterbi 1967), given each coefficient's class.
     pub fn quantise(&self, costs: &Costs, classes: &[usize], step: i32, lambda: Lambda) -> Trial {
         let part = 1.0 / step as f32;
-        let mut sums = [f32::INFINITY; Trellis::STATES];
-        sums[0] = 0.0;
+        let mut sums = [0.0, f32::INFINITY, f32::INFINITY, f32::INFINITY];
         let mut paths = Vec::with_capacity(classes.len());
         for (at, (&wanted, &class)) in self.wanted.iter().zip(classes).enumerate() {
             let lambda = if at < lambda.turn { lambda.first } else { lambda.other };
             let weight = lambda / COST_ONE as f32;
             let best = candidates(costs, wanted.unsigned_abs() as f32 * part, class, weight);
-            let mut next = [f32::INFINITY; Trellis::STATES];
-            let mut path = [(0u8, 0u16); Trellis::STATES];
-            for (state, &so_far) in sums.iter().enumerate() {
-                let before = Trellis::state(state);
-                for (cost, quantum) in best[before.quantiser()] {
-                    let after = before.after(quantum.into());
-                    if so_far + cost < next[after] {
-                        next[after] = so_far + cost;
-                        path[after] = (state as u8, quantum);
-                    }
-                }
-            }
+            let (next, second) = onward(sums, best.sums);
             sums = next;
-            paths.push(path);
+            paths.push((second, best.sizes));
         }
         let mut state = (0..sums.len()).min_by(|&a, &b| sums[a].total_cmp(&sums[b])).unwrap_or(0);
         let mut quanta = vec![0; classes.len()];
         for ((quantum, path), wanted) in quanta.iter_mut().zip(&paths).zip(&self.wanted).rev() {
-            let (before, size) = path[state];
-            *quantum = i32::from(size) * wanted.signum();
-            state = before.into();
+            let (second, sizes) = path;
+            let (before, taken) = backward(state, second >> state & 1 == 1);
+            *quantum = i32::from(sizes[taken]) * wanted.signum();
+            state = before;
         }
         self.trial(costs, classes, step, quanta)
     }
@@ -155,6 +144,9 @@ impl Aim {
         for (at, (&quantum, &class)) in quanta.iter().zip(classes).enumerate() {
             let quantiser = trellis.pass(quantum);
             cost += costs.of(class + CLASSES * quantiser, quantum.unsigned_abs());
+            if quantum == 0 && self.levels[at] == 0 {
+                continue;
+            }
             let change = f64::from(level(quantum, quantiser, step) - self.levels[at]);
             // Of the point with the row: that of the target, less that of the offset.
             let reach = f64::from(self.reach[at]);
@@ -166,32 +158,65 @@ impl Aim {
     }
 }
 
-/// For each quantiser the best even and the best odd size, with what it adds to the sum. `size` is
-/// in steps.
-fn candidates(costs: &Costs, size: f32, class: usize, weight: f32) -> [[(f32, u16); 2]; 2] {
-    let mut best = [[(f32::INFINITY, 0); 2]; 2];
-    for (quantiser, best) in best.iter_mut().enumerate() {
-        let class = class + CLASSES * quantiser;
-        // Where a size is, as `level` has it but for its rounding.
-        let off = |candidate: u32, back: f32| {
-            let off = size - ((2 * candidate) as f32 - quantiser as f32 - back / 32.0);
-            off * off + weight * costs.of(class, candidate) as f32
-        };
-        best[0] = (size * size + weight * costs.of(class, 0) as f32, 0);
-        best[1] = (off(1, 6.0), 1);
+/// The best quanta for one coefficient: of the first quantiser the even and the odd one, then of the second.
+struct Best {
+    /// What each adds to the sum.
+    sums: [f32; 4],
+    sizes: [u16; 4],
+}
+
+/// Of each quantiser and parity the best quantum. `size` is in steps.
+fn candidates(costs: &Costs, size: f32, class: usize, weight: f32) -> Best {
+    // Where a quantum is, as `level` has it but for its rounding.
+    let sum = |costs: &Costs, quantiser: usize, quantum: u32, back: f32| {
+        let off = size - ((2 * quantum) as f32 - quantiser as f32 - back / 32.0);
+        off * off + weight * costs.of(class + CLASSES * quantiser, quantum) as f32
+    };
+    let none = |quantiser| size * size + weight * costs.of(class + CLASSES * quantiser, 0) as f32;
+    let sums = [none(0), sum(costs, 0, 1, 6.0), none(1), sum(costs, 1, 1, 6.0)];
+    let mut best = Best { sums, sizes: [0, 1, 0, 1] };
+    // Most are nearer to 0 than to anything else.
+    if size < 1.0 {
+        return best;
+    }
+    for quantiser in 0..2 {
         let low = ((size + quantiser as f32) / 2.0) as u32;
         if low == 0 {
             continue;
         }
-        for candidate in low.max(3) - 1..=low + 1 {
-            let sum = off(candidate, 4.0);
-            let slot = &mut best[candidate as usize & 1];
-            if sum < slot.0 {
-                *slot = (sum, candidate.min(u32::from(u16::MAX)) as u16);
+        for quantum in low.max(3) - 1..=low + 1 {
+            let sum = sum(costs, quantiser, quantum, 4.0);
+            let slot = 2 * quantiser + (quantum as usize & 1);
+            if sum < best.sums[slot] {
+                best.sums[slot] = sum;
+                best.sizes[slot] = quantum.min(u32::from(u16::MAX)) as u16;
             }
         }
     }
     best
+}
+
+/// One step of all four states: the least sum to each, and a bit for each that is set if it was reached by
+/// the second of its two ways (see [`backward`]).
+fn onward([a, b, c, d]: [f32; 4], [even, odd, even_too, odd_too]: [f32; 4]) -> ([f32; 4], u8) {
+    let first = [a + even, c + even_too, a + odd, c + odd_too];
+    let second = [b + odd, d + odd_too, b + even, d + even_too];
+    let mut sums = first;
+    let mut ways = 0;
+    for state in 0..Trellis::STATES {
+        if second[state] < first[state] {
+            sums[state] = second[state];
+            ways |= 1 << state;
+        }
+    }
+    (sums, ways)
+}
+
+/// The state before a state, by the first or the second way to it, and which of [`Best`] was taken.
+fn backward(state: usize, second: bool) -> (usize, usize) {
+    let pair = 2 * (state & 1);
+    let second = usize::from(second);
+    (pair + second, pair + (second ^ state >> 1))
 }
 
 /// A point's component in units of 2^-15.
@@ -201,4 +226,39 @@ fn unit(component: i32) -> f64 {
 
 fn rounded(value: f64) -> i32 {
     value.round_ties_even().clamp(-65_536.0, 65_536.0) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_through_the_states_are_those_of_the_trellis() {
+        for (state, second) in
+            (0..Trellis::STATES).flat_map(|state| [(state, false), (state, true)])
+        {
+            let (before, taken) = backward(state, second);
+            let before = Trellis::state(before);
+            assert_eq!(before.after(taken as u32), state, "{state} {second}");
+            assert_eq!(before.quantiser(), taken / 2, "{state} {second}");
+        }
+    }
+
+    #[test]
+    fn each_state_is_reached_by_the_cheaper_way() {
+        let mut random = crate::id::Random::new([6; 16]);
+        for _ in 0..200 {
+            let mut some = || [(); 4].map(|()| random.up_to(20) as f32);
+            let (before, sums) = (some(), some());
+            let (after, ways) = onward(before, sums);
+            for (state, &least) in after.iter().enumerate() {
+                let way = |second| {
+                    let (from, taken) = backward(state, second);
+                    before[from] + sums[taken]
+                };
+                assert_eq!(least, way(false).min(way(true)));
+                assert_eq!(least, way(ways >> state & 1 == 1));
+            }
+        }
+    }
 }

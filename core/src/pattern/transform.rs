@@ -58,28 +58,58 @@ pub fn plain_level(quantum: i32, step: i32) -> i32 {
 /// Adds rows of the transform, by their places and their levels in units of 2^-15. Four at a time: a
 /// component is read and written once for all of them.
 pub fn add_rows(point: &mut Point, tables: &Tables, levels: &[(usize, i32)]) {
-    let mut fours = levels.chunks_exact(4);
-    for four in &mut fours {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|at| tables.row(four[at].0));
-        let [w, x, y, z] = [0, 1, 2, 3].map(|at: usize| four[at].1);
-        for at in 0..DIMENSIONS {
-            let [a, b, c, d] = [a[at], b[at], c[at], d[at]].map(i32::from);
-            point[at] += a * w + b * x + c * y + d * z;
-        }
+    let (fours, rest) = levels.as_chunks::<4>();
+    for four in fours {
+        add_four(point, four.map(|(at, level)| (tables.row(at), level)));
     }
-    for &(at, level) in fours.remainder() {
+    for &(at, level) in rest {
         for (component, &row) in point.iter_mut().zip(tables.row(at)) {
             *component += i32::from(row) * level;
         }
     }
 }
 
-/// The inner products of a vector in units of 2^-15 with each row, in such units.
+/// Four components at a time, because a compiler that saves bytes, as for the web, does not unroll.
+fn add_four(point: &mut Point, [(a, w), (b, x), (c, y), (d, z)]: [(&[i8; DIMENSIONS], i32); 4]) {
+    let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks::<4>().0);
+    let rows = a.iter().zip(b).zip(c).zip(d);
+    for (component, (((a, b), c), d)) in point.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
+        component[0] += dot([a[0], b[0], c[0], d[0]], [w, x, y, z]);
+        component[1] += dot([a[1], b[1], c[1], d[1]], [w, x, y, z]);
+        component[2] += dot([a[2], b[2], c[2], d[2]], [w, x, y, z]);
+        component[3] += dot([a[3], b[3], c[3], d[3]], [w, x, y, z]);
+    }
+}
+
+#[inline(always)]
+fn dot(a: [i8; 4], b: [i32; 4]) -> i32 {
+    i32::from(a[0]) * b[0]
+        + i32::from(a[1]) * b[1]
+        + i32::from(a[2]) * b[2]
+        + i32::from(a[3]) * b[3]
+}
+
+/// The inner products of a vector in units of 2^-15 with each row, in such units. Four rows at a time: a
+/// component is read once for all of them.
 pub fn project(tables: &Tables, vector: &[i32; DIMENSIONS]) -> Vec<i32> {
-    let product = |row: &[i8; DIMENSIONS]| {
-        row.iter().zip(vector).fold(0i32, |sum, (&a, &b)| sum.wrapping_add(i32::from(a) * b))
-    };
-    tables.rows().iter().map(|row| product(row) >> ROW_BITS).collect()
+    let mut products = Vec::with_capacity(tables.rank());
+    let (fours, rest) = tables.rows().as_chunks::<4>();
+    for [a, b, c, d] in fours {
+        let (mut w, mut x, mut y, mut z) = (0i32, 0i32, 0i32, 0i32);
+        for ((((&v, &a), &b), &c), &d) in vector.iter().zip(a).zip(b).zip(c).zip(d) {
+            w = w.wrapping_add(i32::from(a) * v);
+            x = x.wrapping_add(i32::from(b) * v);
+            y = y.wrapping_add(i32::from(c) * v);
+            z = z.wrapping_add(i32::from(d) * v);
+        }
+        products.extend([w, x, y, z]);
+    }
+    for row in rest {
+        let product = |sum: i32, (&a, &b): (&i8, &i32)| sum.wrapping_add(i32::from(a) * b);
+        products.push(row.iter().zip(vector).fold(0, product));
+    }
+    products.iter_mut().for_each(|product| *product >>= ROW_BITS);
+    products
 }
 
 /// The point scaled to norm 1.
@@ -91,10 +121,12 @@ pub fn normalise(point: &Point) -> Result<Embedding, PatternError> {
     if norm == 0 {
         return Err(PatternError::Norm);
     }
-    let units = point.map(|component| {
-        let unit = divided((at(component) << 16) + norm, 2 * norm, (1 << 44) / (2 * norm));
-        unit.clamp(-i64::from(ONE - 1), i64::from(ONE - 1)) as i16
-    });
+    let inverse = (1 << 44) / (2 * norm);
+    let mut units = [0; DIMENSIONS];
+    for (unit, &component) in units.iter_mut().zip(point) {
+        let divided = divided((at(component) << 16) + norm, 2 * norm, inverse);
+        *unit = divided.clamp(-i64::from(ONE - 1), i64::from(ONE - 1)) as i16;
+    }
     Ok(Embedding::from_scaled(units))
 }
 
@@ -212,6 +244,19 @@ mod tests {
     use super::super::tables::{Parts, RANK_MAX, Weights, start};
     use super::*;
 
+    fn tables(rows: Vec<Vec<i8>>) -> Tables {
+        let parts = Parts {
+            genres: Vec::new(),
+            centroids: vec![vec![0; DIMENSIONS]],
+            variances: vec![0; rows.len()],
+            rows,
+            weights: Weights { message: 0, genre: 0, own: 1, certainty: 1 },
+            step: 0,
+            starts: start(),
+        };
+        Tables::read(&parts.write().expect("valid")).expect("valid")
+    }
+
     #[test]
     fn a_point_is_scaled_to_norm_one_whatever_its_length() {
         for scale in [40, 1_000, 1 << 20] {
@@ -243,18 +288,7 @@ mod tests {
     #[test]
     fn sums_at_their_limits_do_not_overflow() {
         let mut point = [PRIOR_MAX as i32; DIMENSIONS];
-        let tables = |component: i8| {
-            let parts = Parts {
-                genres: Vec::new(),
-                centroids: vec![vec![0; DIMENSIONS]],
-                rows: vec![vec![component; DIMENSIONS]; RANK_MAX],
-                variances: vec![0; RANK_MAX],
-                weights: Weights { message: 0, genre: 0, own: 1, certainty: 1 },
-                step: 0,
-                starts: start(),
-            };
-            Tables::read(&parts.write().expect("valid")).expect("valid")
-        };
+        let tables = |component: i8| tables(vec![vec![component; DIMENSIONS]; RANK_MAX]);
         let levels: Vec<(usize, i32)> = (0..RANK_MAX).map(|at| (at, ONE)).collect();
         add_rows(&mut point, &tables(127), &levels);
         let most = PRIOR_MAX as i32 + RANK_MAX as i32 * 127 * ONE;
@@ -262,6 +296,30 @@ mod tests {
         add_rows(&mut point, &tables(-128), &levels[1..]);
         add_rows(&mut point, &tables(-128), &levels);
         assert!(point[0] < 0);
+    }
+
+    #[test]
+    fn rows_are_added_and_projected_whether_they_come_in_fours_or_not() {
+        let mut random = crate::id::Random::new([4; 16]);
+        let mut up_to = |most: u64| random.up_to(2 * most) as i32 - most as i32;
+        for rank in [1, 3, 4, 9] {
+            let row = |_| (0..DIMENSIONS).map(|_| up_to(127) as i8).collect();
+            let tables = tables((0..rank).map(row).collect());
+            let vector = [(); DIMENSIONS].map(|()| up_to(1 << 13));
+            let product = |row: &[i8; DIMENSIONS]| -> i32 {
+                row.iter().zip(&vector).map(|(&a, &b)| i32::from(a) * b).sum()
+            };
+            let products: Vec<i32> =
+                tables.rows().iter().map(|row| product(row) >> ROW_BITS).collect();
+            assert_eq!(project(&tables, &vector), products, "{rank}");
+            let levels: Vec<(usize, i32)> = (0..rank).map(|at| (at, up_to(1 << 15))).collect();
+            let mut point = [7; DIMENSIONS];
+            add_rows(&mut point, &tables, &levels);
+            for (at, &component) in point.iter().enumerate() {
+                let sum: i32 = levels.iter().map(|&(k, l)| i32::from(tables.row(k)[at]) * l).sum();
+                assert_eq!(component, 7 + sum, "{rank} {at}");
+            }
+        }
     }
 
     #[test]
