@@ -33,6 +33,7 @@ const Tile = memo(function Tile({ content, name }) {
 
 function App() {
   const state = useStatus((status) => status.state);
+  const closeReason = useStatus((status) => status.closeReason);
   const count = useWatchlist().length;
   return (
     <>
@@ -40,12 +41,13 @@ function App() {
       {TITLES.map((title) => (
         <Tile key={title.content} {...title} />
       ))}
-      <p>{state}</p>
+      <p>{state === "live" || closeReason === "" ? state : `${state} (${closeReason})`}</p>
     </>
   );
 }
 
-// Your own login here. The example takes all three from the address, after the #.
+// Your own login here. The example takes all three from the address, after the #. An app's `token` fetches a
+// fresh one each time: a connection ends with its token, and this one stays `unauthorized` when it is over.
 async function begin() {
   const words = new URLSearchParams(location.hash.slice(1));
   const client = await open({

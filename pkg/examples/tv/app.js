@@ -32,8 +32,9 @@
       item.className = at === focused ? "focused" : "";
       list.appendChild(item);
     });
-    const { state: connection, pending } = client.status();
-    state.textContent = pending > 0 ? `${connection}, ${pending} to send` : connection;
+    const { state: connection, closeReason, pending } = client.status();
+    const why = connection === "live" || closeReason === "" ? "" : ` (${closeReason})`;
+    state.textContent = connection + why + (pending > 0 ? `, ${pending} to send` : "");
   }
 
   function toggle({ id }) {
@@ -64,17 +65,37 @@
     else window.close();
   }
 
-  const { url, device, token } = account();
-  window.OmegaSync.open({
-    url: url || "http://127.0.0.1:8083",
-    device: device || "tv-example",
-    token: () => Promise.resolve(token || ""),
-  }).then((opened) => {
-    client = opened;
-    client.on("change", draw);
-    client.on("status", draw);
-    client.on("error", show);
-    document.addEventListener("keydown", pressed);
-    draw();
-  }, show);
+  /**
+   * A token, each time it is asked for: a connection ends with its token, and the next one needs another. In your
+   * app a request to your own server, or to `/oauth/token` for a TV that was paired. Here the one in the address,
+   * which is good for an hour; then the state is "connecting (unauthorized)".
+   */
+  function freshToken() {
+    return Promise.resolve(account().token || "");
+  }
+
+  function begin() {
+    const { url, device } = account();
+    window.OmegaSync.open({
+      url: url || "http://127.0.0.1:8083",
+      device: device || "tv-example",
+      token: freshToken,
+    }).then((opened) => {
+      client = opened;
+      client.on("change", draw);
+      client.on("status", draw);
+      client.on("error", show);
+      document.addEventListener("keydown", pressed);
+      draw();
+    }, show);
+  }
+
+  // TVs without WebAssembly (webOS 4, Tizen 4) get the build that is plain JavaScript.
+  const script = document.createElement("script");
+  script.src = window.WebAssembly ? "omega-sync.iife.js" : "omega-sync.nowasm.js";
+  script.onload = begin;
+  script.onerror = () => {
+    state.textContent = `${script.src} is not there`;
+  };
+  document.head.appendChild(script);
 })();
