@@ -49,7 +49,7 @@ export interface OpenSettings {
   poll?: PollOptions;
   /**
    * This device's id, the one in its token: 1 to 64 bytes without control characters. It also names the
-   * local database.
+   * local database. A token of another device is not used: that is an `error` event, `token_failed`.
    */
   device: string;
   /**

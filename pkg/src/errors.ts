@@ -51,7 +51,7 @@ export type ErrorCode =
   | "household_mismatch"
   /** What waits for the server can't reach it, or not now; `status()` says why it has stopped. */
   | "sync_failed"
-  /** The app's `token` function failed or took longer than 10 seconds; it will be asked again. */
+  /** `token` failed, took longer than 10 seconds, or named another device; it will be asked again. */
   | "token_failed"
   /** A title's genre is not 1 to 32 bytes, or its embedding is not 384 finite numbers but all zero. */
   | "invalid_title"

@@ -9,6 +9,7 @@ import { FIRST_URL_RETRY_MS, SOCKET_RETRY_MS, TOKEN_TIMEOUT_MS } from "./transpo
 /** Checked settings. */
 export interface Settings {
   urls: string[];
+  device: string;
   /** As the app named it, or empty. */
   household: string;
   /** Whether to catch up by differences. */
@@ -47,6 +48,7 @@ export function settingsOf(options: OpenOptions): Settings {
   const poll = checkPoll(rest.poll);
   return {
     urls,
+    device,
     household,
     differences: checkDeltaSync(rest.deltaSync).enabled,
     poll,

@@ -46,6 +46,8 @@ export interface TransportParts {
   /** Addresses of the server, the first one preferred. */
   urls: string[];
   WebSocket: WebSocketConstructor;
+  /** The id that each token must be for. */
+  device: string;
   token: () => Promise<string>;
   /** Whether there are to be requests only. */
   requestsOnly: boolean;
@@ -224,7 +226,7 @@ export class Transport {
   }
 
   private askToken(): Promise<string> {
-    const { token, tokenTimeoutMs } = this.parts;
+    const { device, token, tokenTimeoutMs } = this.parts;
     return new Promise<string>((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new Error(`no token within ${tokenTimeoutMs} ms`)),
@@ -238,6 +240,10 @@ export class Transport {
     })
       .then((got: unknown) => {
         if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
+        const named = deviceOf(got);
+        if (typeof named === "string" && named !== device) {
+          throw new Error(`a token of the device "${named}", not of "${device}"`);
+        }
         this.lastToken = got;
         return got;
       })
@@ -292,6 +298,21 @@ export class Transport {
         this.socketAtMs = 0;
         this.events.better();
       });
+  }
+}
+
+/**
+ * The device that a token names. Of one that can't be read nothing: the server refuses it. It would take one of
+ * another device, and that would then be here in this one's place: nobody could command this one.
+ */
+function deviceOf(token: string): unknown {
+  try {
+    const [, claims = ""] = token.split(".");
+    const text = atob(claims.replace(/-/g, "+").replace(/_/g, "/"));
+    const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)).did;
+  } catch {
+    return undefined;
   }
 }
 

@@ -8,6 +8,7 @@ import { open as openPatterns } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { PKG, ROOT } from "../../scripts/paths.mjs";
 import { codeOf } from "./tv.mjs";
+import { until } from "./until.mjs";
 
 const settings = {
   ...{ url: "http://127.0.0.1:1", device: "tv", token: async () => "unused" },
@@ -146,9 +147,12 @@ test("why a token was not had is said, not only passed along", async (context) =
   const token = () => Promise.reject(new Error("the login is over"));
   const tv = await open({ ...settings, storage: "memory", token });
   context.after(() => tv.close());
-  const error = await new Promise((resolve) => void tv.on("error", resolve));
-  assert.equal(codeOf(error), "token_failed");
-  assert.match(String(error), /the login is over/);
+  /** @type {OmegaError[]} */
+  const errors = [];
+  tv.on("error", (error) => errors.push(error));
+  await until("an error", () => errors.length > 0);
+  assert.equal(codeOf(errors[0]), "token_failed");
+  assert.match(String(errors[0]), /the login is over/);
 });
 
 test("after close status, pending, metrics and rejected say what was last", async () => {

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv, titles } from "./tv.mjs";
-import { eventually } from "./until.mjs";
+import { eventually, until } from "./until.mjs";
 
 /** @type {Edge} */
 let edge;
@@ -164,3 +164,30 @@ test("a clock a day ahead is corrected by the handshake", async (context) => {
   const [item] = right.watchlist.items();
   assert.ok(Math.abs((item?.addedMs ?? 0) - real()) < 60_000);
 });
+
+for (const [way, options] of /** @type {const} */ ([
+  ["socket", {}],
+  ["request", { poll: { everySeconds: 600 } }],
+])) {
+  test(`by ${way}: a token of another device is not used, and says so`, async (context) => {
+    const household = newHousehold();
+    const device = "tv \u00fc\u4e2d?>~";
+    let token = edge.token(household, "tv-other");
+    const tv = await openTv(context, edge, household, device, {
+      token: async () => token,
+      ...options,
+    });
+    /** @type {import("omega-sync").OmegaError[]} */
+    const errors = [];
+    tv.on("error", (error) => errors.push(error));
+    await until("an error", () => errors.length > 0);
+    assert.equal(errors[0]?.code, "token_failed");
+    assert.match(String(errors[0]), /"tv-other", not of "tv \u00fc\u4e2d\?>~"/);
+    await tv.watchlist.add("tmdb:1");
+    assert.equal(tv.pending, 1);
+    token = edge.token(household, device);
+    tv.pause();
+    tv.resume();
+    await tv.flushed();
+  });
+}
