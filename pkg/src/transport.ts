@@ -302,8 +302,9 @@ export class Transport {
 }
 
 /**
- * The device that a token names. Of one that can't be read nothing: the server refuses it. It would take one of
- * another device, and that would then be here in this one's place: nobody could command this one.
+ * The device that a token names. Of one that can't be read nothing: the server refuses it. It would
+ * take one of another device, and that would then be here in this one's place: nobody could command
+ * this one.
  */
 function deviceOf(token: string): unknown {
   try {
