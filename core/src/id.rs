@@ -8,6 +8,8 @@ use thiserror::Error;
 pub const CONTENT_ID_BYTES_MAX: usize = 64;
 /// Longest household or device id in bytes.
 pub const TENANT_ID_BYTES_MAX: usize = 64;
+/// Digits of a content id that count as a number; what is before them belongs to the prefix.
+const NUMBER_DIGITS_MAX: usize = 15;
 
 /// A text that can't be the id it was meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -108,9 +110,9 @@ impl ProfileId {
         if text.is_empty() {
             return Ok(Self::DEFAULT);
         }
-        let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match u64::from_str_radix(text, 16) {
-            Ok(id) if hex && id != 0 => Ok(Self(id)),
+        let digit = |id, byte| Some(id << 4 | u64::from(char::from(byte).to_digit(16)?));
+        match text.bytes().try_fold(0, digit) {
+            Some(id) if text.len() == 16 && id != 0 => Ok(Self(id)),
             _ => Err(IdError("a profile id")),
         }
     }
@@ -133,6 +135,42 @@ impl ContentId {
         let text = reader.string(CONTENT_ID_BYTES_MAX, "CONTENT_ID_BYTES_MAX")?;
         Self::new(text).map_err(|_| DecodeError::invalid("content id"))
     }
+}
+
+/// The text before its trailing number, and the number: without leading zeros, of at most
+/// [`NUMBER_DIGITS_MAX`] digits; `None` when the text does not end in a digit.
+pub(crate) fn split(text: &str) -> (&str, Option<u64>) {
+    let bytes = text.as_bytes();
+    let digits = bytes.iter().rev().take(NUMBER_DIGITS_MAX).take_while(|b| b.is_ascii_digit());
+    let mut start = bytes.len() - digits.count();
+    while start + 1 < bytes.len() && bytes[start] == b'0' {
+        start += 1;
+    }
+    let (prefix, digits) = text.split_at(start);
+    let value = |digits: &str| digits.bytes().fold(0, |n, d| n * 10 + u64::from(d - b'0'));
+    (prefix, (!digits.is_empty()).then(|| value(digits)))
+}
+
+/// The content id that [`split`] took apart.
+///
+/// # Errors
+/// [`DecodeError::Invalid`] when it is too long or would be split otherwise.
+pub(crate) fn join(prefix: &str, number: u64) -> Result<ContentId, DecodeError> {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    while rest > 0 || at == digits.len() {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let mut text = String::with_capacity(CONTENT_ID_BYTES_MAX);
+    text.push_str(prefix);
+    text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    if split(&text) != (prefix, Some(number)) {
+        return Err(DecodeError::invalid("number of a content id"));
+    }
+    ContentId::new(&text).map_err(|_| DecodeError::invalid("content id"))
 }
 
 /// Random bits that follow from a caller's 16 bytes of entropy, so that a run can be repeated.
@@ -200,5 +238,22 @@ mod tests {
         assert_eq!([a.bits(), a.bits()], [b.bits(), b.bits()]);
         assert_ne!(Random::new([8; 16]).bits(), Random::new([7; 16]).bits());
         assert!((0..100).all(|_| a.up_to(3) <= 3));
+    }
+
+    #[test]
+    fn an_id_is_split_one_way_and_joined_again() {
+        let ids = ["tmdb:550", "tt0111161", "a0", "00", "7", "x", "film-é9", "9999999999999999999"];
+        for id in ids {
+            match split(id) {
+                (prefix, Some(number)) => {
+                    assert_eq!(join(prefix, number).map(|id| id.to_string()), Ok(id.to_owned()));
+                }
+                (prefix, None) => assert_eq!(prefix, id),
+            }
+        }
+        assert_eq!(split("tt0111161"), ("tt0", Some(111_161)));
+        assert_eq!(split("00"), ("0", Some(0)));
+        assert!(join("tmdb:1", 5).is_err());
+        assert!(join("tmdb:", 10_u64.pow(15)).is_err());
     }
 }

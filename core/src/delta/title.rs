@@ -4,13 +4,11 @@
 //! and the number after it, and a known prefix is named by its place.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::id::{CONTENT_ID_BYTES_MAX, ContentId};
+use crate::id::{ContentId, join, split};
 use crate::sorted::Map;
 
 /// Titles, and prefixes, that a context remembers; when one more comes it starts anew.
 pub const CONTEXT_ENTRIES_MAX: usize = 1_024;
-/// Digits that count as a number; what is before them belongs to the prefix.
-const NUMBER_DIGITS_MAX: usize = 15;
 
 /// The titles of a connection and their prefixes, in the order they came.
 #[derive(Debug, Default)]
@@ -87,42 +85,6 @@ impl Titles {
     }
 }
 
-/// The text before its trailing number, and the number: without leading zeros, of at most
-/// [`NUMBER_DIGITS_MAX`] digits; `None` when the text does not end in a digit.
-pub(crate) fn split(text: &str) -> (&str, Option<u64>) {
-    let bytes = text.as_bytes();
-    let digits = bytes.iter().rev().take(NUMBER_DIGITS_MAX).take_while(|b| b.is_ascii_digit());
-    let mut start = bytes.len() - digits.count();
-    while start + 1 < bytes.len() && bytes[start] == b'0' {
-        start += 1;
-    }
-    let (prefix, digits) = text.split_at(start);
-    let value = |digits: &str| digits.bytes().fold(0, |n, d| n * 10 + u64::from(d - b'0'));
-    (prefix, (!digits.is_empty()).then(|| value(digits)))
-}
-
-/// The content id that [`split`] took apart.
-///
-/// # Errors
-/// [`DecodeError::Invalid`] when it is too long or would be split otherwise.
-pub(crate) fn join(prefix: &str, number: u64) -> Result<ContentId, DecodeError> {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    while rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    let mut text = String::with_capacity(CONTENT_ID_BYTES_MAX);
-    text.push_str(prefix);
-    text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
-    if split(&text) != (prefix, Some(number)) {
-        return Err(DecodeError::invalid("number of a content id"));
-    }
-    ContentId::new(&text).map_err(|_| DecodeError::invalid("content id"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,22 +100,5 @@ mod tests {
             let place = titles.place(&content).expect("just remembered");
             assert_eq!(titles.get(place), Some(&content));
         }
-    }
-
-    #[test]
-    fn an_id_is_split_one_way_and_joined_again() {
-        let ids = ["tmdb:550", "tt0111161", "a0", "00", "7", "x", "film-é9", "9999999999999999999"];
-        for id in ids {
-            match split(id) {
-                (prefix, Some(number)) => {
-                    assert_eq!(join(prefix, number).map(|id| id.to_string()), Ok(id.to_owned()));
-                }
-                (prefix, None) => assert_eq!(prefix, id),
-            }
-        }
-        assert_eq!(split("tt0111161"), ("tt0", Some(111_161)));
-        assert_eq!(split("00"), ("0", Some(0)));
-        assert!(join("tmdb:1", 5).is_err());
-        assert!(join("tmdb:", 10_u64.pow(15)).is_err());
     }
 }

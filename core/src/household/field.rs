@@ -12,12 +12,10 @@ use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::crdt::lww::LwwRegister;
-use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId};
+use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId, join, split};
 use crate::rangecoder::{Bit, Coder, Number, length};
 use crate::sorted::Map;
 
-/// Most digits of a title's number; more belong to the prefix.
-const DIGITS_MAX: usize = 15;
 /// No number of a title is above this.
 const NUMBER_MAX: u64 = 999_999_999_999_999;
 /// Contexts of a character: by the one before.
@@ -310,11 +308,15 @@ impl<'a> Fields<'a> {
             return None;
         }
         let read = Title { prefix: &prefix, number };
-        let text = read.text();
-        let content = ContentId::new(&text).ok();
-        if content.is_none() || Title::of(&text) != read || last.is_some_and(|last| last >= read) {
+        let content = match number {
+            Some(number) => join(&prefix, number).ok(),
+            None => ContentId::new(&prefix).ok(),
+        };
+        let content = content.filter(|content| {
+            Title::of(content.as_str()) == read && last.is_none_or(|last| last < read)
+        });
+        if content.is_none() {
             self.coder.fail(DecodeError::invalid("content id"));
-            return None;
         }
         content
     }
@@ -460,30 +462,7 @@ pub(super) fn usual_prefix<'a>(
 impl<'a> Title<'a> {
     /// The parts of a content id.
     pub(super) fn of(text: &'a str) -> Self {
-        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let mut at = text.len() - digits.min(DIGITS_MAX);
-        let mut rest = text.as_bytes()[at..].iter().peekable();
-        while rest.next() == Some(&b'0') && rest.peek().is_some() {
-            at += 1;
-        }
-        let (prefix, number) = text.split_at(at);
-        let digit = |value: u64, byte: u8| value * 10 + u64::from(byte - b'0');
-        let number = (digits > 0).then(|| number.bytes().fold(0, digit));
+        let (prefix, number) = split(text);
         Self { prefix, number }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::from(self.prefix);
-        if let Some(mut left) = self.number {
-            let at = text.len();
-            loop {
-                text.insert(at, char::from(b'0' + (left % 10) as u8));
-                left /= 10;
-                if left == 0 {
-                    break;
-                }
-            }
-        }
-        text
     }
 }
