@@ -166,17 +166,16 @@ impl Difference {
         quiet && self.shelves.is_empty() && self.devices.is_empty()
     }
 
-    /// All stamps in it.
-    fn stamps(&self) -> Vec<Timestamp> {
-        let mut stamps: Vec<Timestamp> = self.seen.values().copied().collect();
-        stamps.extend(self.devices.values().map(|register| register.dot.timestamp));
+    /// Who wrote what is in it, and when.
+    fn each_dot(&self, note: &mut dyn FnMut(Dot)) {
+        self.devices.values().for_each(|register| note(register.dot));
         for shelf in self.shelves.values() {
-            stamps.extend(shelf.name.iter().map(|register| register.dot.timestamp));
+            shelf.name.iter().for_each(|register| note(register.dot));
             for entry in shelf.new.iter().chain(shelf.known.values()) {
-                stamps.extend(entry.dots().map(|dot| dot.timestamp));
+                entry.watch.iter().flatten().for_each(|dot| note(*dot));
+                entry.progress.iter().flatten().for_each(|register| note(register.dot));
             }
         }
-        stamps
     }
 
     /// Writes or reads it all; `state` is the sender's or the receiver's own.
@@ -185,7 +184,8 @@ impl Difference {
             return;
         }
         self.replicas(fields, state);
-        let stamps = self.stamps();
+        let mut stamps: Vec<Timestamp> = self.seen.values().copied().collect();
+        self.each_dot(&mut |dot| stamps.push(dot.timestamp));
         let untouched = state.seen.iter().filter(|(id, _)| !self.seen.contains_key(id));
         let known = untouched.map(|(_, through)| through).max().unwrap_or_default();
         fields.set_stamps(&stamps, known.millis());
@@ -236,15 +236,10 @@ impl Difference {
     /// Up to where the touched replicas were seen: mostly their latest stamp in this difference.
     fn code_seen(&mut self, fields: &mut Fields) {
         let mut latest: Map<ReplicaId, Timestamp> = Map::new();
-        let mut note = |dot: Dot| {
+        self.each_dot(&mut |dot| {
             let latest = latest.or_default(dot.replica);
             *latest = dot.timestamp.max(*latest);
-        };
-        self.devices.values().for_each(|register| note(register.dot));
-        for shelf in self.shelves.values() {
-            shelf.name.iter().for_each(|register| note(register.dot));
-            shelf.new.iter().chain(shelf.known.values()).flat_map(Entry::dots).for_each(&mut note);
-        }
+        });
         let mut later = Bit::rare(1);
         for (id, through) in self.seen.iter_mut() {
             let latest = latest.get(id).copied();
@@ -297,16 +292,17 @@ impl Difference {
     /// Replaces the keys in `state`.
     pub(super) fn apply(self, state: &mut Household) -> Result<Changed, DecodeError> {
         let mut changed = Changed::new();
-        for (id, through) in self.seen {
+        for (&id, &through) in self.seen.iter() {
             if through == Timestamp::ZERO {
                 return Err(DecodeError::invalid("replica of which nothing was seen"));
             }
             state.seen.raise(id, through);
         }
-        let covered = |dot| match state.seen.covers(dot) {
-            true => Ok(()),
-            false => Err(DecodeError::invalid("dot that was not seen")),
-        };
+        let mut covered = true;
+        self.each_dot(&mut |dot| covered &= state.seen.covers(dot));
+        if !covered {
+            return Err(DecodeError::invalid("dot that was not seen"));
+        }
         for id in &self.deleted {
             state.profiles.remove(id);
             state.deleted.insert(*id);
@@ -318,14 +314,12 @@ impl Difference {
             }
             let profile = state.profiles.or_default(id);
             if let Some(name) = shelf.name {
-                covered(name.dot)?;
                 profile.name = Some(name);
                 changed.insert(Part::Profiles);
             }
             let new = shelf.new.into_iter().filter_map(|mut e| Some((e.content.take()?, e)));
             let (mut watchlist, mut progress) = (Vec::new(), Vec::new());
             for (content, entry) in new.chain(shelf.known) {
-                entry.dots().try_for_each(covered)?;
                 if let Some(dots) = entry.watch {
                     watchlist.push((content.clone(), dots));
                 }
@@ -342,7 +336,6 @@ impl Difference {
                 changed.insert(Part::Progress(id));
             }
         }
-        self.devices.values().try_for_each(|register| covered(register.dot))?;
         if !self.devices.is_empty() {
             let registers = self.devices.into_iter().map(|(id, register)| (id, Some(register)));
             state.devices.replace(registers.collect());
@@ -466,11 +459,6 @@ impl Entry {
             }
         }
         self.is_known |= !is_new;
-    }
-
-    fn dots(&self) -> impl Iterator<Item = Dot> {
-        let register = self.progress.iter().flatten();
-        self.watch.iter().flatten().copied().chain(register.map(|register| register.dot))
     }
 
     /// `known`: the receiver has the title, and perhaps its duration.

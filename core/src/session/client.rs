@@ -457,7 +457,10 @@ impl Client {
         let Link::Open(connection) = &mut self.link else {
             return Err(Fault::Malformed);
         };
-        let through = connection.in_flight.pop_front().ok_or(Fault::Malformed)?;
+        if connection.in_flight.is_empty() {
+            return Err(Fault::Malformed);
+        }
+        let through = connection.in_flight.remove(0);
         let forbidden = |(_, reason): &(_, VoidReason)| *reason == VoidReason::Forbidden;
         if connection.shares_session && ack.voids.iter().any(forbidden) {
             // An earlier frame of the session, with a token that allowed it, may still be taken. In
@@ -501,7 +504,7 @@ impl Client {
         let through = delta.through;
         let Link::Open(connection) = &mut self.link else { return false };
         let number = connection.next_delta.advance();
-        connection.in_flight.push_back(through);
+        connection.in_flight.push(through);
         connection.sent = through;
         let replica = &self.replica;
         let version = replica.base_version().filter(|_| connection.caught_up);

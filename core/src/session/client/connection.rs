@@ -5,7 +5,6 @@ use crate::clock::{Timestamp, UnixMillis};
 use crate::delta::Context;
 use crate::message::FrameNumber;
 use crate::replica::Now;
-use std::collections::VecDeque;
 
 /// A connection after the welcome.
 #[derive(Debug)]
@@ -14,7 +13,7 @@ pub(super) struct Connection {
     pub(super) down: Context,
     pub(super) next_delta: FrameNumber,
     pub(super) next_stream: FrameNumber,
-    pub(super) in_flight: VecDeque<Timestamp>,
+    pub(super) in_flight: Vec<Timestamp>,
     /// Up to where operations left on this connection.
     pub(super) sent: Timestamp,
     /// Up to where operations may have left on earlier ones.
@@ -42,7 +41,7 @@ impl Connection {
             down: Context::starting(server_time),
             next_delta: FrameNumber::FIRST,
             next_stream: FrameNumber::FIRST,
-            in_flight: VecDeque::new(),
+            in_flight: Vec::new(),
             sent: Timestamp::ZERO,
             retry_through: Timestamp::ZERO,
             caught_up: false,

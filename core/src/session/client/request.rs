@@ -13,7 +13,6 @@ use crate::message::{
     ClientFrame, EXCHANGE_FRAMES_MAX, Exchange, Exchanged, FrameNumber, Hello, Session,
 };
 use crate::replica::Now;
-use std::collections::VecDeque;
 
 /// Bytes of deltas that one request aims to stay below, by [`crate::household::Operation::bytes_bound`].
 const REQUEST_BYTES_AIM: usize = 256 * 1024;
@@ -47,7 +46,7 @@ pub(super) struct Requests {
 #[derive(Debug)]
 pub(super) struct Request {
     /// The last stamp of each delta in it.
-    pub(super) in_flight: VecDeque<Timestamp>,
+    pub(super) in_flight: Vec<Timestamp>,
     /// Whether anything but the hello was in it.
     asked_more: bool,
     /// Its session is not its own: what left in it before may arrive after it.
@@ -106,7 +105,7 @@ impl Client {
 
     fn request(&mut self, now: Now, hello: Hello, hides: bool, outputs: &mut Vec<Output>) {
         let bytes_aim = if hides { HIDING_BYTES_AIM } else { REQUEST_BYTES_AIM };
-        let mut in_flight = VecDeque::new();
+        let mut in_flight = Vec::new();
         let mut frames = Vec::new();
         // The server's clock must be known, and that it is this life of its database.
         if self.requests.measured && self.replica.epoch().is_some() {
@@ -128,7 +127,7 @@ impl Client {
         &mut self,
         bytes_aim: usize,
         frames: &mut Vec<Vec<u8>>,
-        in_flight: &mut VecDeque<Timestamp>,
+        in_flight: &mut Vec<Timestamp>,
         outputs: &mut Vec<Output>,
     ) {
         let mut number = FrameNumber::FIRST;
@@ -143,7 +142,7 @@ impl Client {
             let Some(delta) = self.delta_above(sent, bytes_aim - bytes) else { break };
             bytes += delta.bytes_bound();
             sent = delta.through;
-            in_flight.push_back(sent);
+            in_flight.push(sent);
             let frame = ClientFrame::delta(number.advance(), &delta, &mut context, &mut |_| None);
             self.tally.leave(&delta.operations, retry_through, &frame);
             frames.push(frame);
