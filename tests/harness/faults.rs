@@ -110,6 +110,11 @@ impl Fault {
         self.base() > 0
     }
 
+    /// Whether households with restores have it, too ([`Rates::with_restores`]).
+    pub fn goes_with_restores(self) -> bool {
+        !matches!(self, Self::Rollback | Self::Clone)
+    }
+
     /// Whether it happens by itself, and not when something is sent, stored or opened.
     fn is_per_step(self) -> bool {
         !matches!(
@@ -190,7 +195,8 @@ impl Rates {
         if self.rate(Fault::Restore) == 0 {
             return self;
         }
-        self.without(Fault::Rollback).without(Fault::Clone)
+        let apart = Fault::ALL.iter().filter(|fault| !fault.goes_with_restores());
+        apart.fold(self, |rates, &fault| rates.without(fault))
     }
 
     /// How often a fault happens.

@@ -76,7 +76,8 @@ fn main() -> ExitCode {
     }
     let never: Vec<&str> = Fault::ALL
         .iter()
-        .filter(|&&fault| count >= BIG && fault.is_usual() && total.faults.of(fault) == 0)
+        .filter(|fault| fault.is_usual() && (!restore || fault.goes_with_restores()))
+        .filter(|&&fault| count >= BIG && total.faults.of(fault) == 0)
         .map(|fault| fault.name())
         .collect();
     if !never.is_empty() {
