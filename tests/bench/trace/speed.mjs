@@ -271,10 +271,13 @@ async function freshEngine() {
   const { instantiate } = WebAssembly;
   // The only way to the memory of an instance from outside: the package does not export it.
   WebAssembly.instantiate = /** @type {typeof instantiate} */ (
-    async (/** @type {BufferSource} */ source, /** @type {WebAssembly.Imports} */ imports) => {
-      const made = await instantiate(source, imports);
-      memory = /** @type {WebAssembly.Memory} */ (made.instance.exports.memory);
-      return made;
+    async (
+      /** @type {WebAssembly.Module} */ module,
+      /** @type {WebAssembly.Imports} */ imports,
+    ) => {
+      const instance = await instantiate(module, imports);
+      memory = /** @type {WebAssembly.Memory} */ (instance.exports.memory);
+      return instance;
     }
   );
   try {
