@@ -98,6 +98,8 @@ const SHORT_TEXT_BYTES = 24;
 /** The same for bytes, and a call to copy them: most frames are shorter. */
 const SHORT_FRAME_BYTES = 8;
 const ASCII_MAX = 0x7f;
+/** Of what JavaScript counts as one in a text's length. */
+const UTF8_BYTES_MAX = 3;
 const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
@@ -111,6 +113,9 @@ let view = new DataView(octets.buffer);
 let stale = true;
 /** Where the next value of the answer is. */
 let at = 0;
+/** The values of a call are put together here: a new array for each costs more than the call. */
+let packs = new Uint8Array(0);
+let packing = new DataView(packs.buffer);
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
@@ -236,7 +241,7 @@ export function random(): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
 }
 
-/** Each record, or value of a call, after its length. */
+/** Each record after its length. */
 export function packed(records: readonly Uint8Array[]): Uint8Array {
   const length = records.reduce((sum, record) => sum + LENGTH_BYTES + record.length, 0);
   const bytes = new Uint8Array(length);
@@ -348,7 +353,7 @@ export function rows(answer: number, shape: string): Cells[] {
 /** Reads what has a name. */
 export function readRows(replica: Replica, name: ReadName, values: string[]): Cells[] {
   const call = Object.keys(READS).indexOf(name);
-  return rows(replica.read(call, packed(values.map(valueBytes))), READS[name]);
+  return rows(replica.read(call, valuesOf(values)), READS[name]);
 }
 
 /** Makes the write that has a name, with the two clocks. @returns the address of the engine's answer */
@@ -359,13 +364,42 @@ export function callWrite(
   unix: number,
   steady: number,
 ): number {
-  return replica.write(WRITES.indexOf(name), packed(values.map(valueBytes)), unix, steady);
+  return replica.write(WRITES.indexOf(name), valuesOf(values), unix, steady);
 }
 
-/** As `wasm/src/call.rs` reads it. */
-function valueBytes(value: string | number): Uint8Array {
-  if (typeof value === "string") return encoder.encode(value);
-  return new Uint8Array(Float64Array.of(value).buffer);
+/** Values of a call, each after its length, as `wasm/src/call.rs` reads them; good until the next call. */
+function valuesOf(values: readonly (string | number)[]): Uint8Array {
+  let room = 0;
+  for (const value of values) {
+    room +=
+      LENGTH_BYTES + (typeof value === "string" ? UTF8_BYTES_MAX * value.length : NUMBER_BYTES);
+  }
+  if (room > packs.length) {
+    packs = new Uint8Array(2 * room);
+    packing = new DataView(packs.buffer);
+  }
+  let to = 0;
+  for (const value of values) {
+    const from = to + LENGTH_BYTES;
+    to = typeof value === "string" ? putText(from, value) : from + NUMBER_BYTES;
+    if (typeof value !== "string") packing.setFloat64(from, value, true);
+    packing.setUint32(from - LENGTH_BYTES, to - from, true);
+  }
+  return packs.subarray(0, to);
+}
+
+/** Writes a text. @returns where it ends */
+function putText(from: number, text: string): number {
+  for (let nth = 0; nth < text.length; nth += 1) {
+    const code = text.charCodeAt(nth);
+    if (code > ASCII_MAX) {
+      const bytes = encoder.encode(text);
+      packs.set(bytes, from);
+      return from + bytes.length;
+    }
+    packs[from + nth] = code;
+  }
+  return from + text.length;
 }
 
 /** Goes to the start of an answer. @returns where it ends */
