@@ -103,9 +103,8 @@ fn a_refused_write_takes_nothing_back_that_an_offer_brings() {
     assert_eq!(other.client.replica().confirmed(), home.room.household());
 }
 
-/// It hears everything, its writes are refused at once, and what it owes is taken when it may write.
-#[test]
-fn who_may_only_read_neither_waits_nor_loses_what_it_owes() {
+/// A TV that may only read owes "film" to the present life, and has heard "new" of it.
+fn film_owed_and_new_heard() -> (Home, Tv) {
     let (mut home, mut tv, _) = film_forgotten();
     tv.may_write = false;
     home.refresh(&mut tv);
@@ -113,6 +112,13 @@ fn who_may_only_read_neither_waits_nor_loses_what_it_owes() {
     home.refresh(&mut third);
     heard(&mut home, &mut tv, &mut third, add("new"));
     home.input(&mut tv, Input::Woke);
+    (home, tv)
+}
+
+/// It hears everything, its writes are refused at once, and what it owes is taken when it may write.
+#[test]
+fn who_may_only_read_neither_waits_nor_loses_what_it_owes() {
+    let (mut home, mut tv) = film_owed_and_new_heard();
     assert!(shows(&tv, "new"));
     home.operate(&mut tv, add("mine"));
     assert_eq!(tv.client.replica().rejected()[0].reason, VoidReason::Forbidden);
@@ -129,13 +135,7 @@ fn who_may_only_read_neither_waits_nor_loses_what_it_owes() {
 /// Two backups were put back before it might write: what either life had confirmed to it comes back.
 #[test]
 fn what_two_lives_confirmed_is_offered() {
-    let (mut home, mut tv, _) = film_forgotten();
-    tv.may_write = false;
-    home.refresh(&mut tv);
-    let mut third = home.tv(3, 0);
-    home.refresh(&mut third);
-    heard(&mut home, &mut tv, &mut third, add("new"));
-    home.input(&mut tv, Input::Woke);
+    let (mut home, mut tv) = film_owed_and_new_heard();
     home.input(&mut tv, Input::Offline);
     home.room = Room::create(household(), EpochId(3));
     home.refresh(&mut tv);
