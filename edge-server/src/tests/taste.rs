@@ -93,6 +93,17 @@ impl Home {
         let line = "GET /api/v1/taste/contributions";
         self.ask(line, &[("authorization", &bearer)], "").await.json()
     }
+
+    /// Begins a title; how many first plays the server has noted then.
+    async fn began(&self, title: &str) -> usize {
+        let body = json!({
+            "content_id": title, "position_seconds": 1, "duration_seconds": 2, "state": "playing",
+        });
+        assert_eq!(self.rest("POST /api/v1/sync/progress", body).await.status, 200);
+        // The note of a play follows its answer, and comes before the household's next.
+        self.rest("GET /api/v1/progress", Value::Null).await;
+        self.own("home").await["playing"].as_array().unwrap().len()
+    }
 }
 
 fn request(tables: &Tables) -> Request<'static> {
@@ -366,21 +377,12 @@ async fn the_switch_of_an_app_keeps_what_its_household_begins_back() {
     let switch = async |opted_out| {
         home.taste("home", &Request { opted_out, ..request(&tables) }, "").await;
     };
-    let began = async |title: &str| {
-        let body = json!({
-            "content_id": title, "position_seconds": 1, "duration_seconds": 2, "state": "playing",
-        });
-        assert_eq!(home.rest("POST /api/v1/sync/progress", body).await.status, 200);
-        // The note of a play follows its answer, and comes before the household's next.
-        home.rest("GET /api/v1/progress", Value::Null).await;
-        home.own("home").await["playing"].as_array().unwrap().len()
-    };
-    assert_eq!(began("one").await, 1);
+    assert_eq!(home.began("one").await, 1);
     switch(true).await;
     assert_eq!(home.own("home").await["playing"], json!([]));
-    assert_eq!(began("two").await, 0);
+    assert_eq!(home.began("two").await, 0);
     switch(false).await;
-    assert_eq!(began("three").await, 1);
+    assert_eq!(home.began("three").await, 1);
     // A device that is forgotten keeps nothing back for good.
     switch(true).await;
     let forgotten = home.phone("DELETE /api/v1/devices/tv", json!({})).await;

@@ -117,20 +117,11 @@ async fn taking_no_part_needs_no_permission_and_taking_part_again_does() {
     let out = Request { opted_out: true, ..request(&tables) };
     home.request("read", &out).await;
     assert_eq!(home.waiting().await, names(&[]));
-    let began = async |title: &str| {
-        let body = json!({
-            "content_id": title, "position_seconds": 1, "duration_seconds": 2, "state": "playing",
-        });
-        assert_eq!(home.rest("POST /api/v1/sync/progress", body).await.status, 200);
-        // The note of a play follows its answer, and comes before the household's next.
-        home.rest("GET /api/v1/progress", Value::Null).await;
-        home.own("home").await["playing"].as_array().unwrap().len()
-    };
-    assert_eq!(began("one").await, 0);
+    assert_eq!(home.began("one").await, 0);
     home.request("read", &request(&tables)).await;
-    assert_eq!(began("two").await, 0, "reading is no permission to take part");
+    assert_eq!(home.began("two").await, 0, "reading is no permission to take part");
     home.request("read write", &request(&tables)).await;
-    assert_eq!(began("three").await, 1);
+    assert_eq!(home.began("three").await, 1);
     home.server.stop().await.unwrap();
 }
 
