@@ -1,4 +1,5 @@
-// Makes dist/: the two pages, one script, one style sheet and the engine's two files.
+// Makes dist/: the two pages, their script and style sheet, what starts them without a server, and the
+// engine's two files.
 import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +12,7 @@ rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST);
 await build({
   absWorkingDir: HERE,
-  entryPoints: ["src/main.ts", "src/style.css"],
+  entryPoints: ["src/main.ts", "src/offline.ts", "src/style.css"],
   outdir: "dist",
   bundle: true,
   format: "esm",

@@ -1,9 +1,8 @@
 // Chromium for the browser tests, and the demo in it.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
-import { DEMO_DIST } from "../../scripts/paths.mjs";
 import { newHousehold } from "../js/tv.mjs";
 import { WAIT_MS } from "../js/until.mjs";
 
@@ -15,18 +14,8 @@ const FLAGS = [
   ...["--disable-background-networking", "--disable-component-update"],
   // Playwright switches partitioned storage off, and without it a frame of another origin has none.
   // The last flag of a kind wins, so this gives the frames what they have in a viewer's browser.
-  // A page that the test itself hands over has no address, so its sockets to this machine would be
-  // held back as access from afar.
-  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+  "--disable-features=",
 ];
-
-/** Types of the demo's files, for when the server that serves them is down. */
-const CONTENT_TYPES = new Map([
-  ["html", "text/html"],
-  ["js", "text/javascript"],
-  ["css", "text/css"],
-  ["wasm", "application/wasm"],
-]);
 
 /** A browser with a profile of its own; both are gone when the test ends. @param {import("node:test").TestContext} context */
 export async function openBrowser(context) {
@@ -111,19 +100,13 @@ export function uncaught(page) {
 }
 
 /**
- * Gives the demo's files to the browser in the server's place, so that a page can be loaded while
- * the server is down. Everything else, tokens and sockets, still goes to the server.
- * @param {import("playwright-core").BrowserContext} browser @param {number} port
+ * Waits until a page of the demo starts without its server, too.
+ * @param {import("playwright-core").Frame} frame
  */
-export async function serveFiles(browser, port) {
-  const any = new RegExp(`^http://(127\\.0\\.0\\.1|localhost):${port}/`);
-  await browser.route(any, async (route) => {
-    const { pathname } = new URL(route.request().url());
-    const file = join(DEMO_DIST, pathname === "/" ? "index.html" : pathname);
-    const contentType = CONTENT_TYPES.get(file.slice(file.lastIndexOf(".") + 1));
-    if (contentType === undefined || !existsSync(file)) await route.continue();
-    else await route.fulfill({ body: readFileSync(file), contentType });
-  });
+export async function filesKept(frame) {
+  await frame.waitForFunction(
+    "navigator.serviceWorker.getRegistration().then((kept) => kept?.active?.state === 'activated')",
+  );
 }
 
 /** `chromium` on the PATH. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { DEMO_DIST } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
-import { openBrowser, serveFiles, uncaught } from "./browser.mjs";
+import { filesKept, openBrowser, uncaught } from "./browser.mjs";
 
 /** The first of all titles, an action film of 152 minutes. */
 const WATCHED = "the-dark-knight";
@@ -51,8 +51,8 @@ test("a film that was watched to its end fills the row, with a reason", async (c
   await page.screenshot({ path: picture });
   context.diagnostic(`picture: ${picture}`);
 
+  await filesKept(page.mainFrame());
   await edge.kill();
-  await serveFiles(browser, edge.port);
   await page.reload();
   await row.locator(".tile").first().waitFor();
   assert.deepEqual(await tiles(), shown, "from this TV's storage, in the same order");

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { DEMO_DIST, ROOT } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
-import { openBrowser, serveFiles, uncaught } from "./browser.mjs";
+import { filesKept, openBrowser, uncaught } from "./browser.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 /** @typedef {import("./browser.mjs").Tv} Tv */
@@ -124,7 +124,7 @@ async function livingRoom(context) {
   const living = new TvSet(page, "tv-living");
   const bedroom = new TvSet(page, "tv-bedroom");
   for (const tv of [living, bedroom]) await tv.says("state", "live");
-  return { edge, browser, page, errors, living, bedroom };
+  return { edge, page, errors, living, bedroom };
 }
 
 test("two TVs: add, play, unplug and converge", async (context) => {
@@ -186,7 +186,7 @@ test("two TVs: add, play, unplug and converge", async (context) => {
 });
 
 test("two TVs: the server dies, stays away and returns", async (context) => {
-  const { edge, browser, page, errors, living, bedroom } = await livingRoom(context);
+  const { edge, page, errors, living, bedroom } = await livingRoom(context);
   await living.toggleList(DARK_KNIGHT);
   await bedroom.tile("watchlist", DARK_KNIGHT).waitFor();
   const replicas = [await living.field("replica"), await bedroom.field("replica")];
@@ -204,8 +204,8 @@ test("two TVs: the server dies, stays away and returns", async (context) => {
     }
   });
 
+  for (const frame of page.frames().slice(1)) await filesKept(frame);
   await edge.stop();
-  await serveFiles(browser, edge.port);
   await context.test("with the server stopped nothing crosses, and each TV goes on", async () => {
     await living.toggleList(FIGHT_CLUB);
     await bedroom.toggleList(MATRIX);

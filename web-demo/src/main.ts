@@ -53,6 +53,16 @@ async function start(): Promise<void> {
   await client.taste.learnTitles(placesOf(TITLES));
   inspect(client, byId("inspector"));
   new Tv(client, byId("screen")).start();
+  keepFiles();
+}
+
+/** So that a TV that is reloaded without the server starts too. */
+function keepFiles(): void {
+  // Missing where the page came over plain http from another machine.
+  if (!("serviceWorker" in navigator)) return;
+  navigator.serviceWorker.register("offline.js").catch((refused: unknown) => {
+    console.warn("this TV starts only while the server is there:", refused);
+  });
 }
 
 /** Only a server in development gives tokens away like this; an app asks its own back end. */
