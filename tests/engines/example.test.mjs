@@ -2,7 +2,15 @@
 // what it puts on the watchlist reaches another TV.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -100,11 +108,25 @@ for (const engine of ["m53", "m64", "m119"]) {
   });
 }
 
-test("the manifests name the page that is there, and the right to use the network", () => {
+/** A PNG's width and height in pixels. @param {string} name */
+function sizeOf(name) {
+  const bytes = readFileSync(join(EXAMPLE, name));
+  assert.equal(bytes.toString("latin1", 1, 4), "PNG", name);
+  return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+}
+
+test("the manifests name files that are there, and the right to use the network", () => {
   const webos = JSON.parse(readFileSync(join(EXAMPLE, "appinfo.json"), "utf8"));
   assert.equal(webos.main, "index.html");
   assert.equal(webos.type, "web");
+  // As LG's page on the assets of an app asks for.
+  assert.deepEqual(sizeOf(webos.icon), [80, 80]);
+  assert.deepEqual(sizeOf(webos.largeIcon), [130, 130]);
   const tizen = readFileSync(join(EXAMPLE, "config.xml"), "utf8");
   for (const words of ['<content src="index.html"/>', "tizen.org/privilege/internet", "<access "])
     assert.ok(tizen.includes(words), words);
+  const page = readFileSync(join(EXAMPLE, "index.html"), "utf8");
+  const named = [...tizen.matchAll(/ src="(.*?)"/g), ...page.matchAll(/ (?:src|href)="(.*?)"/g)];
+  for (const [, file = ""] of named) assert.ok(existsSync(join(EXAMPLE, file)), `no ${file}`);
+  assert.equal(named.length, 4);
 });
