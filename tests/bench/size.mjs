@@ -1,6 +1,6 @@
 // What a TV downloads: for each entry of the package every byte that is fetched until a first sync of two
-// devices is complete; and, on lines before that, each built file of package and demo. Brotli is at its
-// highest level. `--write` sets the budget anew. Needs `npm run build`.
+// devices is complete, as one JSON object; and, on standard error, each built file of package and demo.
+// Brotli is at its highest level. `--write` sets the budget anew. Needs `npm run build`.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { extname, join, relative } from "node:path";
 import { DEMO_DIST, PKG, ROOT } from "../../scripts/paths.mjs";
@@ -14,7 +14,7 @@ for (const folder of [join(PKG, "dist"), DEMO_DIST]) {
     if (!entry.isFile() || !SHIPPED.has(extname(entry.name))) continue;
     const path = join(entry.parentPath, entry.name);
     const bytes = readFileSync(path);
-    console.log(`${relative(ROOT, path)}: ${bytes.length} B, brotli ${brotliBytes(bytes)} B`);
+    console.error(`${relative(ROOT, path)}: ${bytes.length} B, brotli ${brotliBytes(bytes)} B`);
   }
 }
 const costs = await measureEntries(ENTRY_NAMES);
@@ -22,7 +22,7 @@ const costs = await measureEntries(ENTRY_NAMES);
 const result = {};
 for (const [name, { files, raw, brotli }] of costs) {
   result[name] = { raw, brotli };
-  console.log(`${name}: fetched ${files.map((file) => `${file.path} ${file.brotli}`).join(", ")}`);
+  console.error(`${name}: fetched ${files.map((file) => `${file.path} ${file.brotli}`).join(", ")}`);
 }
 if (process.argv.includes("--write")) {
   writeFileSync(BUDGET_FILE, `${JSON.stringify(budgetFor(result), undefined, 2)}\n`);
