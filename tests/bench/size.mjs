@@ -22,7 +22,9 @@ const costs = await measureEntries(ENTRY_NAMES);
 const result = {};
 for (const [name, { files, raw, brotli }] of costs) {
   result[name] = { raw, brotli };
-  console.error(`${name}: fetched ${files.map((file) => `${file.path} ${file.brotli}`).join(", ")}`);
+  console.error(
+    `${name}: fetched ${files.map((file) => `${file.path} ${file.brotli}`).join(", ")}`,
+  );
 }
 if (process.argv.includes("--write")) {
   writeFileSync(BUDGET_FILE, `${JSON.stringify(budgetFor(result), undefined, 2)}\n`);
