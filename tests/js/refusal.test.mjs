@@ -77,6 +77,106 @@ for (const bad of BAD) {
   });
 }
 
+/** For how long the server still takes a token that is over, in seconds: `LEEWAY` of `auth.rs`. */
+const LEEWAY_S = 10;
+
+/** A token that ends a session that it opens within seconds. @param {string} household */
+function shortToken(household) {
+  const now = Math.floor(Date.now() / 1000);
+  const over = { iat: now - 60, nbf: now - 60, exp: now + 2 - LEEWAY_S };
+  return sign(HS256, { ...claims(household), ...over });
+}
+
+/** What a TV says of errors from now on. @param {import("omega-sync").Client} tv */
+function errorsOf(tv) {
+  /** @type {Array<[string, string]>} */
+  const errors = [];
+  tv.on("error", ({ code, cause }) => errors.push([code, String(cause)]));
+  return errors;
+}
+
+for (const [way, options, settled] of /** @type {const} */ ([
+  ["a socket", {}, "live"],
+  ["requests", { poll: { everySeconds: 1 } }, "polling"],
+])) {
+  test(`a token that runs out is followed by the next one, by ${way}`, async (context) => {
+    const household = newHousehold();
+    let next = () => shortToken(household);
+    const tv = await openTv(context, edge, household, "tv-living", {
+      ...options,
+      token: async () => next(),
+    });
+    const errors = errorsOf(tv);
+    await eventually(tv, "at work", () => tv.status().state === settled);
+    const kept = shortToken(household);
+    let asked = 0;
+    // An app that keeps its token until it is refused.
+    next = () => {
+      asked += 1;
+      const isRefused = tv.status().closeReason === "unauthorized";
+      return isRefused ? edge.token(household, "tv-living") : kept;
+    };
+    await eventually(tv, "it is over", () => tv.status().closeReason === "unauthorized");
+    await tv.watchlist.add("tmdb:1");
+    await eventually(tv, "sent", () => tv.pending === 0);
+    await eventually(tv, "at work again", () => tv.status().state === settled);
+    assert.ok(asked > 0);
+    assert.deepEqual(errors, []);
+  });
+}
+
+test("a session ends with its token while no other is to be had: writes wait", async (context) => {
+  const household = newHousehold();
+  let next = async () => shortToken(household);
+  const tv = await openTv(context, edge, household, "tv-living", {
+    testing: { tokenTimeoutMs: 50 },
+    token: () => next(),
+  });
+  const errors = errorsOf(tv);
+  await eventually(tv, "live", () => tv.status().state === "live");
+  const answers = [
+    () => Promise.reject(new Error("the app's back end is away")),
+    () => new Promise(() => undefined),
+  ];
+  next = async () => answers.shift()?.() ?? edge.token(household, "tv-living");
+  await eventually(tv, "it is over", () => tv.status().closeReason === "unauthorized");
+  await tv.watchlist.add("tmdb:1");
+  await eventually(tv, "sent", () => tv.pending === 0);
+  await eventually(tv, "live again", () => tv.status().state === "live");
+  assert.deepEqual(errors, [
+    ["token_failed", "Error: the app's back end is away"],
+    ["token_failed", "Error: no token within 50 ms"],
+  ]);
+});
+
+test("a token runs out while its TV is offline: what was written then arrives", async (context) => {
+  const household = newHousehold();
+  let next = () => shortToken(household);
+  const tv = await openTv(context, edge, household, "tv-living", { token: async () => next() });
+  const errors = errorsOf(tv);
+  await eventually(tv, "live", () => tv.status().state === "live");
+  tv.pause();
+  const kept = shortToken(household);
+  next = () => kept;
+  await tv.watchlist.add("tmdb:1");
+  await tv.progress.set("tmdb:1", { positionSeconds: 60, durationSeconds: 600 });
+  await until("the token is over", async () => {
+    const headers = { authorization: `Bearer ${kept}` };
+    return (await fetch(`${edge.address}/api/v1/devices`, { headers })).status === 401;
+  });
+  tv.resume();
+  await eventually(tv, "refused", () => tv.status().closeReason === "unauthorized");
+  assert.equal(tv.pending, 2);
+  next = () => edge.token(household, "tv-living");
+  const flushed = tv.flushed();
+  await eventually(tv, "sent", () => tv.pending === 0);
+  await flushed;
+  assert.deepEqual(errors, []);
+  const other = await openTv(context, edge, household, "tv-bedroom");
+  await eventually(other, "both", () => other.progress.resume("tmdb:1") === 60);
+  assert.deepEqual(titles(other), ["tmdb:1"]);
+});
+
 test("a token of another household stops the client, which keeps its data", async (context) => {
   const tv = await openTv(context, edge, newHousehold(), "tv-living", { household: "somewhere" });
   await tv.watchlist.add("tmdb:1");
