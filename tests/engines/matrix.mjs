@@ -54,7 +54,8 @@ export class Stage {
     this.edge = edge;
   }
 
-  static async open() {
+  /** @param {string[]} flags further flags of the server */
+  static async open(...flags) {
     const folder = mkdtempSync(join(tmpdir(), "omega-engines-"));
     for (const build of BUILDS) {
       const site = join(folder, "site", build);
@@ -64,7 +65,7 @@ export class Stage {
     }
     const script = "omega-sync.iife.js";
     copyFileSync(join(PKG, "dist", script), join(folder, "site", "worker", script));
-    return new Stage(folder, await Edge.start("--static", join(folder, "site")));
+    return new Stage(folder, await Edge.start("--static", join(folder, "site"), ...flags));
   }
 
   async close() {
