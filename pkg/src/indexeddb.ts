@@ -39,8 +39,12 @@ const MARK_AGE_MS_MAX = 86_400_000;
 
 /** Keeps something beside the records, in the transactions that write them. */
 export interface Beside {
-  /** This instance takes the storage over; `before` is the generation that could commit till now. */
-  taken(meta: IDBObjectStore, before: unknown, now: number): void;
+  /** Asks for what is there, before {@link found}. */
+  look(meta: IDBObjectStore): void;
+  /** What this instance goes on from is of that generation. */
+  found(generation: unknown): void;
+  /** This instance takes the storage over. */
+  taken(meta: IDBObjectStore, generation: number): void;
   /** A commit of the present generation. */
   committed(meta: IDBObjectStore, generation: number): void;
 }
@@ -98,7 +102,11 @@ export class IndexedDbStorage implements SharedStorage {
       this.generation = randomNumber();
       const { beside, generation } = this;
       if (beside !== undefined) {
-        onResult(meta.get(GENERATION), (before) => beside.taken(meta, before, generation));
+        beside.look(meta);
+        onResult(meta.get(GENERATION), (found) => {
+          beside.found(found);
+          beside.taken(meta, generation);
+        });
       }
       meta.put(this.generation, GENERATION);
     });
@@ -302,7 +310,7 @@ function transact(
 /**
  * Runs `use` inside the transaction; what it throws aborts the transaction with that as its cause.
  */
-function onResult<T>(request: IDBRequest<T>, use: (result: T) => void): void {
+export function onResult<T>(request: IDBRequest<T>, use: (result: T) => void): void {
   request.onsuccess = () => {
     try {
       use(request.result);

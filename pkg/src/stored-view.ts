@@ -3,15 +3,22 @@
  *
  * Invariant: what is read is exactly what the stored records show. It is written in the transactions that
  * write records, and says of which generation it is: where somebody else has led since, it does not
- * count.
+ * count. Who takes the storage over goes on from what it has read only if that is still what is there:
+ * who led before may have stored more meanwhile.
  */
 
-import { type Beside, GENERATION, type IndexedDbStorage } from "./indexeddb.js";
+import {
+  type Beside,
+  GENERATION,
+  type IndexedDbStorage,
+  onResult,
+  randomName,
+} from "./indexeddb.js";
 import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */
 const LISTS = `${GENERATION}:lists`;
-/** The generation that lists and patches belong to; without one they do not count. */
+/** The generation that lists and patches belong to, and a name of these lists; without it none counts. */
 const STAMP = `${GENERATION}:of`;
 /** Before the number of a patch, from 0 on. */
 const PATCH = `${GENERATION}:patch:`;
@@ -22,16 +29,18 @@ const UPDATES_WAITING_MAX = 64;
 
 /** The view beside the records of one storage. */
 export class StoredView implements Beside {
-  /** What the lists that were read, or stored last, belong to; nothing while they do not count. */
-  private stamp: unknown;
+  /** The stamp of the lists that were read, or stored last; nothing while they do not count. */
+  private stamp: string | undefined;
   private patches = 0;
+  /** The stamp and the number of patches that are there when the storage is taken over. */
+  private there: unknown[] = [];
   private waiting: ViewUpdate[] = [];
 
   /** What a page can show now: all lists, then patches in their order; nothing if it would be wrong. */
   async read(storage: IndexedDbStorage): Promise<ViewUpdate[]> {
     const found = await storage.look();
     const [generation, lists, stamp, ...patches] = found as [unknown, Lists, unknown, ...string[]];
-    if (typeof stamp !== "number" || stamp !== generation) return [];
+    if (!isOf(stamp, generation)) return [];
     this.stamp = stamp;
     this.patches = patches.length;
     return [{ lists }, ...patches.map((text) => ({ patches: text }))];
@@ -49,17 +58,27 @@ export class StoredView implements Beside {
     if (this.waiting.length > UPDATES_WAITING_MAX) this.giveUp();
   }
 
-  taken(meta: IDBObjectStore, before: unknown, now: number): void {
-    if (before !== this.stamp) this.giveUp();
-    if (!this.counts) return;
-    this.stamp = now;
-    meta.put(now, STAMP);
+  look(meta: IDBObjectStore): void {
+    onResult(meta.get(STAMP), (stamp) => {
+      this.there = [stamp];
+    });
+    onResult(meta.count(patchKeys()), (patches) => this.there.push(patches));
+  }
+
+  found(generation: unknown): void {
+    const [stamp, patches] = this.there;
+    const isSame = stamp === this.stamp && patches === this.patches;
+    if (!isSame || !isOf(stamp, generation)) this.giveUp();
+  }
+
+  taken(meta: IDBObjectStore, generation: number): void {
+    if (this.counts) this.stamp = newStamp(meta, generation);
   }
 
   committed(meta: IDBObjectStore, generation: number): void {
     // What comes while the transaction runs waits for the next one.
     const waiting = this.waiting.slice();
-    let { patches } = this;
+    let { stamp, patches } = this;
     const isNew = waiting.some((update) => "lists" in update);
     if (!isNew && !this.counts) {
       meta.delete(STAMP);
@@ -69,7 +88,7 @@ export class StoredView implements Beside {
       if ("lists" in update) {
         meta.delete(patchKeys());
         meta.put(update.lists, LISTS);
-        meta.put(generation, STAMP);
+        stamp = newStamp(meta, generation);
         patches = 0;
       } else {
         meta.put(update.patches, PATCH + String(patches).padStart(NUMBER_DIGITS, "0"));
@@ -79,7 +98,7 @@ export class StoredView implements Beside {
     meta.transaction.addEventListener("complete", () => {
       this.waiting = this.waiting.filter((update) => !waiting.includes(update));
       this.patches = patches;
-      if (isNew) this.stamp = generation;
+      if (isNew) this.stamp = stamp;
     });
   }
 
@@ -87,6 +106,16 @@ export class StoredView implements Beside {
     this.stamp = undefined;
     this.waiting = [];
   }
+}
+
+function newStamp(meta: IDBObjectStore, generation: number): string {
+  const stamp = `${generation},${randomName()}`;
+  meta.put(stamp, STAMP);
+  return stamp;
+}
+
+function isOf(stamp: unknown, generation: unknown): stamp is string {
+  return typeof stamp === "string" && stamp.startsWith(`${generation},`);
 }
 
 function patchKeys(): IDBKeyRange {

@@ -1,0 +1,54 @@
+// What a page shows before there is any engine is what is stored, also where two pages took turns.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { add, addAll, freeze, TEST_MS_MAX, twoPages } from "./tabs.mjs";
+
+/** @typedef {import("./browser.mjs").Page} Page */
+
+const OPTIONS = { timeout: TEST_MS_MAX };
+const WORKER = "omega-sync.worker.js";
+const TITLES = ["a", "b", "c", "d"];
+
+/** What the page shows when it is opened where no engine comes. @param {Page} page @returns {Promise<string[]>} */
+async function firstScreen(page) {
+  await page.evaluate("reopen({ script: 'missing.js' })");
+  return page.evaluate("titles()");
+}
+
+test(
+  "a page that followed and then led leaves the first screen right",
+  OPTIONS,
+  async (context) => {
+    const { first, second } = await twoPages(context, [], WORKER);
+    await first.evaluate("reopen()");
+    await add(first, "0");
+    await second.evaluate("reopen()");
+    await second.evaluate("until(() => client.status().role === 'follower')");
+    // It sees in one step what was stored in many.
+    const wake = await freeze(second, "undefined");
+    await addAll(first, TITLES);
+    await wake();
+    await second.evaluate(`shows(${JSON.stringify(["0", ...TITLES])})`);
+    await first.evaluate("client.close()");
+    await second.evaluate("until(() => client.status().role === 'leader')");
+    await add(second, "z");
+    await second.evaluate("client.close()");
+    assert.deepEqual(await firstScreen(second), ["0", ...TITLES, "z"]);
+  },
+);
+
+test("what was stored between a first screen and its engine counts", OPTIONS, async (context) => {
+  const { first, second } = await twoPages(context, [], WORKER);
+  await first.evaluate("reopen()");
+  await add(first, "0");
+  // Its engine starts when it is let.
+  await second.evaluate("reopen({ wasm: new Promise((resolve) => { window.go = resolve; }) })");
+  assert.deepEqual(await second.evaluate("titles()"), ["0"]);
+  await addAll(first, TITLES);
+  await first.evaluate("client.close()");
+  await second.evaluate("go()");
+  await second.evaluate(`shows(${JSON.stringify(["0", ...TITLES])})`);
+  await add(second, "z");
+  await second.evaluate("client.close()");
+  assert.deepEqual(await firstScreen(second), ["0", ...TITLES, "z"]);
+});
