@@ -6,6 +6,7 @@
 //!
 //! Invariant: [`Clock::tick`] returns a stamp above every stamp it returned or observed before.
 
+use crate::codec::{DecodeError, Reader, Writer};
 use thiserror::Error;
 
 /// How far ahead of our own clock a stamp may be, in milliseconds.
@@ -97,6 +98,36 @@ impl Clock {
     pub fn observe(&mut self, stamp: Timestamp) {
         self.last = self.last.max(stamp);
     }
+}
+
+/// Writes a stamp as the difference of its milliseconds from `last`; the lowest bit says whether a
+/// logical counter other than 0 follows.
+pub(crate) fn write_stamp(writer: &mut Writer, last: &mut Timestamp, stamp: Timestamp) {
+    let difference = stamp.millis().0.wrapping_sub(last.millis().0) as i64;
+    let zigzag = ((difference << 1) ^ (difference >> 63)) as u64;
+    writer.varint(zigzag << 1 | u64::from(stamp.counter() != 0));
+    if stamp.counter() != 0 {
+        writer.varint(u64::from(stamp.counter()));
+    }
+    *last = stamp;
+}
+
+/// Reads what [`write_stamp`] wrote.
+pub(crate) fn read_stamp(
+    reader: &mut Reader,
+    last: &mut Timestamp,
+) -> Result<Timestamp, DecodeError> {
+    let word = reader.varint()?;
+    let zigzag = word >> 1;
+    let difference = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+    let millis = last.millis().0.wrapping_add(difference as u64);
+    let counter = if word & 1 == 1 { reader.varint()? } else { 0 };
+    let padded = word & 1 == 1 && counter == 0;
+    if millis >= 1 << 48 || counter > u64::from(u16::MAX) || padded {
+        return Err(DecodeError::invalid("stamp"));
+    }
+    *last = Timestamp::new(UnixMillis(millis), counter as u16);
+    Ok(*last)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ pub use title::CONTEXT_ENTRIES_MAX;
 use crate::causal::Dot;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer, checksum};
-use crate::household::{Change, DeviceRecord, Operation};
 use crate::id::{ContentId, ProfileId, ReplicaId};
+use crate::operation::Operation;
 
 /// Operations in one delta.
 pub const DELTA_OPERATIONS_MAX: usize = 500;
@@ -142,15 +142,6 @@ impl Operation {
         checksum(writer.as_slice())
     }
 
-    /// No encoding of this operation is longer, in bytes.
-    pub fn bytes_bound(&self) -> usize {
-        const FIXED: usize = 64;
-        const DOT: usize = 24;
-        let text = self.change.content().map_or(0, |content| content.as_str().len());
-        let observed = self.observed().map_or(0, <[Dot]>::len);
-        FIXED + text + DOT * observed + self.change.payload_bound()
-    }
-
     /// Writes the operation alone.
     pub fn encode(&self, writer: &mut Writer) {
         Context::alone().write(writer, self, None);
@@ -161,36 +152,6 @@ impl Operation {
         match Context::alone().read(reader, &|_, _, _| None)? {
             (timestamp, Some((profile, change))) => Ok(Self { timestamp, profile, change }),
             _ => Err(DecodeError::invalid("operation kind")),
-        }
-    }
-
-    /// The adds that an add or a remove observed.
-    pub fn observed(&self) -> Option<&[Dot]> {
-        match &self.change {
-            Change::Add(_, observed) | Change::Remove(_, observed) => Some(observed),
-            _ => None,
-        }
-    }
-}
-
-impl Change {
-    /// The title it is about.
-    pub fn content(&self) -> Option<&ContentId> {
-        match self {
-            Self::Add(content, _) | Self::Remove(content, _) | Self::Progress(content, _) => {
-                Some(content)
-            }
-            Self::NameProfile(_) | Self::DeleteProfile | Self::Device(..) => None,
-        }
-    }
-
-    fn payload_bound(&self) -> usize {
-        match self {
-            Self::NameProfile(name) => name.len(),
-            Self::Device(device, record) => {
-                device.as_str().len() + record.as_ref().map_or(0, DeviceRecord::bytes_bound)
-            }
-            _ => 0,
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use omega_sync_core::clock::UnixMillis;
-//! use omega_sync_core::household::Intent;
+//! use omega_sync_core::operation::Intent;
 //! use omega_sync_core::id::{ContentId, ProfileId};
 //! use omega_sync_core::replica::Now;
 //! use omega_sync_core::session::client::{Client, Output};
@@ -29,6 +29,7 @@ pub mod delta;
 pub mod household;
 pub mod id;
 pub mod message;
+pub mod operation;
 pub mod outbox;
 #[cfg(feature = "patterns")]
 pub mod pattern;

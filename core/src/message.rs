@@ -16,8 +16,10 @@ use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::command::{Asked, CommandId, Order, Outcome, Presence, Reply, read_reply};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
-use crate::household::{DIFFERENCE_BYTES_MAX, Household, VoidReason};
+use crate::household::{DIFFERENCE_BYTES_MAX, Household};
+
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::operation::VoidReason;
 
 /// The version both ends must speak: the upper half of the first byte of hello and welcome.
 pub const PROTOCOL_VERSION: u8 = 1;

@@ -8,8 +8,8 @@
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::household::{Change, Changed, OBSERVED_MAX, Operation};
 use crate::id::{ContentId, ProfileId, ReplicaId};
+use crate::operation::{Change, Changed, OBSERVED_MAX, Operation};
 use crate::sorted::{Map, Set};
 use core::cmp::Ordering;
 

@@ -18,12 +18,14 @@ use crate::causal::Dot;
 use crate::clock::{Clock, Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
-use crate::household::{
-    Change, Changed, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Operation,
-    PROFILE_NAME_BYTES_MAX, VoidReason,
-};
+use crate::household::Household;
+
 use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
 use crate::message::{OFFER_STATES_MAX, Taken, Welcome};
+use crate::operation::{
+    Change, Changed, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent, Operation,
+    PROFILE_NAME_BYTES_MAX, VoidReason,
+};
 use crate::outbox::{Correction, OUTBOX_OPERATIONS_MAX, Outbox, Pending};
 use thiserror::Error;
 

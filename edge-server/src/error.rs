@@ -4,8 +4,8 @@
 use crate::auth::{AuthError, SecretError};
 use crate::store::StoreError;
 use omega_sync_core::codec::DecodeError;
-use omega_sync_core::household::VoidReason;
 use omega_sync_core::message::{CloseCode, SUBPROTOCOL};
+use omega_sync_core::operation::VoidReason;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;

@@ -7,8 +7,10 @@ use crate::http::value::State;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{Change, Household, Operation};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::operation::{Change, Operation};
 use omega_sync_core::session::server::Commit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

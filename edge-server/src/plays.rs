@@ -5,8 +5,8 @@ use crate::aggregate::trends::TITLES_OF_DAY_MAX;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{Change, PlayState};
 use omega_sync_core::id::ContentId;
+use omega_sync_core::operation::{Change, PlayState};
 use omega_sync_core::session::server::Commit;
 use std::collections::BTreeSet;
 
@@ -48,8 +48,8 @@ mod tests {
     use crate::aggregate::settings::DAY_MS;
     use omega_sync_core::clock::Timestamp;
     use omega_sync_core::codec::Writer;
-    use omega_sync_core::household::{Operation, Progress};
     use omega_sync_core::id::{EpochId, ProfileId, ReplicaId};
+    use omega_sync_core::operation::{Operation, Progress};
 
     fn commit(titles: &[(&str, PlayState)]) -> Commit {
         let operations = titles.iter().enumerate().map(|(at, (title, state))| Operation {

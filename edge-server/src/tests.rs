@@ -33,12 +33,12 @@ use crate::store::sqlite::sabotage::Intruder;
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::clock::{Clock, Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{
-    Capabilities, Change, DeviceRecord, DeviceType, Operation, Resolution,
-};
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Session, Welcome,
+};
+use omega_sync_core::operation::{
+    Capabilities, Change, DeviceRecord, DeviceType, Operation, Resolution,
 };
 use std::ffi::OsString;
 use std::path::Path;

@@ -7,8 +7,8 @@
 mod otel;
 
 use futures_util::StreamExt;
-use omega_sync_core::household::Intent;
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::operation::Intent;
 use omega_sync_load::Tv;
 use omega_sync_load::home::{Home, missing};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -4,9 +4,11 @@ use crate::input::parts;
 use crate::living::{START, dots, replica, take};
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Household, Operation};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ReplicaId};
 use omega_sync_core::message::{ClientFrame, FrameNumber, ServerFrame, read_delta, read_update};
+use omega_sync_core::operation::Operation;
 
 /// Whose deltas a client sends.
 pub fn author() -> ReplicaId {

@@ -3,7 +3,7 @@
 use crate::living::START;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::DecodeError;
-use omega_sync_core::household::Intent;
+use omega_sync_core::operation::Intent;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::backoff::DELAY_MAX_MS;
 use omega_sync_core::session::client::{Client, Input, Output, Status};

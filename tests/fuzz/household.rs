@@ -105,7 +105,7 @@ fn served(deltas: &[Delta]) {
         let mut state = versions[at].clone();
         let taken = take(&mut state, delta);
         let mut before = versions[at].clone();
-        history.note(at as u64 + 1, taken.touched(&before));
+        history.note(at as u64 + 1, before.touched_by(&taken));
         before.merge(&taken);
         assert_eq!(before, state);
         versions.push(state);

@@ -4,10 +4,12 @@ use crate::input::Script;
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{
-    Capabilities, Change, DeviceRecord, DeviceType, Household, Operation, PlayState, Progress,
-};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
+use omega_sync_core::operation::{
+    Capabilities, Change, DeviceRecord, DeviceType, Operation, PlayState, Progress,
+};
 
 /// When the server's clock starts.
 pub const START: UnixMillis = UnixMillis(1_800_000_000_000);

@@ -11,9 +11,11 @@ use crate::sessions::{HOSTILE, Home, household, intent};
 use crate::storage::{opened, stored_parts};
 use omega_sync_core::codec::Writer;
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{History, Household, VoidReason};
+use omega_sync_core::household::{History, Household};
+
 use omega_sync_core::id::{EpochId, Random};
 use omega_sync_core::message::{Ack, ClientFrame, FrameNumber, ServerFrame};
+use omega_sync_core::operation::VoidReason;
 use omega_sync_core::session::client::Input;
 use omega_sync_core::session::server::Room;
 
@@ -119,7 +121,7 @@ fn history(deltas: &[Delta]) -> (Vec<Household>, History) {
     for (at, delta) in deltas.iter().enumerate() {
         let mut state = states[at].clone();
         let taken = take(&mut state, delta);
-        history.note(at as u64 + 1, taken.touched(&states[at]));
+        history.note(at as u64 + 1, states[at].touched_by(&taken));
         states.push(state);
     }
     (states, history)

@@ -4,9 +4,11 @@ use crate::device::{Device, SEED};
 use crate::input::{Script, parts};
 use crate::living::{START, change, title};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Change, Household, Intent};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{EpochId, HouseholdId, ProfileId};
 use omega_sync_core::message::ClientFrame;
+use omega_sync_core::operation::{Change, Intent};
 use omega_sync_core::session::client::{Input, Status};
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput, Stored};
 

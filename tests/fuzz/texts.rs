@@ -6,9 +6,11 @@ use crate::living::START;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Change, Household, Operation};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::message::{ClientFrame, FrameNumber, read_delta};
+use omega_sync_core::operation::{Change, Operation};
 use omega_sync_core::rangecoder::{Bit, Coder, Number};
 
 /// Texts as titles: each is split and joined on a connection and in a state.

@@ -6,8 +6,8 @@ use crate::link::Kind;
 use crate::oracle::{Action, DEFAULT, What};
 use crate::shown::title;
 use crate::world::World;
-use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::ProfileId;
+use omega_sync_core::operation::{Intent, PlayState, Progress};
 use omega_sync_core::replica::OperationError;
 use omega_sync_core::session::client::Input;
 

@@ -6,7 +6,7 @@ use crate::ledger::Ledger;
 use crate::link::Kind;
 use crate::shown::Shown;
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::Changed;
+use omega_sync_core::operation::Changed;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Output};
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 use crate::ledger::{ActionId, Entry, Known, Ledger, OpId};
 use crate::oracle::{Oracle, What, life_of};
 use crate::shown::number;
-use omega_sync_core::household::{Change, Operation};
+use omega_sync_core::operation::{Change, Operation};
 use omega_sync_core::replica::Replica;
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -2,8 +2,10 @@
 
 use crate::ledger::{ActionId, Entry, Known, Ledger, OpId};
 use crate::oracle::{DEFAULT, Oracle, What};
-use omega_sync_core::household::{Household, Part, Progress};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::operation::{Part, Progress};
 use omega_sync_core::replica::Replica;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

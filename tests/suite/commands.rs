@@ -7,9 +7,11 @@ use omega_sync_core::command::{
     CommandStatus, Handoff, LEVEL_MAX, Order, Outcome, PRESENT_DEVICES_MAX, Presence, Reply,
     Request,
 };
-use omega_sync_core::household::{Capabilities, DeviceRecord, Household, Intent};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{DeviceId, ProfileId};
 use omega_sync_core::message::{ClientFrame, ServerFrame};
+use omega_sync_core::operation::{Capabilities, DeviceRecord, Intent};
 use omega_sync_core::session::client::{
     COMMANDS_WAITING_MAX, Input, ORDERS_REMEMBERED_MAX, Output, Status,
 };

@@ -1,9 +1,9 @@
 //! A household that was erased: no device brings back what it knows, each forgets it.
 
 use crate::home::{Home, Tv, add, household, title};
-use omega_sync_core::household::Part;
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::CloseCode;
+use omega_sync_core::operation::Part;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::Room;
 

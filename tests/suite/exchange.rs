@@ -4,11 +4,11 @@ use crate::home::{Home, TODAY_MS, add, title};
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Clock, DRIFT_MAX_MS, Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Change, Operation, PlayState, Progress, VoidReason};
 use omega_sync_core::id::{ProfileId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, CloseCode, EXCHANGE_FRAMES_MAX, Exchange, FrameNumber, Hello, ServerFrame, Session,
 };
+use omega_sync_core::operation::{Change, Operation, PlayState, Progress, VoidReason};
 use omega_sync_core::session::server::{ConnectionId, RoomInput, RoomOutput};
 use proptest::prelude::*;
 

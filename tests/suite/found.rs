@@ -4,9 +4,11 @@ use crate::home::{DAY_MS, Home, TODAY_MS, Tv, add, household, play, title};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{Change, ENTRIES_MAX, Household, Intent, Operation};
+use omega_sync_core::household::{ENTRIES_MAX, Household};
+
 use omega_sync_core::id::{EpochId, ProfileId, Random, ReplicaId};
 use omega_sync_core::message::{ClientFrame, FrameNumber, Hello, ServerFrame, Session, Welcome};
+use omega_sync_core::operation::{Change, Intent, Operation};
 use omega_sync_core::replica::{Now, Replica};
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};

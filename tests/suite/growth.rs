@@ -4,8 +4,10 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::Writer;
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{Change, Household, Operation, PlayState, Progress};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
+use omega_sync_core::operation::{Change, Operation, PlayState, Progress};
 use std::collections::BTreeMap;
 
 const OVERWRITES: u64 = 1_000_000;

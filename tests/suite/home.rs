@@ -1,9 +1,9 @@
 //! A room and TVs on a perfect network, for tests that tell one story.
 
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::{ContentId, EpochId, HouseholdId, ProfileId};
 use omega_sync_core::message::{ClientFrame, CloseCode, Exchange, Exchanged};
+use omega_sync_core::operation::{Intent, PlayState, Progress};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};

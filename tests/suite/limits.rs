@@ -7,16 +7,19 @@ use omega_sync_core::delta::{
     CONTEXT_ENTRIES_MAX, Context, DELTA_BYTES_MAX, DELTA_OPERATIONS_MAX, Delta,
 };
 use omega_sync_core::household::{
-    Change, ENTRIES_MAX, GONE_MAX, Household, Intent, OBSERVED_MAX, Operation,
-    PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX, PROFILES_MAX, PlayState, Progress, REPLICAS_MAX,
-    TOUCHED_MAX, VoidReason,
+    ENTRIES_MAX, GONE_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, REPLICAS_MAX, TOUCHED_MAX,
 };
+
 use omega_sync_core::id::{
     CONTENT_ID_BYTES_MAX, ContentId, EpochId, HouseholdId, ProfileId, ReplicaId,
 };
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session,
     TOKEN_BYTES_MAX, VOIDS_MAX,
+};
+use omega_sync_core::operation::{
+    Change, Intent, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX, PlayState, Progress,
+    VoidReason,
 };
 use omega_sync_core::outbox::OUTBOX_OPERATIONS_MAX;
 use omega_sync_core::replica::{Now, OperationError};

@@ -2,9 +2,9 @@
 
 use crate::home::{TODAY_MS, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::Intent;
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::{ClientFrame, CloseCode};
+use omega_sync_core::operation::Intent;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{

@@ -2,11 +2,11 @@
 
 use crate::home::{Home, TODAY_MS, Tv, add, household, play, title};
 use omega_sync_core::clock::{DRIFT_MAX_MS, Timestamp, UnixMillis};
-use omega_sync_core::household::{
-    DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent, PROFILE_NAME_BYTES_MAX, VoidReason,
-};
 use omega_sync_core::id::{DeviceId, EpochId, ProfileId};
 use omega_sync_core::message::{CloseCode, Hello, Session};
+use omega_sync_core::operation::{
+    DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent, PROFILE_NAME_BYTES_MAX, VoidReason,
+};
 use omega_sync_core::session::client::Input;
 use omega_sync_core::session::server::{
     Commit, ConnectionId, Refusal, Room, RoomInput, RoomOutput, Stored, Written,

@@ -3,9 +3,11 @@
 use crate::home::{Home, Tv, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::Writer;
-use omega_sync_core::household::{History, Household, Intent};
+use omega_sync_core::household::{History, Household};
+
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
+use omega_sync_core::operation::Intent;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{ANSWER_TIMEOUT_MS, Input, Output, Status};
 use omega_sync_core::session::server::{Room, RoomInput, RoomOutput, Stored};

@@ -3,9 +3,11 @@
 use crate::home::{Home, Tv, add, household, title};
 use crate::residuals::{heard, reads_one, remove, restored, unheard};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Household, Intent, Part, VoidReason};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::{CloseCode, FrameNumber, ServerFrame};
+use omega_sync_core::operation::{Intent, Part, VoidReason};
 use omega_sync_core::session::client::{Input, Output, Status};
 use omega_sync_core::session::server::{Room, RoomInput, RoomOutput};
 

@@ -7,13 +7,14 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{
-    Change, DeviceRecord, ENTRIES_MAX, Household, Intent, OBSERVED_MAX, Operation, PlayState,
-    Progress, VoidReason,
-};
+use omega_sync_core::household::{ENTRIES_MAX, Household};
+
 use omega_sync_core::id::{ContentId, DeviceId, EpochId, ProfileId, Random, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, FrameNumber, OFFER_STATES_MAX, Taken, Welcome, read_delta, read_offer,
+};
+use omega_sync_core::operation::{
+    Change, DeviceRecord, Intent, OBSERVED_MAX, Operation, PlayState, Progress, VoidReason,
 };
 use omega_sync_core::outbox::{Correction, List, Outbox, Pending};
 use omega_sync_core::replica::{Mismatch, Now, REJECTED_MAX, Replica};

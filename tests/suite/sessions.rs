@@ -2,9 +2,9 @@
 
 use crate::home::{DAY_MS, Home, TODAY_MS, add, household, play, title};
 use omega_sync_core::clock::{DRIFT_MAX_MS, UnixMillis};
-use omega_sync_core::household::{Intent, VoidReason};
 use omega_sync_core::id::{EpochId, HouseholdId, ProfileId};
 use omega_sync_core::message::CloseCode;
+use omega_sync_core::operation::{Intent, VoidReason};
 use omega_sync_core::replica::OperationError;
 use omega_sync_core::session::client::{Client, Input, Status};
 use omega_sync_core::session::server::{Room, RoomInput, RoomOutput};

@@ -2,9 +2,9 @@
 
 use crate::home::{Home, Tv, add, household, title};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Changed, Intent, Part};
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
+use omega_sync_core::operation::{Changed, Intent, Part};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};

@@ -4,11 +4,13 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Change, Household, Operation, PlayState, Progress};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, FrameNumber, Hello, ServerFrame, Session, read_delta, read_update,
 };
+use omega_sync_core::operation::{Change, Operation, PlayState, Progress};
 use omega_sync_core::replica::Replica;
 use proptest::prelude::*;
 

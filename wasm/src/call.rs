@@ -8,10 +8,10 @@
 use crate::answer::Answer;
 use crate::convert::{self, Code};
 use omega_sync_core::command::{CommandId, Reply, Request};
-use omega_sync_core::household::{
+use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
+use omega_sync_core::operation::{
     Capabilities, DeviceRecord, DeviceType, Intent, PlayState, Progress,
 };
-use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output};
 

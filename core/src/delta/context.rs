@@ -8,13 +8,12 @@
 use super::LiveAdds;
 use super::title::{CONTEXT_ENTRIES_MAX, Titles};
 use crate::causal::Dot;
-use crate::clock::{Timestamp, UnixMillis};
+use crate::clock::{Timestamp, UnixMillis, read_stamp, write_stamp};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::household::snapshot::{read_stamp, write_stamp};
-use crate::household::{
+use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::operation::{
     Change, DeviceRecord, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX, PlayState, Progress,
 };
-use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
 
 /// Not a progress update: the lower three bits are the kind.
 const FLAG_OTHER: u8 = 0x80;

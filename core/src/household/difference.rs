@@ -10,15 +10,13 @@
 
 use super::field::{Fields, Title, usual_prefix};
 use super::history::{Key, Touch};
-use super::{
-    Changed, DEVICES_MAX, DeviceRecord, Household, PROFILE_NAME_BYTES_MAX, PROFILES_EVER_MAX,
-    PROFILES_MAX, Part, Profile, Progress, REPLICAS_MAX,
-};
+use super::{DEVICES_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, Profile, REPLICAS_MAX};
 use crate::causal::Dot;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Writer, checksum};
 use crate::crdt::lww::LwwRegister;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::operation::{Changed, DeviceRecord, PROFILE_NAME_BYTES_MAX, Part, Progress};
 use crate::rangecoder::{Bit, Coder};
 use crate::sorted::{Map, Set};
 

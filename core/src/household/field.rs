@@ -3,16 +3,16 @@
 //! Every function here writes or reads, by the [`Coder`] it is given: the value that comes in is
 //! written, the value that comes back was written or read. Layout: `docs/protocol.md`, "State".
 
-use super::TOUCHED_MAX;
-use super::device::{CAPABILITIES_BITS, DEVICE_TEXT_BYTES_MAX};
-use super::{
-    Capabilities, DeviceRecord, DeviceType, ENTRIES_MAX, OBSERVED_MAX, PlayState, Progress,
-};
+use super::{ENTRIES_MAX, TOUCHED_MAX};
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
 use crate::crdt::lww::LwwRegister;
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId, join, split};
+use crate::operation::{
+    CAPABILITIES_BITS, Capabilities, DEVICE_TEXT_BYTES_MAX, DeviceRecord, DeviceType, OBSERVED_MAX,
+    PlayState, Progress,
+};
 use crate::rangecoder::{Bit, Coder, Number, length};
 use crate::sorted::Map;
 

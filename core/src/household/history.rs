@@ -9,11 +9,12 @@
 //! when the title had the same duration all the time, of a device only when nothing but the version
 //! of its app changed.
 
-use super::{Change, Household};
+use super::Household;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::Delta;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::operation::Change;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A part of a household that has a value of its own.
@@ -97,7 +98,7 @@ impl History {
         self.keys.is_empty()
     }
 
-    /// Notes what became `version`; `touched` is what [`Delta::touched`] said before it was merged.
+    /// Notes what became `version`; `touched` is what [`Household::touched_by`] said before it was merged.
     pub fn note(&mut self, version: u64, touched: Touched) {
         for (key, touch) in touched {
             if let Key::Deleted(profile) = key {
@@ -204,22 +205,22 @@ impl Key {
     }
 }
 
-impl Delta {
-    /// What merging this delta into `before` touches.
-    pub fn touched(&self, before: &Household) -> Touched {
+impl Household {
+    /// What merging a delta touches.
+    pub fn touched_by(&self, delta: &Delta) -> Touched {
         let mut touched = Touched::new();
         let mut touch = |key: Key, known: bool| {
             let touch = if known { Touch::Changed } else { Touch::New };
             let most = touched.entry(key).or_insert(touch);
             *most = touch.max(*most);
         };
-        let seen = before.seen().of(self.replica);
-        if self.through > seen {
-            touch(Key::Replica(self.replica), seen > Timestamp::ZERO);
+        let seen = self.seen().of(delta.replica);
+        if delta.through > seen {
+            touch(Key::Replica(delta.replica), seen > Timestamp::ZERO);
         }
-        for operation in self.operations.iter().filter(|operation| operation.timestamp > seen) {
+        for operation in delta.operations.iter().filter(|operation| operation.timestamp > seen) {
             let id = operation.profile;
-            let shelf = before.profile(id);
+            let shelf = self.profile(id);
             match &operation.change {
                 Change::Add(content, _) | Change::Remove(content, _) => {
                     let known = shelf.is_some_and(|p| !p.watchlist.dots(content).is_empty());
@@ -237,9 +238,9 @@ impl Delta {
                 Change::NameProfile(_) => {
                     touch(Key::Name(id), shelf.is_some_and(|p| p.name.is_some()));
                 }
-                Change::DeleteProfile => touch(Key::Deleted(id), before.is_deleted(id)),
+                Change::DeleteProfile => touch(Key::Deleted(id), self.is_deleted(id)),
                 Change::Device(device, record) => {
-                    let register = before.devices().get(device);
+                    let register = self.devices().get(device);
                     let known = register.is_some_and(|register| match (&register.value, record) {
                         (Some(old), Some(new)) => old.differs_in_version(new),
                         (_, None) => true,

@@ -4,12 +4,11 @@
 use super::difference::Difference;
 use super::history::{Key, Touched};
 use super::{
-    Changed, DEVICES_MAX, ENTRIES_MAX, Household, OBSERVED_MAX, PROFILES_EVER_MAX, PROFILES_MAX,
-    Profile, REPLICAS_MAX,
+    DEVICES_MAX, ENTRIES_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, Profile, REPLICAS_MAX,
 };
-use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ProfileId;
+use crate::operation::{Changed, OBSERVED_MAX};
 
 /// Version of these bytes; a newer one is refused, never guessed at.
 pub const STATE_VERSION: u8 = 1;
@@ -101,34 +100,4 @@ impl Household {
             None => Ok(()),
         }
     }
-}
-
-/// Writes a stamp as the difference of its milliseconds from `last`; the lowest bit says whether a
-/// logical counter other than 0 follows.
-pub(crate) fn write_stamp(writer: &mut Writer, last: &mut Timestamp, stamp: Timestamp) {
-    let difference = stamp.millis().0.wrapping_sub(last.millis().0) as i64;
-    let zigzag = ((difference << 1) ^ (difference >> 63)) as u64;
-    writer.varint(zigzag << 1 | u64::from(stamp.counter() != 0));
-    if stamp.counter() != 0 {
-        writer.varint(u64::from(stamp.counter()));
-    }
-    *last = stamp;
-}
-
-/// Reads what [`write_stamp`] wrote.
-pub(crate) fn read_stamp(
-    reader: &mut Reader,
-    last: &mut Timestamp,
-) -> Result<Timestamp, DecodeError> {
-    let word = reader.varint()?;
-    let zigzag = word >> 1;
-    let difference = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-    let millis = last.millis().0.wrapping_add(difference as u64);
-    let counter = if word & 1 == 1 { reader.varint()? } else { 0 };
-    let padded = word & 1 == 1 && counter == 0;
-    if millis >= 1 << 48 || counter > u64::from(u16::MAX) || padded {
-        return Err(DecodeError::invalid("stamp"));
-    }
-    *last = Timestamp::new(UnixMillis(millis), counter as u16);
-    Ok(*last)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::UnixMillis;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::operation::{Capabilities, DeviceType, PlayState};
 use proptest::prelude::*;
 
 /// Replicas in a history, and ids of titles of many shapes.
@@ -116,7 +117,7 @@ fn live(events: &[Event]) -> (Vec<Household>, History) {
         let delta = delta(&state, number as u64 + 1, event);
         let refused = delta.operations.iter().any(|operation| state.check(operation).is_err());
         if !refused {
-            history.note(number as u64 + 1, delta.touched(&state));
+            history.note(number as u64 + 1, state.touched_by(&delta));
             state.merge(&delta);
         }
         states.push(state);
@@ -270,7 +271,7 @@ fn titles_that_are_gone_count_for_the_usual_prefix() {
     let mut merge = |state: &mut Household, number: u64, change: Change| {
         let operation = Operation { timestamp: stamp(number), profile: ProfileId::DEFAULT, change };
         let delta = Delta { replica, through: stamp(number), operations: vec![operation] };
-        history.note(number, delta.touched(state));
+        history.note(number, state.touched_by(&delta));
         state.merge(&delta);
     };
     let there = tt.iter().cloned().chain([title(0), title(1)]);

@@ -8,9 +8,11 @@ use super::{Cursor, REJECTED_MAX, Rejected, Replica};
 use crate::clock::{Clock, Timestamp};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::delta::Delta;
-use crate::household::{Household, Operation, VoidReason};
+use crate::household::Household;
+
 use crate::id::{EpochId, HouseholdId, Random, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::message::{Taken, read_states, read_voids, write_voids};
+use crate::operation::{Operation, VoidReason};
 use crate::outbox::{OUTBOX_OPERATIONS_MAX, Outbox, Pending};
 
 /// Version of the stored records; a newer one is refused and left alone.

@@ -3,8 +3,8 @@
 use super::Replica;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
-use crate::household::{Change, DeviceRecord, OBSERVED_MAX, Operation, Progress};
 use crate::id::{ContentId, DeviceId, ProfileId};
+use crate::operation::{Change, DeviceRecord, OBSERVED_MAX, Operation, Progress};
 use crate::outbox::List;
 use crate::sorted::{Map, Set};
 

@@ -21,11 +21,11 @@ use super::backoff::Backoff;
 use super::metrics::{Greeting, Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::household::{Changed, Intent, Operation, VoidReason};
 use crate::id::{ContentId, EpochId, HouseholdId, Random};
 use crate::message::{
     Ack, ClientFrame, CloseCode, Hello, ServerFrame, Session, Welcome, read_update,
 };
+use crate::operation::{Changed, Intent, Operation, VoidReason};
 use crate::outbox::Outbox;
 use crate::replica::{Now, OperationError, REJECTED_MAX, Record, Replica, Stored};
 

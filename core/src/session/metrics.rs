@@ -3,7 +3,7 @@
 //! Invariant: of a replay, accepted, rejected, coalesced and remaining add up to what waited.
 
 use crate::clock::Timestamp;
-use crate::household::{Change, Operation, VoidReason};
+use crate::operation::{Change, Operation, VoidReason};
 use crate::outbox::Outbox;
 
 /// Counts since the client was loaded.

@@ -21,14 +21,14 @@ use super::metrics::plain_bytes;
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
-use crate::household::{
-    ENTRIES_MAX, History, Household, Operation, REPLICAS_MAX, TOUCHED_MAX, VoidReason,
-};
+use crate::household::{ENTRIES_MAX, History, Household, REPLICAS_MAX, TOUCHED_MAX};
+
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, Body, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,
     read_delta, read_offer,
 };
+use crate::operation::{Operation, VoidReason};
 use std::collections::{BTreeMap, BTreeSet};
 use stored::Row;
 

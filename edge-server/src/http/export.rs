@@ -16,8 +16,10 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::DecodeError;
-use omega_sync_core::household::{Change, Household, Key, Operation, Profile, Progress};
+use omega_sync_core::household::{Household, Key, Profile};
+
 use omega_sync_core::id::{HouseholdId, ProfileId};
+use omega_sync_core::operation::{Change, Operation, Progress};
 use omega_sync_core::session::server::{Room, Stored};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -17,9 +17,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::Timestamp;
-use omega_sync_core::household::{ENTRIES_MAX, Household, Intent, Profile, Progress, VoidReason};
+use omega_sync_core::household::{ENTRIES_MAX, Household, Profile};
+
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::message::CloseCode;
+use omega_sync_core::operation::{Intent, Progress, VoidReason};
 use omega_sync_core::session::server::{Refusal, Room, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::household::PlayState;
 use omega_sync_core::id::{ContentId, DeviceId, HouseholdId, ProfileId, ReplicaId};
+use omega_sync_core::operation::PlayState;
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -6,7 +6,7 @@ use omega_sync_core::command::{
     Asked, COMMAND_LIFE_MS, Command, CommandId, CommandStatus, Handoff, Order, Outcome, Presence,
     Reply, Request,
 };
-use omega_sync_core::household::{PlayState, Progress};
+use omega_sync_core::operation::{PlayState, Progress};
 use serde_json::json;
 
 const TV_COMMAND: &str = "POST /api/v1/devices/tv-2/commands";

@@ -4,9 +4,11 @@ use crate::record::{Record, difference_of};
 use crate::trace::Trace;
 use crate::{Body, Kind};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Household, Intent};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{ClientFrame, ServerFrame};
+use omega_sync_core::operation::Intent;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};

@@ -4,10 +4,12 @@
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::Writer;
-use omega_sync_core::household::{
-    Capabilities, Change, DeviceRecord, Household, Operation, PlayState, Progress,
-};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
+use omega_sync_core::operation::{
+    Capabilities, Change, DeviceRecord, Operation, PlayState, Progress,
+};
 use serde_json::{Value, json};
 
 /// One statement of a body.

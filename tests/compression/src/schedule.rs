@@ -3,7 +3,7 @@
 use crate::home::Home;
 use crate::trace::{Event, Trace, What};
 use crate::{Body, Kind};
-use omega_sync_core::household::Intent;
+use omega_sync_core::operation::Intent;
 use std::collections::BTreeMap;
 
 /// Operations of an outbox that is replayed.

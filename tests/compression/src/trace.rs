@@ -1,10 +1,10 @@
 //! A trace of a household: one JSON object a line, a header and events in the order of time, as
 //! `tests/bench/trace/file.mjs` describes them.
 
-use omega_sync_core::household::{
+use omega_sync_core::id::{ContentId, DeviceId, IdError, ProfileId};
+use omega_sync_core::operation::{
     Capabilities, DeviceRecord, DeviceType, Intent, PlayState, Progress,
 };
-use omega_sync_core::id::{ContentId, DeviceId, IdError, ProfileId};
 use serde::Deserialize;
 use thiserror::Error;
 

@@ -2,8 +2,8 @@
 
 use crate::{Gone, Tv};
 use futures_util::future::join_all;
-use omega_sync_core::household::{Intent, PlayState, Progress};
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::operation::{Intent, PlayState, Progress};
 use omega_sync_core::replica::Replica;
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,8 @@ pub mod home;
 
 use futures_util::{SinkExt, StreamExt};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::Intent;
 use omega_sync_core::message::{SUBPROTOCOL, TOKEN_SUBPROTOCOL};
+use omega_sync_core::operation::Intent;
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output, Status};
 use std::collections::VecDeque;

@@ -5,14 +5,13 @@ use crate::home::{Home, Tv, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{
-    Change, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Household, Intent, Key, Operation, REPLICAS_MAX,
-    Touch,
-};
+use omega_sync_core::household::{Household, Key, REPLICAS_MAX, Touch};
+
 use omega_sync_core::id::{DeviceId, EpochId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session, Taken,
 };
+use omega_sync_core::operation::{Change, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent, Operation};
 use omega_sync_core::session::client::{
     Client, IN_FLIGHT_MAX, Input, LOG_BYTES_MIN, Output, Status,
 };

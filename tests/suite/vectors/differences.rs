@@ -7,8 +7,8 @@ use super::story::{
     state_bytes, take_off, television,
 };
 use omega_sync_core::codec::{Reader, Writer};
-use omega_sync_core::household::Change;
-use omega_sync_core::household::PlayState::{Finished, Paused, Playing, Stopped};
+use omega_sync_core::operation::Change;
+use omega_sync_core::operation::PlayState::{Finished, Paused, Playing, Stopped};
 use serde_json::{Value, json};
 
 pub const ABOUT: &str = "Differences, each with its length: a receiver in state before is in state \

@@ -7,12 +7,14 @@ use super::story::{HOME, KIDS, START_MS, TV, add, at, content, dot, state_bytes}
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Writer};
 use omega_sync_core::delta::{Context, Delta};
-use omega_sync_core::household::{Household, Operation, VoidReason};
+use omega_sync_core::household::Household;
+
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{
     Ack, ClientFrame, FrameNumber, Hello, OFFER_STATES_MAX, PROTOCOL_VERSION, ServerFrame, Session,
     TOKEN_BYTES_MAX, Taken, VOIDS_MAX, Welcome, read_offer,
 };
+use omega_sync_core::operation::{Operation, VoidReason};
 use serde_json::{Value, json};
 
 pub const ABOUT: &str = "Frames of both sides. household, digest and epoch of a hello are numbers \

@@ -4,8 +4,8 @@ use super::meaning::{error, hex, number, signed, stamp, to_stamp, unhex};
 use super::story::{TV, at, dot, remove};
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
-use omega_sync_core::household::{Change, Operation};
 use omega_sync_core::id::ProfileId;
+use omega_sync_core::operation::{Change, Operation};
 use serde_json::{Value, json};
 
 pub const ABOUT: &str = "One number each: bytes and value. varint, signed, stamp (plain) and \

@@ -6,9 +6,9 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::Writer;
 use omega_sync_core::delta::{Context, Delta, LiveAdds};
-use omega_sync_core::household::{Change, Operation};
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::message::{read_delta, read_update};
+use omega_sync_core::operation::{Change, Operation};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 

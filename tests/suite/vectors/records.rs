@@ -9,10 +9,10 @@ use super::story::{
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{Reader, checksum};
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::PlayState::{Paused, Playing};
-use omega_sync_core::household::{Intent, Operation, Progress, VoidReason};
 use omega_sync_core::id::{DeviceId, EpochId, HouseholdId, ProfileId, Random};
 use omega_sync_core::message::{Taken, Welcome};
+use omega_sync_core::operation::PlayState::{Paused, Playing};
+use omega_sync_core::operation::{Intent, Operation, Progress, VoidReason};
 use omega_sync_core::replica::record::{RECORD_VERSION, Record};
 use omega_sync_core::replica::{Now, Rejected, Replica};
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use super::meaning::{hex, unhex, with};
 use super::records::shown;
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::{Intent, Part, PlayState, Progress, VoidReason};
 use omega_sync_core::id::{ContentId, HouseholdId, ProfileId};
+use omega_sync_core::operation::{Intent, Part, PlayState, Progress, VoidReason};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Client, Input, Output};
 use omega_sync_core::session::metrics::Replay;

@@ -4,11 +4,12 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::Writer;
 use omega_sync_core::delta::Delta;
-use omega_sync_core::household::{
-    Capabilities, Change, DeviceRecord, DeviceType, History, Household, Operation, PlayState,
-    Progress, Resolution,
-};
+use omega_sync_core::household::{History, Household};
+
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
+use omega_sync_core::operation::{
+    Capabilities, Change, DeviceRecord, DeviceType, Operation, PlayState, Progress, Resolution,
+};
 
 /// When everything here begins: a whole second in 2027.
 pub const START_MS: u64 = 1_800_000_000_000;
@@ -110,7 +111,7 @@ impl Story {
 
     fn take(&mut self, delta: &Delta) {
         self.version += 1;
-        self.history.note(self.version, delta.touched(&self.household));
+        self.history.note(self.version, self.household.touched_by(delta));
         self.household.merge(delta);
     }
 

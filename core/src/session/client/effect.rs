@@ -1,7 +1,7 @@
 //! What happens to a client, and what it wants done: the whole border between it and the world.
 
 use crate::command::{Order, Outcome, Presence};
-use crate::household::Changed;
+use crate::operation::Changed;
 use crate::session::metrics::Replay;
 
 /// What happens to a client.

@@ -14,7 +14,7 @@ use crate::message::{
 };
 use crate::replica::Now;
 
-/// Bytes of deltas that one request aims to stay below, by [`crate::household::Operation::bytes_bound`].
+/// Bytes of deltas that one request aims to stay below, by [`crate::operation::Operation::bytes_bound`].
 const REQUEST_BYTES_AIM: usize = 256 * 1024;
 /// The same for a page that hides: browsers let go of 64 KiB at most then, base and token included.
 const HIDING_BYTES_AIM: usize = 40 * 1024;

@@ -14,8 +14,10 @@ use crate::causal::Dot;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
-use crate::household::{Change, Household, Operation};
+use crate::household::Household;
+
 use crate::id::ReplicaId;
+use crate::operation::{Change, Operation};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Room {
@@ -114,7 +116,7 @@ impl Room {
     }
 
     fn note(&mut self, delta: &Delta) {
-        self.history.note(self.version, delta.touched(&self.household));
+        self.history.note(self.version, self.household.touched_by(delta));
         self.household.merge(delta);
     }
 

@@ -13,8 +13,10 @@ use crate::command::{
     Asked, COMMAND_DOUBT_MS, COMMAND_LIFE_MS_MAX, Command, CommandId, CommandStatus, Handoff,
     Order, Outcome, Reply, Request,
 };
-use crate::household::{Household, Progress};
+use crate::household::Household;
+
 use crate::id::DeviceId;
+use crate::operation::Progress;
 use std::collections::BTreeMap;
 
 /// Commands of one household that are remembered: those on their way, and those that might come again.

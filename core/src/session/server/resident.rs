@@ -11,11 +11,12 @@ use super::{Room, RoomOutput};
 use crate::causal::Dot;
 use crate::clock::{Clock, DRIFT_MAX_MS, Timestamp, UnixMillis, check_drift};
 use crate::delta::Delta;
-use crate::household::{
-    Change, DeviceRecord, Intent, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX, REPLICAS_MAX,
-    VoidReason,
-};
+use crate::household::REPLICAS_MAX;
+
 use crate::id::{ContentId, ProfileId, ReplicaId};
+use crate::operation::{
+    Change, DeviceRecord, Intent, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX, VoidReason,
+};
 use std::collections::BTreeSet;
 use thiserror::Error;
 

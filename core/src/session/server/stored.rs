@@ -5,9 +5,11 @@ use super::Room;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::Delta;
-use crate::household::{ENTRIES_MAX, History, Household, VoidReason};
+use crate::household::{ENTRIES_MAX, History, Household};
+
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{Session, read_voids, write_voids};
+use crate::operation::VoidReason;
 use std::collections::BTreeMap;
 
 /// A household as a store loads it.
@@ -137,7 +139,7 @@ impl Room {
             reader.finish()?;
         }
         for (version, delta) in stored.entries_after(stored.snapshot_version)? {
-            history.note(version, delta.touched(&household));
+            history.note(version, household.touched_by(&delta));
             household.merge(&delta);
         }
         Ok(Self {

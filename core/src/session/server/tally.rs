@@ -1,7 +1,7 @@
 //! What a room did, as figures: for whoever watches a server.
 
-use crate::household::VoidReason;
 use crate::message::ServerFrame;
+use crate::operation::VoidReason;
 
 /// What a room did in a while.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

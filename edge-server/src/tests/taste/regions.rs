@@ -1,7 +1,7 @@
 //! Where a household is: what its token says, in each request and in its room.
 
 use super::*;
-use omega_sync_core::household::{PlayState, Progress};
+use omega_sync_core::operation::{PlayState, Progress};
 
 fn token_in(household: &str, region: &str) -> String {
     let claims = json!({

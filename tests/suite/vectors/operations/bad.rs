@@ -4,8 +4,8 @@ use super::super::meaning::hex;
 use super::super::story::{HOME, TV, at, play};
 use super::{Sent, operation, vector, written};
 use omega_sync_core::delta::DELTA_OPERATIONS_MAX;
-use omega_sync_core::household::OBSERVED_MAX;
-use omega_sync_core::household::PlayState::Playing;
+use omega_sync_core::operation::OBSERVED_MAX;
+use omega_sync_core::operation::PlayState::Playing;
 use serde_json::{Value, json};
 
 /// Heads: kind and time of two bytes; a title follows where the kind has one.

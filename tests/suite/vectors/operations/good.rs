@@ -6,8 +6,8 @@ use super::super::story::{
 };
 use super::{Sent, operation, written};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
-use omega_sync_core::household::PlayState::{Finished, Paused, Playing, Stopped};
-use omega_sync_core::household::{Change, Operation};
+use omega_sync_core::operation::PlayState::{Finished, Paused, Playing, Stopped};
+use omega_sync_core::operation::{Change, Operation};
 use serde_json::Value;
 
 pub fn vectors() -> Vec<Value> {

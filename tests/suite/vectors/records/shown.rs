@@ -1,6 +1,6 @@
 //! What the class of the wasm package answers about a replica: flat lists, as JavaScript gets them.
 
-use omega_sync_core::household::Change;
+use omega_sync_core::operation::Change;
 use omega_sync_core::replica::view::ProgressItem;
 use omega_sync_core::replica::{Rejected, Replica};
 use serde_json::{Map, Value, json};

@@ -7,8 +7,8 @@ use crate::store::sqlite::database::MIGRATIONS;
 use crate::store::sqlite::upkeep::{Replace, Restored};
 use crate::store::sqlite::{erasure, upkeep};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::household::Intent;
 use omega_sync_core::id::{ContentId, ProfileId};
+use omega_sync_core::operation::Intent;
 use omega_sync_core::session::server::{Room, RoomOutput};
 use std::path::PathBuf;
 

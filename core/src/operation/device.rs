@@ -3,8 +3,6 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// Device records that one household may hold, removed ones included.
-pub const DEVICES_MAX: usize = 64;
 /// Longest name, platform or app version of a device in bytes.
 pub const DEVICE_TEXT_BYTES_MAX: usize = 64;
 
@@ -106,7 +104,7 @@ impl Capabilities {
 }
 
 /// Bits of [`Capabilities::to_bits`].
-pub(super) const CAPABILITIES_BITS: u32 = 32;
+pub(crate) const CAPABILITIES_BITS: u32 = 32;
 
 /// What a device says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -139,7 +137,7 @@ impl DeviceRecord {
     }
 
     /// Whether another record is the same but for the version of the app.
-    pub(super) fn differs_in_version(&self, other: &Self) -> bool {
+    pub(crate) fn differs_in_version(&self, other: &Self) -> bool {
         let itself = |record: &Self| (record.device_type, record.capabilities);
         let (texts, others) = (self.texts(), other.texts());
         itself(self) == itself(other) && texts[..2] == others[..2]
