@@ -24,6 +24,7 @@ const BYTE_ORDER_MARK = "\uFEFF";
 
 /** The engine that learns taste too, with a glue of its own. */
 const PATTERNS = join(HERE, "wasm-patterns");
+const PATTERNS_WASM = join(PATTERNS, "omega_sync_wasm_bg.wasm");
 /** What patterns are coded with, unless the operator has tables of its own. */
 const TABLES = join(HERE, "..", "core", "tables", "default.bin");
 
@@ -42,15 +43,15 @@ const SHARED = {
 };
 
 /**
- * The wasm file as a text with a character for each byte, `WASM_TEXT_SHIFT` of `wasm-bytes.ts` further up:
+ * A wasm file as a text with a character for each byte, `WASM_TEXT_SHIFT` of `wasm-bytes.ts` further up:
  * there the common bytes are ASCII and none needs an escape but one. Brotli finds in it what it finds in
  * the file, which base64 hides from it (it would be a quarter more), and it is a sixth shorter than that.
- * @type {import("esbuild").Plugin}
+ * @param {string} file @returns {import("esbuild").Plugin}
  */
-const wasmAsText = {
+const wasmAsText = (file) => ({
   name: "wasm-as-text",
   setup(builder) {
-    builder.onResolve({ filter: /^omega-sync-wasm-text$/ }, () => ({ path: WASM }));
+    builder.onResolve({ filter: /^omega-sync-wasm-text$/ }, () => ({ path: file }));
     builder.onLoad({ filter: /\.wasm$/ }, ({ path }) => {
       const characters = Array.from(readFileSync(path), (byte) =>
         String.fromCharCode(byte + WASM_TEXT_SHIFT),
@@ -58,7 +59,7 @@ const wasmAsText = {
       return { contents: characters.join(""), loader: "text" };
     });
   },
-};
+});
 
 /**
  * One glue for all that is in the entry with patterns, whatever it imports.
@@ -142,7 +143,7 @@ await Promise.all([
     entryPoints: ["src/inline.ts"],
     outfile: "dist/inline.js",
     format: "esm",
-    plugins: [wasmAsText],
+    plugins: [wasmAsText(WASM)],
     external: ["./wasm-url.js"],
   }),
   build({
@@ -152,8 +153,18 @@ await Promise.all([
     format: "iife",
     globalName: "OmegaSync",
     banner: { js: BYTE_ORDER_MARK },
-    plugins: [wasmAsText],
+    plugins: [wasmAsText(WASM)],
     external: ["./wasm-url.js"],
+  }),
+  build({
+    ...SHARED,
+    entryPoints: ["src/patterns-iife.ts"],
+    outfile: "dist/omega-sync.patterns.iife.js",
+    format: "iife",
+    globalName: "OmegaSync",
+    banner: { js: BYTE_ORDER_MARK },
+    plugins: [withPatterns, wasmAsText(PATTERNS_WASM)],
+    external: ["./wasm-url.js", "./patterns-wasm-url.js"],
   }),
   build({
     ...SHARED,
@@ -180,11 +191,12 @@ await Promise.all([
   }),
   withoutWasm(),
 ]);
-for (const build of ["iife", "worker", "nowasm"]) readOnce(`omega-sync.${build}.js`);
+for (const build of ["iife", "patterns.iife", "worker", "nowasm"])
+  readOnce(`omega-sync.${build}.js`);
 // Of those that are nothing but code, and that a TV fetches.
 await Promise.all(["index.js", "patterns.js"].map((name) => squeeze(join(DIST, name))));
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
-copyFileSync(join(PATTERNS, "omega_sync_wasm_bg.wasm"), join(DIST, "omega_sync_patterns_bg.wasm"));
+copyFileSync(PATTERNS_WASM, join(DIST, "omega_sync_patterns_bg.wasm"));
 copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
 declareTypes();
 

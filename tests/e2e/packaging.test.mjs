@@ -184,7 +184,7 @@ test("React is the app's own, and nobody else's: Vite, the hooks beside the defa
 });
 
 // The last one loads the first.
-for (const build of ["iife", "nowasm", "worker"]) {
+for (const build of ["iife", "patterns.iife", "nowasm", "worker"]) {
   test(`a script tag, ${build}`, async () => {
     const file = `omega-sync.${build}.js`;
     copyFileSync(join(installed, "dist", file), join(site, file));
@@ -230,9 +230,9 @@ test("publint finds nothing", async () => {
 
 test("are-the-types-wrong finds nothing", () => {
   const attw = join(ROOT, "node_modules", ".bin", "attw");
-  // No types belong to these: three classic scripts, files that are no script, and the manifest.
+  // No types belong to these: classic scripts, files that are no script, and the manifest.
   const files = ["wasm", "patterns-wasm", "patterns-tables", "package.json"];
-  const untyped = ["iife", "worker-iife", "nowasm", ...files];
+  const untyped = ["iife", "patterns-iife", "worker-iife", "nowasm", ...files];
   const args = ["--profile", "esm-only", "--exclude-entrypoints", ...untyped, "--"];
   const done = spawnSync(attw, [...args, tarball], { encoding: "utf8" });
   assert.equal(done.status, 0, done.stdout);

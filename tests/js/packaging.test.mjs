@@ -64,7 +64,7 @@ test("every browser build shows the same names", async () => {
   const inline = await import("../../pkg/dist/inline.js");
   assert.deepEqual(Object.keys(inline).sort(), Object.keys(shown).sort());
   // The first one is what the Worker of the last one loads, too.
-  const builds = { iife: ["serve"], nowasm: [], worker: [] };
+  const builds = { iife: ["serve"], "patterns.iife": [], nowasm: [], worker: [] };
   for (const [build, more] of Object.entries(builds)) {
     const name = `omega-sync.${build}.js`;
     const page = { document: {}, HTMLScriptElement: class {} };
@@ -79,12 +79,14 @@ test("every browser build shows the same names", async () => {
   }
 });
 
-test("a page of any encoding reads the single file as UTF-8", () => {
-  assert.ok(dist("omega-sync.iife.js").startsWith("\uFEFF"));
+test("a page of any encoding reads the single files as UTF-8", () => {
+  for (const build of ["iife", "patterns.iife", "worker"])
+    assert.ok(dist(`omega-sync.${build}.js`).startsWith("\uFEFF"), build);
 });
 
 test("only the file that is loaded last has what Chromium 63 cannot parse", () => {
-  for (const name of ["index.js", "react.js", "engine.js", "inline.js", "omega-sync.iife.js"]) {
+  const scripts = ["omega-sync.iife.js", "omega-sync.patterns.iife.js"];
+  for (const name of ["index.js", "react.js", "engine.js", "inline.js", ...scripts]) {
     const text = dist(name);
     assert.ok(!text.includes("import.meta"), `${name} has import.meta`);
     assert.ok(!/\bglobalThis\b/.test(text), `${name} uses globalThis`);

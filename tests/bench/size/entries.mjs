@@ -17,6 +17,7 @@ const ENTRIES = {
   patterns: { module: "patterns.js" },
   inline: { module: "inline.js" },
   iife: { script: "omega-sync.iife.js" },
+  "patterns-iife": { script: "omega-sync.patterns.iife.js" },
   worker: { script: "omega-sync.worker.js" },
   nowasm: { script: "omega-sync.nowasm.js" },
 };
