@@ -65,6 +65,20 @@ describe("engines in a Worker", { concurrency: SIDE_BY_SIDE }, () => {
   }
 });
 
+/** The ES modules, which engines can only load over http: the oldest and the newest. */
+describe("ES modules on engines", { concurrency: SIDE_BY_SIDE }, () => {
+  for (const name of ["m64", "m119"]) {
+    for (const build of /** @type {const} */ (["index", "inline"])) {
+      it(`${name}, ${build}.js`, async (context) => {
+        const given = /** @type {import("node:test").TestContext} */ (context);
+        const result = await visitTwice(given, stage, name, "http", build);
+        assert.deepEqual(result.works, FEATURES, result.trouble);
+        assert.equal(result.trouble, "");
+      });
+    }
+  }
+});
+
 test("the table in docs/tv.md says what was seen just now", () => {
   const present = table(results);
   const absentNames = ROWS.map(({ name }) => name).filter((name) => absent(name) !== undefined);

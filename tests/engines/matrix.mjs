@@ -1,6 +1,14 @@
 // Every feature on every engine, over http and from file://, against the real server; and the table
 // that says so in docs/tv.md.
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -42,9 +50,19 @@ const END = "<!-- end of matrix -->";
 /** The rows of the table. @type {Engine[]} */
 export const ROWS = [...OLD_ENGINES, ...ENGINES];
 
-/** The builds; the engine of the last one is in a Worker. */
-export const BUILDS = /** @type {const} */ (["iife", "nowasm", "worker"]);
-/** @typedef {typeof BUILDS[number]} Build */
+/** The builds: a script or a module of the package, and what it fetches from beside itself. */
+const BUILDS = {
+  iife: ["omega-sync.iife.js"],
+  nowasm: ["omega-sync.nowasm.js"],
+  worker: ["omega-sync.worker.js", "omega-sync.iife.js"],
+  "patterns.iife": ["omega-sync.patterns.iife.js"],
+  index: ["index.js", "wasm-url.js", "omega_sync_wasm_bg.wasm"],
+  inline: ["inline.js"],
+  patterns: ["patterns.js", "patterns-wasm-url.js", "omega_sync_patterns_bg.wasm"],
+};
+/** @typedef {keyof typeof BUILDS} Build */
+/** Those of them that are modules. */
+const MODULES = new Set(["index", "inline", "patterns"]);
 
 /** The server, and the page beside each of the builds. */
 export class Stage {
@@ -57,14 +75,16 @@ export class Stage {
   /** @param {string[]} flags further flags of the server */
   static async open(...flags) {
     const folder = mkdtempSync(join(tmpdir(), "omega-engines-"));
-    for (const build of BUILDS) {
+    for (const [build, [script = "", ...beside]] of Object.entries(BUILDS)) {
       const site = join(folder, "site", build);
       mkdirSync(site, { recursive: true });
-      for (const name of readdirSync(PAGES)) copyFileSync(PAGES + name, join(site, name));
-      copyFileSync(join(PKG, "dist", `omega-sync.${build}.js`), join(site, "omega-sync.js"));
+      for (const name of readdirSync(PAGES)) {
+        const page = readFileSync(PAGES + name, "utf8");
+        writeFileSync(join(site, name), MODULES.has(build) ? withModule(page) : page);
+      }
+      copyFileSync(join(PKG, "dist", script), join(site, "omega-sync.js"));
+      for (const name of beside) copyFileSync(join(PKG, "dist", name), join(site, name));
     }
-    const script = "omega-sync.iife.js";
-    copyFileSync(join(PKG, "dist", script), join(folder, "site", "worker", script));
     return new Stage(folder, await Edge.start("--static", join(folder, "site"), ...flags));
   }
 
@@ -85,6 +105,14 @@ export class Stage {
         : `${pathToFileURL(join(this.folder, "site")).href}/`;
     return `${site}${page}#${encodeURIComponent(JSON.stringify(settings))}`;
   }
+}
+
+/** A page that takes the package from a module; its own scripts run after that. @param {string} page */
+function withModule(page) {
+  const module = 'import * as all from "./omega-sync.js"; window.OmegaSync = all;';
+  return page
+    .replace('<script src="omega-sync.js">', `<script type="module">${module}`)
+    .replace(/<body>[\s\S]*/, (body) => body.replaceAll("<script src", "<script defer src"));
 }
 
 /**
