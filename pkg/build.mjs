@@ -229,6 +229,8 @@ async function withoutWasm() {
     outfile: "dist/omega-sync.nowasm.js",
     format: "iife",
     globalName: "OmegaSync",
+    // The same in every encoding that a page may have.
+    charset: "ascii",
     plugins: [substitutes],
   });
 }

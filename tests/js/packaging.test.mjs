@@ -79,9 +79,10 @@ test("every browser build shows the same names", async () => {
   }
 });
 
-test("a page of any encoding reads the single files as UTF-8", () => {
+test("a page of any encoding reads the single files as they are meant", () => {
   for (const build of ["iife", "patterns.iife", "worker"])
     assert.ok(dist(`omega-sync.${build}.js`).startsWith("\uFEFF"), build);
+  assert.match(dist("omega-sync.nowasm.js"), /^[\t\n -~]*$/);
 });
 
 test("only the file that is loaded last has what Chromium 63 cannot parse", () => {
