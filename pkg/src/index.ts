@@ -74,7 +74,8 @@ export { wipe } from "./wipe.js";
  *
  * Rejects with an {@link OmegaError}: `storage_newer`, `invalid_device`, `invalid_profile`,
  * `invalid_household`, `invalid_url`, `household_mismatch`, `invalid_option`, `websocket_missing` or
- * `wasm_failed`.
+ * `wasm_failed`. Not for want of room, nor where there is no storage: an `error` event says so then,
+ * `storage_full` while nothing can be stored, or once `storage_memory`.
  */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));

@@ -61,6 +61,11 @@ export class IndexedDbStorage implements SharedStorage {
   beside: Beside | undefined;
   private database: IDBDatabase | undefined;
   private generation = 0;
+  /**
+   * The generation and the keys of the records that were read where there was no room to take the storage
+   * over. While both are what they were nobody else has written: no key of the log is used twice.
+   */
+  private goesOnFrom: string | undefined;
   private lifeId: string | undefined;
 
   private constructor(
@@ -89,37 +94,45 @@ export class IndexedDbStorage implements SharedStorage {
     return this.lifeId;
   }
 
+  /** Without room the first commit that works takes it over: {@link goesOnFrom}. */
   async load(): Promise<Uint8Array[]> {
-    const transaction = await this.begin([LOG, META], "readwrite");
+    this.generation = randomNumber();
+    try {
+      return await this.take(true);
+    } catch (thrown) {
+      if ((thrown as OmegaError).code !== "storage_full") throw thrown;
+      return this.take(false);
+    }
+  }
+
+  private async take(claims: boolean): Promise<Uint8Array[]> {
+    const transaction = await this.begin([LOG, META], claims ? "readwrite" : "readonly");
     const meta = transaction.objectStore(META);
+    const log = transaction.objectStore(LOG);
     let records: Uint8Array[] = [];
-    onResult(meta.get(LIFE), (found: unknown) => {
-      this.live(found);
-      if (this.lifeId === undefined) {
-        this.lifeId = randomName();
-        meta.put(this.lifeId, LIFE);
-      }
-      this.generation = randomNumber();
-      const { beside, generation } = this;
-      if (beside !== undefined) {
-        beside.look(meta);
-        onResult(meta.get(GENERATION), (found) => {
-          beside.found(found);
-          beside.taken(meta, generation);
+    let life: string | undefined;
+    onResult(meta.get(LIFE), (found: unknown) => this.live(found));
+    this.beside?.look(meta);
+    onResult(meta.get(GENERATION), (found: unknown) => {
+      this.beside?.found(found);
+      if (claims) life = this.claim(meta);
+      else {
+        onResult(log.getAllKeys(), (keys) => {
+          this.goesOnFrom = `${found},${keys}`;
         });
       }
-      meta.put(this.generation, GENERATION);
     });
     onResult(meta.getAll(IDBKeyRange.bound(MARK, `${MARK}\uffff`)), (found: StoredMark[]) => {
       for (const { tab, write, atMs } of found) {
-        if (Math.abs(Date.now() - atMs) > MARK_AGE_MS_MAX) meta.delete(MARK + tab);
-        else this.marks.set(tab, write);
+        if (Math.abs(Date.now() - atMs) <= MARK_AGE_MS_MAX) this.marks.set(tab, write);
+        else if (claims) meta.delete(MARK + tab);
       }
     });
-    onResult(transaction.objectStore(LOG).getAll(), (found: unknown[]) => {
+    onResult(log.getAll(), (found: unknown[]) => {
       records = found.map(bytesOrNothing);
     });
     await finished(transaction);
+    this.lifeId ??= life;
     return records;
   }
 
@@ -154,11 +167,18 @@ export class IndexedDbStorage implements SharedStorage {
       }
       this.beside?.committed(meta, this.generation);
     };
-    onResult(meta.get(LIFE), (found: unknown) => this.live(found));
-    onResult(meta.get(GENERATION), (found: unknown) => {
-      if (found !== this.generation) throw failure("superseded");
+    const store = () => {
       if (change.setAside === undefined) grow();
       else moveAside(transaction, change.setAside, grow);
+    };
+    onResult(meta.get(LIFE), (found: unknown) => this.live(found));
+    onResult(meta.get(GENERATION), (found: unknown) => {
+      if (found === this.generation) return store();
+      onResult(log.getAllKeys(), (keys) => {
+        if (this.goesOnFrom !== `${found},${keys}`) throw failure("superseded");
+        this.claim(meta);
+        store();
+      });
     });
     await finished(transaction);
   }
@@ -208,6 +228,15 @@ export class IndexedDbStorage implements SharedStorage {
   close(): void {
     this.database?.close();
     this.database = undefined;
+  }
+
+  /** From here on only this instance may commit. @returns the life, which is one when it is stored */
+  private claim(meta: IDBObjectStore): string {
+    const life = this.lifeId ?? randomName();
+    meta.put(life, LIFE);
+    meta.put(this.generation, GENERATION);
+    this.beside?.taken(meta, this.generation);
+    return life;
   }
 
   /** Remembers the life that was found, or refuses another one. */

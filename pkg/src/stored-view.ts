@@ -72,7 +72,11 @@ export class StoredView implements Beside {
   }
 
   taken(meta: IDBObjectStore, generation: number): void {
-    if (this.counts) this.stamp = newStamp(meta, generation);
+    if (!this.counts) return;
+    const stamp = newStamp(meta, generation);
+    meta.transaction.addEventListener("complete", () => {
+      if (this.counts) this.stamp = stamp;
+    });
   }
 
   committed(meta: IDBObjectStore, generation: number): void {

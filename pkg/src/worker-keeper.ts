@@ -74,7 +74,8 @@ export class WorkerKeeper implements Keeper {
     const { storage, settings } = parts;
     const shared = storage instanceof IndexedDbStorage ? storage : undefined;
     const stored = new StoredView();
-    const shown = shared === undefined ? [] : await stored.read(shared);
+    // Where nothing can be read the engine says what becomes of it.
+    const shown = shared === undefined ? [] : await stored.read(shared).catch(() => []);
     const keeper = new WorkerKeeper(parts, events, shared, stored, shown);
     const { household } = settings;
     const isKnown = household === "" || String(keeper.rows("about")[0]?.[3]) === household;
@@ -90,7 +91,9 @@ export class WorkerKeeper implements Keeper {
 
   get storage(): Pick<Storage, "kind" | "aside"> {
     const { storage } = this.parts;
-    return { kind: this.standing.storage, aside: () => storage.aside() };
+    const kind = this.standing.storage;
+    // Where it can't be read the engine works from memory, and nothing was set aside.
+    return { kind, aside: async () => (kind === storage.kind ? storage.aside() : []) };
   }
 
   get leads(): boolean {

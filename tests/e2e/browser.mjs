@@ -17,20 +17,34 @@ const FLAGS = [
   "--disable-features=",
 ];
 
-/** A browser with a profile of its own; both are gone when the test ends. @param {import("node:test").TestContext} context */
-export async function openBrowser(context) {
+/**
+ * A profile; both it and the browser that uses it are gone when the test ends.
+ * @param {import("node:test").TestContext} context
+ * @returns starts a browser with it, after the one before has ended
+ */
+export function newProfile(context) {
   const profile = mkdtempSync(join(tmpdir(), "omega-browser-"));
-  const browser = await chromium.launchPersistentContext(profile, {
-    executablePath: findChromium(),
-    args: FLAGS,
-    viewport: { width: 1920, height: 1080 },
-  });
-  browser.setDefaultTimeout(WAIT_MS);
+  /** @type {import("playwright-core").BrowserContext | undefined} */
+  let browser;
   context.after(async () => {
-    await browser.close();
+    await browser?.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   });
-  return browser;
+  return async () => {
+    await browser?.close();
+    browser = await chromium.launchPersistentContext(profile, {
+      executablePath: findChromium(),
+      args: FLAGS,
+      viewport: { width: 1920, height: 1080 },
+    });
+    browser.setDefaultTimeout(WAIT_MS);
+    return browser;
+  };
+}
+
+/** A browser with a profile of its own; both are gone when the test ends. @param {import("node:test").TestContext} context */
+export function openBrowser(context) {
+  return newProfile(context)();
 }
 
 /** A browser whose pages share nothing; the caller closes it. */

@@ -129,32 +129,6 @@ test("a database of a newer version is refused and not touched", async (context)
   assert.equal(await inDatabase(page, "log", "(store) => store.count()"), before);
 });
 
-// The browser's own quota cannot be lowered from here, so the fault is put where it would show up:
-// adding a record ends in QuotaExceededError.
-test("a full disk fails the write alone, and the TV heals when there is room", async (context) => {
-  const { page, errors } = await oneTv(context);
-  await addTitle(page, "gladiator");
-  await says(page, "pending", "0");
-  await page.evaluate(`
-    window.add = IDBObjectStore.prototype.add;
-    IDBObjectStore.prototype.add = () => {
-      throw new DOMException("no room", "QuotaExceededError");
-    };`);
-  await addTitle(page, "memento");
-  await happened(page, "storage_full");
-  await says(page, "state", "offline");
-  await says(page, "closed", "storage_full");
-  await listed(page, "memento").waitFor();
-
-  await page.evaluate("IDBObjectStore.prototype.add = window.add");
-  await addTitle(page, "snatch");
-  await says(page, "state", "live");
-  await says(page, "pending", "0");
-  await page.reload();
-  for (const content of ["gladiator", "memento", "snatch"]) await listed(page, content).waitFor();
-  assert.deepEqual(errors, []);
-});
-
 test("two tabs of one TV show the same, and the second goes on without the first", async (context) => {
   const { browser, page: first, address } = await oneTv(context);
   await addTitle(first, "gladiator");

@@ -6,7 +6,7 @@ import { PKG } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
 import { newHousehold, openTv } from "../js/tv.mjs";
 import { WAIT_MS } from "../js/until.mjs";
-import { openBrowser, uncaught } from "./browser.mjs";
+import { newProfile, uncaught } from "./browser.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
@@ -123,15 +123,21 @@ export async function twoPages(context, missing, build = "omega-sync.iife.js") {
   writeFileSync(join(site, "index.html"), PAGE.replace("BUILD", build));
   const edge = await Edge.start("--dev", "--static", site);
   context.after(() => edge.dispose());
-  const browser = await openBrowser(context);
   const household = newHousehold();
   const query = new URLSearchParams({ household, missing: missing.join(" ") });
-  const first = browser.pages()[0] ?? (await browser.newPage());
-  const second = await browser.newPage();
-  const errors = [uncaught(first), uncaught(second)];
-  for (const page of [first, second]) await page.goto(`${edge.address}/?${query}`);
+  const launch = newProfile(context);
+  /** Two pages without a client yet, in a browser that has just started; the one before has ended. */
+  const start = async () => {
+    const browser = await launch();
+    const first = browser.pages()[0] ?? (await browser.newPage());
+    const second = await browser.newPage();
+    const errors = [uncaught(first), uncaught(second)];
+    for (const page of [first, second]) await page.goto(`${edge.address}/?${query}`);
+    return { browser, first, second, errors };
+  };
+  const started = await start();
   const phone = await openTv(context, edge, household, "phone");
-  return { browser, edge, household, first, second, phone, errors };
+  return { ...started, edge, household, phone, restart: start };
 }
 
 /** @param {Page} page @returns {Promise<import("omega-sync").Status>} */
