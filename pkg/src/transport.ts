@@ -39,6 +39,9 @@ const CODES: Record<string, number> = {
   storage_unavailable: 4004,
 };
 const CLOSE_CODES_FROM = 4_000;
+const UNAUTHORIZED = 401;
+/** Of requests and of their answers. */
+const BINARY = "application/octet-stream";
 const SERVER_ERRORS_FROM = 500;
 
 /** What a transport needs. */
@@ -182,7 +185,7 @@ export class Transport {
     }
     const headers = {
       Authorization: `Bearer ${this.lastToken}`,
-      "Content-Type": "application/octet-stream",
+      "Content-Type": BINARY,
     };
     // Without headers of its own it needs no leave of another origin, for which there may be no time.
     const said = hides ? { keepalive: true } : { headers };
@@ -317,12 +320,23 @@ function deviceOf(token: string): unknown {
   }
 }
 
-/** The frame of an answer, or why there is none, as a socket's close code. */
+/**
+ * The frame of an answer, or why there is none, as a socket's close code. An answer 401 is about the token
+ * whoever gives it, a gateway before the server for instance. With any other that is not the server's own,
+ * as a captive portal gives, nobody is there: it must not look like a refusal.
+ */
 async function readAnswer(answer: Response): Promise<Uint8Array | number> {
-  if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
-  const problem: unknown = await answer.json().catch(() => undefined);
-  const isOurs = typeof problem === "object" && problem !== null && "code" in problem;
-  return (isOurs ? CODES[String(problem.code)] : undefined) ?? CLOSED_ABNORMALLY;
+  if (answer.ok) {
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    // A page can be read as a frame: "<p>" and 58 bytes more is one of a version that is not ours.
+    const isOurs = String(answer.headers.get("Content-Type")).startsWith(BINARY);
+    return isOurs ? bytes : CLOSED_ABNORMALLY;
+  }
+  const problem: { code?: unknown } | null = await answer.json().catch(() => null);
+  const name = answer.status === UNAUTHORIZED ? "unauthorized" : String(problem?.code);
+  const code = CODES[name];
+  // What every object has by inheritance is no code.
+  return typeof code === "number" ? code : CLOSED_ABNORMALLY;
 }
 
 /** An address of the server by HTTP, whatever way it was given. */

@@ -5,6 +5,7 @@ import { roomOutputs } from "../bench/trace/network.mjs";
 /** @typedef {import("../bench/trace/network.mjs").RoomEnd} RoomEnd */
 /** @typedef {import("../bench/trace/network.mjs").Requests} Requests */
 
+const BINARY = new Headers({ "Content-Type": "application/octet-stream" });
 const CLOSED_ABNORMALLY = 1006;
 const OPEN = 1;
 const CLOSED = 3;
@@ -77,7 +78,12 @@ export class House {
     const outputs = roomOutputs(this.#room.exchange(own, body.slice(), this.#time.now_ms));
     const answer = outputs.shift()?.frame ?? new Uint8Array();
     this.#carry(outputs);
-    return { ok: true, status: 200, arrayBuffer: async () => answer.slice().buffer };
+    return {
+      ok: true,
+      status: 200,
+      headers: BINARY,
+      arrayBuffer: async () => answer.slice().buffer,
+    };
   }
 
   /** Ends every connection, with a word to both ends. @param {number} [code] */

@@ -13,6 +13,7 @@ import { codeOf, newHousehold, openTv, titles } from "./tv.mjs";
 import { eventually, until } from "./until.mjs";
 
 /** @typedef {import("node:test").TestContext} TestContext */
+/** @typedef {{status: number, type?: string, body?: string}} Answer */
 
 const SocketClass = /** @type {import("omega-sync").WebSocketConstructor} */ (
   /** @type {unknown} */ (WebSocket)
@@ -21,6 +22,8 @@ const SocketClass = /** @type {import("omega-sync").WebSocketConstructor} */ (
 /** A proxy before a server; what it lets through can be changed. */
 class Gateway {
   upgrades = false;
+  /** What it says to requests instead of asking the server. @type {Answer | undefined} */
+  says;
   /** WebSockets that are open through it. */
   tunnels = 0;
   /** What came: "POST /path" or "upgrade". @type {string[]} */
@@ -38,6 +41,12 @@ class Gateway {
     });
     this.#server.on("request", (incoming, answer) => {
       this.seen.push(`${incoming.method} ${incoming.url}`);
+      if (this.says !== undefined) {
+        const { status, type = "text/plain", body = "" } = this.says;
+        answer.writeHead(status, { "Content-Type": type }).end(body);
+        incoming.resume();
+        return;
+      }
       const { method, headers, url: path } = incoming;
       const on = request({ port: edge.port, method, headers, path }, (response) => {
         answer.writeHead(response.statusCode ?? 502, response.headers);
@@ -90,6 +99,19 @@ class Gateway {
     await closed;
   }
 }
+
+/** As a frame it is a welcome of the version 7, after which a client would stop for good. */
+const PAGE = { status: 200, type: "text/html", body: `<${"p>Log in at our desk".padEnd(60)}` };
+/** What captive portals, gateways and firewalls say in the server's place. @type {Answer[]} */
+const NOBODY = [
+  { status: 403 },
+  { status: 403, type: "text/html", body: "<h1>Blocked</h1>" },
+  { status: 403, type: "application/json", body: '{"code":"constructor"}' },
+  { status: 403, type: "application/json", body: "null" },
+  { status: 200, type: "text/html", body: "<h1>Log in to our network</h1>" },
+  PAGE,
+  { status: 200 },
+];
 
 /**
  * An address that takes every connection and never answers.
@@ -225,6 +247,64 @@ test("a request that is refused says why, and the token is asked for anew", asyn
   await eventually(tv, "stopped", () => tv.status().state === "stopped");
   assert.equal(tv.status().closeReason, "household_mismatch");
   assert.deepEqual(titles(tv), ["film"]);
+});
+
+test("the server's own 403 is a refusal of the token, too", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  let token = edge.token(household, "tv", "--scope", "control");
+  const options = { url: proxy.address, poll: { everySeconds: 60 }, token: async () => token };
+  const tv = await openTv(context, edge, household, "tv", options);
+  await tv.watchlist.add("film");
+  await eventually(tv, "refused", () => tv.status().closeReason === "unauthorized");
+  token = edge.token(household, "tv");
+  await tv.syncNow();
+  assert.equal(tv.pending, 0);
+});
+
+test("a gateway's bare 401 asks for another token, what else it says is no refusal", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  proxy.says = { status: 401 };
+  let asked = 0;
+  const tv = await openTv(context, edge, household, "tv", {
+    url: proxy.address,
+    token: async () => {
+      asked += 1;
+      return edge.token(household, "tv");
+    },
+  });
+  /** @type {string[]} */
+  const errors = [];
+  tv.on("error", ({ code }) => errors.push(code));
+  await tv.watchlist.add("film");
+  await eventually(tv, "refused", () => tv.status().closeReason === "unauthorized");
+  const before = asked;
+  await assert.rejects(tv.syncNow(), { code: "sync_failed" });
+  assert.ok(asked > before, "a new one");
+  assert.equal(tv.status().closeReason, "unauthorized");
+  for (const says of NOBODY) {
+    proxy.says = says;
+    await assert.rejects(tv.syncNow(), { code: "sync_failed" });
+    assert.deepEqual([tv.status().closeReason, tv.pending], ["", 1], JSON.stringify(says));
+  }
+  proxy.says = undefined;
+  await tv.syncNow();
+  assert.deepEqual([tv.status().state, tv.pending, errors.length], ["polling", 0, 0]);
+  const other = await openTv(context, edge, household, "other");
+  await eventually(other, "nothing is lost", () => titles(other).join() === "film");
+});
+
+test("behind a captive portal at the first address the next one is used", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  for (const says of [{ status: 403 }, PAGE]) {
+    proxy.says = says;
+    const urls = [proxy.address, edge.address];
+    const tv = await openTv(context, edge, household, "tv", { urls });
+    await tv.watchlist.add("film");
+    await tv.syncNow();
+    assert.deepEqual([tv.status().state, tv.status().closeReason], ["live", ""]);
+    await tv.close();
+  }
+  assert.ok(proxy.seen.includes("POST /api/v1/sync"));
 });
 
 test("a request that gets no answer is called off by the next one, and by close", async (context) => {
