@@ -19,6 +19,12 @@ const ATTEMPTS_MS = 3 * MINUTE_MS;
 /** How often, and how many times, is looked whether a question is under way, which it is for 30 seconds. */
 const LOOK_MS = 15_000;
 const LOOKS_MAX = 40;
+/** TVs that one event strikes at once. */
+const FLEET = 20;
+/** `SOCKET_RETRY_MS` and `FIRST_URL_RETRY_MS` of `transport.ts`: up to a quarter less. */
+const RETRY_MS = 5 * MINUTE_MS;
+/** Between two requests of an engine that gets no socket, at most. */
+const REST_MS = 30_000;
 
 /** @type {import("../bench/trace/network.mjs").RoomEndClass} */
 let RoomEnd;
@@ -125,4 +131,83 @@ test("the first address is asked for until close, and a question ends", async (c
   await time.pass(60 * MINUTE_MS);
   assert.equal(house.questions, asked, "nobody asks any more");
   assert.equal(time.timers, 0);
+});
+
+/**
+ * TVs of one house, which have all begun at the same time.
+ * @param {import("node:test").TestContext} context
+ * @param {(house: House) => void} prepare
+ */
+async function fleet(context, prepare) {
+  const time = new FakeTime(T0);
+  time.take();
+  context.after(() => time.release());
+  const house = new House(new RoomEnd("home-fleet"), time);
+  prepare(house);
+  /** When the first address was asked whether it is there. @type {number[]} */
+  const questions = [];
+  time.replace(globalThis, "fetch", (/** @type {string} */ url, /** @type {any} */ said) => {
+    if (said?.body === undefined) questions.push(time.now_ms);
+    return house.fetch(url, said);
+  });
+  const tvs = Array.from({ length: FLEET }, async (_, number) => {
+    /** When it opened a socket. @type {number[]} */
+    const sockets = [];
+    const Socket = house.socketClass();
+    const tv = await open({
+      urls: [`https://${FIRST}`, `https://${SECOND}`],
+      device: `tv-${number}`,
+      token: async () => "token",
+      storage: new MemoryStorage(),
+      WebSocket: /** @type {any} */ (
+        class extends Socket {
+          /** @param {string} url */
+          constructor(url) {
+            super(url);
+            sockets.push(time.now_ms);
+          }
+        }
+      ),
+    });
+    context.after(() => tv.close());
+    return { tv, sockets, settled_ms: 0 };
+  });
+  const opened = await Promise.all(tvs);
+  for (const each of opened) {
+    each.tv.on("status", ({ state }) => {
+      if (each.settled_ms === 0 && /live|polling/.test(state)) each.settled_ms = time.now_ms;
+    });
+  }
+  await time.pass(ATTEMPTS_MS);
+  const times = opened.map(({ settled_ms }) => settled_ms);
+  assert.ok(Math.min(...times) > 0, "all are at work");
+  return { time, house, tvs: opened, questions };
+}
+
+/** @param {number[]} times_ms */
+function span(times_ms) {
+  return Math.max(...times_ms) - Math.min(...times_ms);
+}
+
+test("a fleet asks for its first address at different times", async (context) => {
+  const { time, tvs, questions } = await fleet(context, (house) => house.gone.add(FIRST));
+  const settled = tvs.map(({ settled_ms }) => settled_ms);
+  await time.pass(Math.max(...settled) + RETRY_MS - time.now_ms);
+  assert.equal(questions.length, FLEET);
+  assert.ok(Math.min(...questions) >= Math.min(...settled) + (3 / 4) * RETRY_MS);
+  assert.ok(span(questions) > span(settled) + RETRY_MS / 10, `${span(questions)} ms`);
+});
+
+test("a fleet behind a proxy that breaks sockets tries them again at different times", async (context) => {
+  const { time, tvs } = await fleet(context, (house) => {
+    house.upgrades = false;
+  });
+  await time.pass(RETRY_MS + REST_MS);
+  const waits = tvs.map(({ sockets, settled_ms }) => {
+    const again = sockets.find((at_ms) => at_ms > settled_ms) ?? Number.POSITIVE_INFINITY;
+    return again - settled_ms;
+  });
+  assert.ok(Math.min(...waits) >= (3 / 4) * RETRY_MS, `${Math.min(...waits)} ms`);
+  assert.ok(Math.max(...waits) <= RETRY_MS + REST_MS, `${Math.max(...waits)} ms`);
+  assert.ok(span(waits) > REST_MS, `${span(waits)} ms: no more than the engine's own`);
 });
