@@ -224,3 +224,14 @@ impl Home {
         shelf.progress().get(&title(name)).and_then(|r| r.value).map(|p| p.position_s)
     }
 }
+
+/// The server takes what a TV does, and the TV never hears that it did.
+pub fn ack_lost(home: &mut Home, tv: &mut Tv, intent: Intent) {
+    tv.held = Some(Vec::new());
+    home.operate(tv, intent);
+    let connection = tv.connection;
+    for bytes in tv.held.take().expect("held") {
+        home.room.handle(UnixMillis(home.time_ms), RoomInput::Frame { connection, bytes });
+    }
+    home.input(tv, Input::Offline);
+}

@@ -1,25 +1,27 @@
 //! The tests that need more than one part, in one binary.
 
+mod backoff;
+mod changes;
+mod clocks;
 mod commands;
 mod erasure;
 mod exchange;
-mod found;
 mod growth;
+mod hard_cases;
 mod home;
+mod hostile_server;
 mod laws;
-mod lies;
 mod limits;
 mod nodes;
-mod patience;
+mod offers;
 mod patterns;
+mod replica;
 mod requests;
 mod resident;
-mod residuals;
 mod restores;
-mod reviewed;
+mod room;
 mod sessions;
 mod settings;
-mod simulated;
 mod simulation;
 mod taste;
 mod tidy;

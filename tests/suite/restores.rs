@@ -1,7 +1,7 @@
 //! A server that was put back to a backup: what its devices owe it, and how they get along meanwhile.
 
+use crate::hard_cases::{heard, reads_one, remove, restored, unheard};
 use crate::home::{Home, Tv, add, household, title};
-use crate::residuals::{heard, reads_one, remove, restored, unheard};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::Household;
 

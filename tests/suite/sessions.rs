@@ -3,7 +3,7 @@
 use crate::home::{DAY_MS, Home, TODAY_MS, add, household, play, title};
 use omega_sync_core::clock::{DRIFT_MAX_MS, UnixMillis};
 use omega_sync_core::id::{EpochId, HouseholdId, ProfileId};
-use omega_sync_core::message::CloseCode;
+use omega_sync_core::message::{CloseCode, ServerFrame};
 use omega_sync_core::operation::{Intent, VoidReason};
 use omega_sync_core::replica::OperationError;
 use omega_sync_core::session::client::{Client, Input, Status};
@@ -290,4 +290,14 @@ fn storage_from_a_newer_version_is_refused() {
     image[end..].copy_from_slice(&sum.to_le_bytes());
     let refused = Client::load(&[image], None, [1; 16]);
     assert!(matches!(refused, Err(omega_sync_core::codec::DecodeError::Version(2))));
+}
+
+#[test]
+fn a_late_frame_does_not_end_being_offline() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    home.input(&mut tv, Input::Offline);
+    home.input(&mut tv, Input::Frame(&ServerFrame::pong()));
+    assert_eq!(tv.client.status(), Status::Offline);
 }

@@ -1,12 +1,11 @@
-//! What the simulator found, one by one.
+//! Whatever changes on a screen is told to its app, and nothing else.
 
 use crate::home::{Home, Tv, add, household, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::operation::{Changed, Intent, Part};
-use omega_sync_core::replica::Now;
-use omega_sync_core::session::client::{Input, Output, Status};
+use omega_sync_core::session::client::{Input, Output};
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 
 const SHELF: ProfileId = ProfileId::DEFAULT;
@@ -20,7 +19,7 @@ fn remove(text: &str) -> Intent {
 }
 
 /// Lets a TV connect and hear everything; returns the parts that it said changed.
-fn heard(home: &mut Home, tv: &mut Tv) -> Changed {
+pub fn heard(home: &mut Home, tv: &mut Tv) -> Changed {
     let mut said = Changed::new();
     let outputs = tv.client.handle(home.now(tv), Input::Online);
     note(&mut said, &outputs);
@@ -80,88 +79,6 @@ fn a_waiting_name_that_a_later_one_beats_does_not_flip_unsaid() {
         home.carry_out(&mut tv, outputs);
     }
     assert_eq!(shown.get(&SHELF).map(String::as_str), Some("theirs"));
-}
-
-#[test]
-fn a_welcome_says_that_times_were_corrected() {
-    let mut home = Home::new();
-    let mut tv = home.tv(1, -86_400_000);
-    home.operate(&mut tv, add("film"));
-    let before = tv.client.replica().watchlist(SHELF);
-    let said = heard(&mut home, &mut tv);
-    let after = tv.client.replica().watchlist(SHELF);
-    assert_ne!(before, after, "the time of the add was a day off");
-    // A first connection brings a snapshot, which says everything.
-    assert!(said.contains(&Part::Watchlist(SHELF)));
-    // Again with a connection that brings no snapshot.
-    home.input(&mut tv, Input::Offline);
-    tv.skew_ms = 0;
-    home.operate(&mut tv, add("other"));
-    let before = tv.client.replica().watchlist(SHELF);
-    let said = heard(&mut home, &mut tv);
-    let after = tv.client.replica().watchlist(SHELF);
-    assert_ne!(before, after, "the clock was corrected once too often");
-    assert!(said.contains(&Part::Watchlist(SHELF)), "{before:?}, {after:?}");
-}
-
-#[test]
-fn a_remove_behind_a_refused_add_removes_what_its_viewer_saw() {
-    let mut home = Home::new();
-    let mut tv = home.tv(1, 0);
-    home.refresh(&mut tv);
-    home.operate(&mut tv, add("film"));
-    assert!(home.listed("film"));
-    // Added again while the token only reads; the answer does not arrive.
-    tv.may_write = false;
-    home.connect(&mut tv);
-    tv.held = Some(Vec::new());
-    home.operate(&mut tv, add("film"));
-    home.operate(&mut tv, remove("film"));
-    let held = tv.held.take().expect("held");
-    home.deliver(&mut tv, held.into_iter().next().expect("the add"));
-    tv.inbox.clear();
-    tv.may_write = true;
-    home.refresh(&mut tv);
-    assert!(!tv.client.replica().is_listed(SHELF, &title("film")));
-    assert!(!home.listed("film"), "its viewer removed it");
-}
-
-#[test]
-fn a_standby_between_hello_and_welcome_does_not_set_the_clock_wrong() {
-    let mut home = Home::new();
-    let mut tv = home.tv(1, 0);
-    tv.held = Some(Vec::new());
-    home.connect(&mut tv);
-    let hello = tv.held.take().expect("held").remove(0);
-    home.deliver(&mut tv, hello);
-    let welcome = tv.inbox.pop_front().expect("answered").expect("a frame");
-    // The TV sleeps for ten hours with the answer in its socket; its steady clock stands still.
-    home.time_ms += 10 * 3_600_000;
-    let now = Now { unix: UnixMillis(home.time_ms), steady_ms: 100 };
-    tv.client.handle(now, Input::Frame(&welcome));
-    assert_eq!(tv.client.replica().offset_ms(), 0, "its clock was right all along");
-}
-
-#[test]
-fn an_answer_after_its_time_does_not_set_a_measured_clock_wrong() {
-    let mut home = Home::new();
-    let mut tv = home.tv(1, -3_000_000);
-    home.refresh(&mut tv);
-    assert_eq!(tv.client.replica().offset_ms(), 3_000_000);
-    tv.held = Some(Vec::new());
-    home.connect(&mut tv);
-    let hello = tv.held.take().expect("held").remove(0);
-    home.deliver(&mut tv, hello);
-    let welcome = tv.inbox.pop_front().expect("answered").expect("a frame");
-    // Nobody woke the TV for six hours. The server read its clock at some time in between, so by
-    // this answer alone the TV's own clock might be right.
-    home.time_ms += 6 * 3_600_000;
-    tv.inbox.clear();
-    tv.client.handle(home.now(&tv), Input::Frame(&welcome));
-    assert_eq!(tv.client.replica().offset_ms(), 3_000_000, "it was measured before");
-    home.retry(&mut tv);
-    assert_eq!(tv.client.replica().offset_ms(), 3_000_000, "and is again");
-    assert_eq!(tv.client.status(), Status::Live);
 }
 
 /// Hands the server what a TV sent, until nothing is left; what is for the other waits with it.

@@ -1,14 +1,12 @@
-//! Rules that a reviewer broke one by one, and no other test noticed.
+//! One device's copy: how it stamps, what of it leaves and in which order, what it owes and stores.
 
-mod sessions;
-
-use crate::home::{Home, Tv, add, play, title};
+use crate::hard_cases::remove;
+use crate::home::{Home, TODAY_MS, Tv, ack_lost, add, play, title};
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Reader, Writer, checksum};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{ENTRIES_MAX, Household};
-
 use omega_sync_core::id::{ContentId, DeviceId, EpochId, ProfileId, Random, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, FrameNumber, OFFER_STATES_MAX, Taken, Welcome, read_delta, read_offer,
@@ -16,15 +14,60 @@ use omega_sync_core::message::{
 use omega_sync_core::operation::{
     Change, DeviceRecord, Intent, OBSERVED_MAX, Operation, PlayState, Progress, VoidReason,
 };
-use omega_sync_core::outbox::{Correction, List, Outbox, Pending};
+use omega_sync_core::outbox::{List, Outbox, Pending};
 use omega_sync_core::replica::{Mismatch, Now, REJECTED_MAX, Replica};
 use omega_sync_core::session::client::{Input, Status};
-use omega_sync_core::session::server::RoomInput;
 
-const SHELF: ProfileId = ProfileId::DEFAULT;
-const AUTHOR: ReplicaId = ReplicaId(1);
+/// An image whose operations wait in another order than they were made in.
+#[test]
+fn waiting_operations_are_stored_in_their_order() {
+    let mut random = Random::new([1; 16]);
+    let mut replica = Replica::new(None, &mut random);
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let mut records = vec![replica.image()];
+    for name in ["tmdb:1", "tmdb:2"] {
+        let done = replica.operate(now, Intent::Add(ProfileId::DEFAULT, title(name)), |_| false);
+        let (record, _) = done.expect("it exists").expect("it is new");
+        records.push(record);
+    }
+    let load = |records: &[Vec<u8>]| {
+        let mut random = Random::new([2; 16]);
+        Replica::load(records, None, &mut random).expect("our version").damage
+    };
+    assert_eq!(load(&records), None);
+    records.swap(1, 2);
+    assert_eq!(load(&records), Some(DecodeError::invalid("order of operations")));
+    records[1] = records[2].clone();
+    assert_eq!(load(&records), Some(DecodeError::invalid("order of operations")));
+}
 
-fn stamp(number: u64) -> Timestamp {
+#[test]
+fn a_remove_behind_a_refused_add_removes_what_its_viewer_saw() {
+    let mut home = Home::new();
+    let mut tv = home.tv(1, 0);
+    home.refresh(&mut tv);
+    home.operate(&mut tv, add("film"));
+    assert!(home.listed("film"));
+    // Added again while the token only reads; the answer does not arrive.
+    tv.may_write = false;
+    home.connect(&mut tv);
+    tv.held = Some(Vec::new());
+    home.operate(&mut tv, add("film"));
+    home.operate(&mut tv, remove("film"));
+    let held = tv.held.take().expect("held");
+    home.deliver(&mut tv, held.into_iter().next().expect("the add"));
+    tv.inbox.clear();
+    tv.may_write = true;
+    home.refresh(&mut tv);
+    assert!(!tv.client.replica().is_listed(SHELF, &title("film")));
+    assert!(!home.listed("film"), "its viewer removed it");
+}
+
+pub const SHELF: ProfileId = ProfileId::DEFAULT;
+
+pub const AUTHOR: ReplicaId = ReplicaId(1);
+
+pub fn stamp(number: u64) -> Timestamp {
     Timestamp::new(UnixMillis(1_800_000_000_000 + number), 0)
 }
 
@@ -33,7 +76,7 @@ fn dots(replica: u64) -> Vec<Dot> {
     (0..OBSERVED_MAX as u64).map(dot).collect()
 }
 
-fn pending(number: u64, change: Change) -> Pending {
+pub fn pending(number: u64, change: Change) -> Pending {
     Pending {
         operation: Operation { timestamp: stamp(number), profile: SHELF, change },
         floor: Timestamp::ZERO,
@@ -63,19 +106,8 @@ fn now() -> Now {
     Now { unix: stamp(0).millis(), steady_ms: 0 }
 }
 
-fn one(operation: Operation) -> Delta {
+pub fn one(operation: Operation) -> Delta {
     Delta { replica: AUTHOR, through: operation.timestamp, operations: vec![operation] }
-}
-
-/// The server takes what a TV does, and the TV goes offline before it hears of that.
-fn ack_lost(home: &mut Home, tv: &mut Tv, intent: Intent) {
-    tv.held = Some(Vec::new());
-    home.operate(tv, intent);
-    let connection = tv.connection;
-    for bytes in tv.held.take().expect("held") {
-        home.room.handle(UnixMillis(home.time_ms), RoomInput::Frame { connection, bytes });
-    }
-    home.input(tv, Input::Offline);
 }
 
 /// The server has answered a TV's hello, and the TV has read the welcome and nothing behind it.
@@ -219,26 +251,6 @@ fn a_title_counts_as_watched_from_95_percent_on() {
     assert_eq!(at(5_000).completion_percent(), 100);
 }
 
-/// Two operations that were made 50 s ago, while the wall clock was wrong, and it is right by now: one
-/// at 1970 by a device that had seen nothing, one two days before what its device had seen.
-#[test]
-fn a_wall_clock_that_cannot_be_right_does_not_tell_when() {
-    const TWO_DAYS_MS: u64 = 2 * 86_400_000;
-    let correction =
-        Correction { server: UnixMillis(1_800_000_900_000), offset_ms: 0, steady_ms: 60_000 };
-    for (wall, floor) in [(100_000, Timestamp::ZERO), (stamp(0).millis().0 - TWO_DAYS_MS, stamp(0))]
-    {
-        let mut outbox = Outbox::default();
-        let add = pending(0, Change::Add(title("film"), Vec::new()));
-        let timestamp = Timestamp::new(UnixMillis(wall), 0).max(floor.next());
-        let operation = Operation { timestamp, ..add.operation };
-        let steady_ms = Some(10_000);
-        outbox.push(AUTHOR, Pending { operation, floor, wall: UnixMillis(wall), steady_ms });
-        outbox.restart(AUTHOR, Timestamp::ZERO, correction);
-        assert_eq!(outbox.last().millis().0, correction.server.0 - 50_000);
-    }
-}
-
 /// What a server says that it took must fit what this replica knows of its own history.
 #[test]
 fn only_a_server_that_fits_its_history_is_believed() {
@@ -374,24 +386,6 @@ fn what_waits_stays_above_what_an_earlier_life_took() {
     replica.acknowledged(first, 1, &[]).expect("there is room");
     assert!(replica.welcome(now(), 0, &welcome(2, Taken::default())).is_ok());
     assert!(replica.outbox().last() > first);
-}
-
-/// Its wall clock stood at 1970 when the viewer played, and was set before it came back.
-#[test]
-fn the_steady_clock_tells_when_the_wall_clock_was_set_since() {
-    let mut home = Home::new();
-    let (mut tv, mut other) = (home.tv(1, 0), home.tv(2, 0));
-    home.refresh(&mut tv);
-    home.refresh(&mut other);
-    home.input(&mut tv, Input::Offline);
-    home.operate(&mut other, play("film", 10));
-    home.time_ms += 60_000;
-    tv.skew_ms = -(home.time_ms as i64);
-    home.operate(&mut tv, play("film", 20));
-    tv.skew_ms = 0;
-    home.time_ms += 60_000;
-    home.refresh(&mut tv);
-    assert_eq!(home.position_s("film"), Some(20), "the later viewer wins");
 }
 
 #[test]

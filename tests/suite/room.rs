@@ -1,21 +1,43 @@
-//! The same for both ends of a session, and for what the server stores.
+//! One household at the server: what it takes of its devices, stores, and forgets.
 
-use super::{AUTHOR, SHELF, one, stamp};
-use crate::home::{Home, Tv, add, household, play, title};
+use crate::home::{Home, TODAY_MS, Tv, add, household, play, title};
+use crate::replica::{AUTHOR, SHELF, one, stamp};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{Household, Key, REPLICAS_MAX, Touch};
-
-use omega_sync_core::id::{DeviceId, EpochId, ReplicaId};
+use omega_sync_core::id::{DeviceId, EpochId, Random, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, CloseCode, FRAME_BYTES_MAX, FrameNumber, Hello, ServerFrame, Session, Taken,
+    Welcome,
 };
 use omega_sync_core::operation::{Change, DEVICE_TEXT_BYTES_MAX, DeviceRecord, Intent, Operation};
+use omega_sync_core::replica::{Now, Replica};
 use omega_sync_core::session::client::{
     Client, IN_FLIGHT_MAX, Input, LOG_BYTES_MIN, Output, Status,
 };
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput, Stored};
+
+/// A server that lets the version leap as far as it goes.
+#[test]
+fn a_version_stops_at_its_highest() {
+    let mut fresh = Replica::new(None, &mut Random::new([1; 16]));
+    let now = Now { unix: UnixMillis(TODAY_MS), steady_ms: 0 };
+    let welcome = Welcome {
+        session: 1,
+        household: Some(household()),
+        epoch: Some(EpochId(1)),
+        server_time: UnixMillis(TODAY_MS),
+        taken: None,
+        voids: Vec::new(),
+    };
+    assert!(fresh.welcome(now, 0, &welcome).is_ok());
+    fresh.snapshot(1, Household::default());
+    let mut nothing = Writer::new();
+    nothing.bytes(&[]);
+    assert!(fresh.difference(u64::MAX, nothing.as_slice()).is_ok());
+    assert_eq!(fresh.base_version(), Some(u64::MAX));
+}
 
 fn hello(replica: ReplicaId, number: u64) -> Hello {
     Hello {

@@ -4,7 +4,6 @@ use crate::home::{Home, Tv, add, title};
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::delta::{Context, DELTA_OPERATIONS_MAX, Delta};
 use omega_sync_core::household::ENTRIES_MAX;
-
 use omega_sync_core::id::{ProfileId, ReplicaId};
 use omega_sync_core::message::{Ack, FrameNumber, ServerFrame};
 use omega_sync_core::operation::{Change, Operation};

@@ -1,10 +1,9 @@
-//! Stories in which an executable model of the design went wrong, told to the real client and server.
+//! The stories of `docs/hard-cases.md`, told to the real client and server.
 
-use crate::home::{Home, Tv, add, household, play, title};
+use crate::home::{Home, Tv, ack_lost, add, household, play, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::Writer;
 use omega_sync_core::household::{History, Household};
-
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::operation::Intent;
@@ -33,17 +32,6 @@ pub fn restored(backup: &Household, epoch: u64) -> Room {
         replicas: Vec::new(),
     };
     Room::load(household(), &stored).expect("a state that the room held")
-}
-
-/// The server takes what a TV does, and the TV never hears that it did.
-fn ack_lost(home: &mut Home, tv: &mut Tv, intent: Intent) {
-    tv.held = Some(Vec::new());
-    home.operate(tv, intent);
-    let connection = tv.connection;
-    for bytes in tv.held.take().expect("held") {
-        home.room.handle(UnixMillis(home.time_ms), RoomInput::Frame { connection, bytes });
-    }
-    home.input(tv, Input::Offline);
 }
 
 /// A TV connects and the server takes all that waits on it; of the answers it hears only the welcome.
