@@ -23,16 +23,29 @@ export interface Standing {
   closeReason: StopReason;
 }
 
+/** A write that one tab asks another to make. */
+export interface Asked {
+  write: number;
+  name: WriteName;
+  values: (string | number)[];
+}
+
 /** What tabs say. `tab` is who says it. */
 export type Message =
   /** Is there anybody who leads? And this is how attentive I am to commands. */
   | { kind: "ask"; tab: string; attention: Attention }
-  /** I lead, this is how it stands with the server, and so often I have stored something. */
-  | ({ kind: "lead"; tab: string; paused: boolean; stored: number } & Standing)
+  /**
+   * I lead, this is how it stands with the server, and so often I have stored something. Each time that
+   * a tab begins to lead is a term of its own.
+   */
+  | ({ kind: "lead"; tab: string; term: string; paused: boolean; stored: number } & Standing)
   /** Something was stored for the `stored`th time; these parts look different. */
-  | { kind: "stored"; tab: string; stored: number; keys: string[] }
-  /** Make this write; a tab numbers its own from 1. */
-  | { kind: "write"; tab: string; write: number; name: WriteName; values: (string | number)[] }
+  | { kind: "stored"; tab: string; term: string; stored: number; keys: string[] }
+  /**
+   * Make this write, whoever leads in the term `to`; a tab numbers its own from 1. What comes before
+   * `first` has its answer.
+   */
+  | ({ kind: "write"; tab: string; to: string; first: number } & Asked)
   /** A write of `to` is stored, or refused. */
   | ({ kind: "done"; tab: string; to: string; write: number } & Refusal)
   /** The exchange that `to` wished for has ended. */
@@ -65,7 +78,7 @@ export interface Channel {
 }
 
 /** Raised when messages change: tabs of different versions don't hear each other. */
-const VERSION = 3;
+const VERSION = 4;
 
 /** Opens the way to the tabs that use the same name; nothing where there is none. */
 export function openChannel(name: string, hear: (message: Message) => void): Channel | undefined {

@@ -232,6 +232,11 @@ export class Driver {
     return this.ended?.code ?? this.failure?.code ?? engineFailure()?.code;
   }
 
+  /** Whether it takes no more writes. */
+  get hasEnded(): boolean {
+    return this.ended !== undefined;
+  }
+
   /** Runs a read; after `close` and `release` there is nothing to read from. */
   read<T>(query: (replica: Replica) => T): T {
     if (this.ended !== undefined && (this.freed || this.ended.code === "closed")) throw this.ended;

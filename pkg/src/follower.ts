@@ -5,13 +5,12 @@
  */
 
 import { type Attention, UNHEARD } from "./calls.js";
-import { type Channel, errorOf, type Message, type Standing } from "./channel.js";
+import { type Asked, type Channel, errorOf, type Message, type Standing } from "./channel.js";
 import type { TabEvents } from "./client.js";
 import { loadReplica, type Replica } from "./engine.js";
 import { failure, fromEngine, type OmegaError } from "./errors.js";
 import { CLAIM_MS, since } from "./orders.js";
 import type { SharedStorage } from "./storage.js";
-import type { OwnWrite } from "./writes.js";
 
 /** Whose part it is. */
 export interface FollowerOwner {
@@ -23,7 +22,7 @@ export interface FollowerOwner {
   followed(keys: string[] | undefined): void;
   /** It can't go on. */
   lost(error: OmegaError): void;
-  /** Somebody leads and was heard; `isNew`: it is another one than before. */
+  /** Somebody leads and was heard; `isNew`: it is another one than before, or leads anew. */
   led(paused: boolean, isNew: boolean): void;
   /** A write of this tab is stored, or refused. */
   answered(write: number, error: OmegaError | undefined): void;
@@ -36,7 +35,8 @@ export interface FollowerOwner {
 export class Follower {
   /** How it stands with the server, as the leader said. */
   standing: Standing = { state: "connecting", closeReason: "" };
-  private leader = "";
+  /** The term of who leads, as it was heard last. */
+  private term = "";
   /** How often the leader had stored something when it was heard last. */
   private stored = 0;
   /** The commands that this tab said it wants, and when. */
@@ -79,9 +79,10 @@ export class Follower {
     this.owner.post({ kind: "ask", tab: name, attention });
   }
 
-  /** Asks the leader to make a write. */
-  forward({ write, name, values }: OwnWrite): void {
-    this.owner.post({ kind: "write", tab: this.owner.name, write, name, values });
+  /** Asks the leader to make a write; `first` is the first of this tab's that has no answer. */
+  forward({ write, name, values }: Asked, first: number): void {
+    const { owner, term: to } = this;
+    owner.post({ kind: "write", tab: owner.name, to, first, write, name, values });
   }
 
   /** Asks the leader to do something with the connection. */
@@ -99,7 +100,7 @@ export class Follower {
         break;
       case "stored": {
         // One that was missed may have changed anything.
-        const isNext = message.tab === this.leader && message.stored === this.stored + 1;
+        const isNext = message.term === this.term && message.stored === this.stored + 1;
         this.stored = message.stored;
         void this.refresh(isNext ? message.keys : undefined);
         break;
@@ -145,10 +146,10 @@ export class Follower {
     this.replica.free();
   }
 
-  private led({ tab, state, closeReason, paused, stored }: Message & { kind: "lead" }): void {
-    const isNew = tab !== this.leader;
+  private led({ term, state, closeReason, paused, stored }: Message & { kind: "lead" }): void {
+    const isNew = term !== this.term;
     if (isNew || stored !== this.stored) void this.refresh();
-    this.leader = tab;
+    this.term = term;
     this.stored = stored;
     this.standing = { state, closeReason };
     this.owner.led(paused, isNew);

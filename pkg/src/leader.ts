@@ -6,6 +6,7 @@
 import type { Channel, Message, Refusal } from "./channel.js";
 import { Driver, type DriverEvents, type DriverParts, reasonOf, type TabEvents } from "./client.js";
 import type { OmegaError } from "./errors.js";
+import { randomName } from "./indexeddb.js";
 import { Orders } from "./orders.js";
 import { AskedWrites } from "./writes.js";
 
@@ -30,7 +31,10 @@ export class Leader {
   readonly driver: Driver;
   /** What other devices order, and which tabs there are for it. */
   readonly orders: Orders;
-  private readonly asked = new AskedWrites();
+  /** Of this time that the tab leads, so that nothing reaches it that was said to another. */
+  private readonly term = randomName();
+  /** By the names of the tabs that asked. */
+  private readonly asked = new Map<string, AskedWrites>();
   /** How often something was stored. */
   private stored = 0;
 
@@ -40,7 +44,9 @@ export class Leader {
     marks: ReadonlyMap<string, number>,
     private readonly owner: LeaderOwner,
   ) {
-    this.asked.reset(marks);
+    marks.forEach((stored, tab) => {
+      this.asked.set(tab, new AskedWrites(stored));
+    });
     this.orders = new Orders(
       owner.name,
       (message) => owner.post(message),
@@ -51,20 +57,22 @@ export class Leader {
 
   /** Up to which write of a tab all is stored. */
   storedOf(tab: string): number {
-    return this.asked.stored(tab);
+    return this.askedBy(tab).stored;
   }
 
-  /** Says how it stands. */
+  /** Says how it stands, while it does lead. */
   say(): void {
-    const { driver, owner, stored } = this;
+    const { driver, owner, stored, term } = this;
+    if (driver.hasEnded) return;
     const closeReason = driver.closeReason() ?? driver.read(reasonOf);
     const state = driver.state();
     const standing = { state, closeReason, paused: owner.isPaused, stored };
-    owner.post({ kind: "lead", tab: owner.name, ...standing });
+    owner.post({ kind: "lead", tab: owner.name, term, ...standing });
   }
 
   /** Another tab says something. */
   hear(message: Message): void {
+    if (this.driver.hasEnded) return;
     switch (message.kind) {
       case "ask":
         this.orders.heard(message.tab, message.attention);
@@ -72,8 +80,9 @@ export class Leader {
         break;
       case "write":
         this.orders.heard(message.tab);
+        // Who did not know it yet asks again.
         this.say();
-        this.makeFor(message);
+        if (message.to === this.term) this.makeFor(message);
         break;
       case "connection":
         if (message.wish === "pause") this.owner.pause();
@@ -117,7 +126,7 @@ export class Leader {
       },
       stored: (keys) => {
         this.stored += 1;
-        tell({ kind: "stored", tab, stored: this.stored, keys });
+        tell({ kind: "stored", tab, term: this.term, stored: this.stored, keys });
       },
       lost: (error) => {
         orders.stop();
@@ -126,25 +135,32 @@ export class Leader {
     };
   }
 
+  private askedBy(tab: string): AskedWrites {
+    const asked = this.asked.get(tab) ?? new AskedWrites();
+    this.asked.set(tab, asked);
+    return asked;
+  }
+
   /** Makes a write that another tab asked for, unless it has been made. */
-  private makeFor({ tab: to, write, name, values }: Message & { kind: "write" }): void {
-    const { asked, driver, owner } = this;
-    const done = (refusal?: Refusal) => {
+  private makeFor({ tab: to, write, first, name, values }: Message & { kind: "write" }): void {
+    const { driver, owner } = this;
+    const asked = this.askedBy(to);
+    const done = (refusal: Refusal) => {
       owner.post({ kind: "done", tab: owner.name, to, write, ...refusal });
     };
-    if (write <= asked.stored(to)) {
-      done();
-      return;
-    }
-    if (!asked.begin(to, write)) return;
+    const answer = asked.answerTo(write);
+    if (answer !== undefined) done(answer);
+    if (!asked.begin(write, first)) return;
     driver.make(name, values, { tab: to, write }).then(
       () => {
-        asked.note(to, write);
-        done();
+        asked.stored = write;
+        done({});
       },
       ({ code, message }: OmegaError) => {
         // Who leads instead will be asked.
-        if (code !== "superseded") done({ code, message });
+        if (driver.hasEnded) return;
+        asked.fail(write, { code, message });
+        done({ code, message });
       },
     );
   }
@@ -155,7 +171,9 @@ export class Leader {
     this.say();
     driver.syncNow().then(
       () => owner.post(said),
-      ({ code, message }: OmegaError) => owner.post({ ...said, code, message }),
+      ({ code, message }: OmegaError) => {
+        if (!driver.hasEnded) owner.post({ ...said, code, message });
+      },
     );
   }
 }

@@ -6,7 +6,9 @@
  * generation refuses its next commit, and it follows.
  *
  * Invariant: a write of a follower is made once. The leader stores, in the same transaction, which
- * write of which tab it was; who takes over reads that, and what is not stored is asked for anew.
+ * write of which tab it was; who takes over reads that, and what is not stored is asked for anew. So
+ * that one mark says it of all writes before, too, a leader makes them in their order, without a gap
+ * ({@link AskedWrites}), and only what was said to it since it leads.
  */
 
 import type { ReadName, WriteName, Writes } from "./calls.js";
@@ -337,7 +339,6 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
         this.leader = undefined;
         old?.release();
         this.events.changed(this.allKeys());
-        this.forwardAll();
         this.sync();
         this.ask();
         this.lookFlushed();
@@ -423,7 +424,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   private forward(own: OwnWrite): void {
-    this.follower?.forward(own);
+    const [first = own] = this.own.list();
+    this.follower?.forward(own, first.write);
     this.election.expect(SILENT_MS);
   }
 
@@ -435,6 +437,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     this.election.heard();
     const own = this.own.find(write);
     if (own !== undefined) this.settle(own, error);
+    // Those after it were not made before this tab knew.
+    if (error !== undefined) this.forwardAll();
   }
 
   private settle(own: OwnWrite, error?: OmegaError): void {
@@ -473,6 +477,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private ask(): void {
     if (this.follower === undefined) return;
     this.follower.ask();
+    // A message may have been lost.
+    this.forwardAll();
     this.election.expect(SILENT_MS);
   }
 

@@ -3,6 +3,7 @@
  */
 
 import type { WriteName } from "./calls.js";
+import type { Asked, Refusal } from "./channel.js";
 import type { OmegaError } from "./errors.js";
 
 /** Somebody who waits. */
@@ -11,13 +12,8 @@ export interface Waiter {
   reject: (error: OmegaError) => void;
 }
 
-/** A write of this tab that has no answer yet. */
-export interface OwnWrite extends Waiter {
-  /** Counts up from 1. */
-  write: number;
-  name: WriteName;
-  values: (string | number)[];
-}
+/** A write of this tab that has no answer yet; they count up from 1. */
+export interface OwnWrite extends Waiter, Asked {}
 
 /** The writes of this tab that have no answer yet, in their order. */
 export class OwnWrites {
@@ -62,33 +58,40 @@ export class OwnWrites {
   }
 }
 
-/** What a leader made for the other tabs, so that a write that is asked for twice is made once. */
+/**
+ * What a leader made for one of the other tabs, so that a write that is asked for twice is made once.
+ *
+ * Invariant: when a write is stored, each of that tab before it is stored too, or has its answer: a write
+ * is begun next after the one before, or when the tab says that it waits for none before; and after one
+ * that failed only when the tab knows of that.
+ */
 export class AskedWrites {
-  private readonly tabs = new Map<string, { begun: number; stored: number }>();
+  private begun: number;
+  private failed = 0;
+  private refusal: Refusal | undefined;
 
-  /** Starts over with what the storage says is stored. */
-  reset(marks: ReadonlyMap<string, number>): void {
-    this.tabs.clear();
-    for (const [tab, stored] of marks) this.tabs.set(tab, { begun: stored, stored });
+  /** @param stored up to which write all is stored */
+  constructor(public stored = 0) {
+    this.begun = stored;
   }
 
-  /** Up to which write of a tab all is stored. */
-  stored(tab: string): number {
-    return this.tabs.get(tab)?.stored ?? 0;
+  /** The answer to a write, if there is one. */
+  answerTo(write: number): Refusal | undefined {
+    if (write <= this.stored) return {};
+    return write === this.failed ? this.refusal : undefined;
   }
 
-  /** Notes that a write is made now; false when it was begun before. */
-  begin(tab: string, write: number): boolean {
-    const known = this.tabs.get(tab) ?? { begun: 0, stored: 0 };
-    if (write <= known.begun) return false;
-    this.tabs.set(tab, { ...known, begun: write });
+  /** Notes that a write is made now; false if it is not its turn. */
+  begin(write: number, first: number): boolean {
+    if (write !== Math.max(this.begun + 1, first) || first <= this.failed) return false;
+    this.begun = write;
     return true;
   }
 
-  /** Notes that a write is stored. */
-  note(tab: string, write: number): void {
-    const known = this.tabs.get(tab) ?? { begun: write, stored: 0 };
-    this.tabs.set(tab, { ...known, stored: Math.max(known.stored, write) });
+  /** Notes that a write was not made, or not stored. */
+  fail(write: number, refusal: Refusal): void {
+    this.failed = write;
+    this.refusal = refusal;
   }
 }
 

@@ -10,6 +10,8 @@ import { eventually } from "./until.mjs";
 export class Disk {
   /** @type {Uint8Array[]} */
   records = [];
+  /** The last write of each tab that is stored. @type {Map<string, number>} */
+  marks = new Map();
   generation = 0;
   /** How often it was erased. */
   erased = 0;
@@ -22,20 +24,24 @@ export class Disk {
     const disk = this;
     const life = disk.erased;
     let generation = -1;
+    /** @type {Map<string, number>} */
+    const marks = new Map();
     /** @param {StorageChange} change */
-    const commit = async ({ replace, append }) => {
+    const commit = async ({ replace, append, marks: written = [] }) => {
       await disk.gate();
       if (generation !== disk.generation) throw new OmegaError("superseded", "another tab");
       disk.records = (replace === undefined ? disk.records : [replace]).concat(append);
+      for (const { tab, write } of written) disk.marks.set(tab, write);
     };
     return {
-      ...{ kind: "ours", name: disk.name, marks: new Map(), commit },
+      ...{ kind: "ours", name: disk.name, marks, commit },
       get life() {
         return disk.generation === 0 ? undefined : disk.name;
       },
       load: async () => {
         disk.generation += 1;
         generation = disk.generation;
+        for (const [tab, write] of disk.marks) marks.set(tab, write);
         return disk.records.slice();
       },
       peek: async () => ({
@@ -48,6 +54,7 @@ export class Disk {
         if (life !== disk.erased) throw new OmegaError("destroyed", "erased before");
         disk.erased += 1;
         disk.records = [];
+        disk.marks.clear();
       },
     };
   }

@@ -6,7 +6,7 @@ import { open } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { Disk, leaderAndFollower, NOWHERE } from "./disk.mjs";
 import { title } from "./titles.mjs";
-import { titles } from "./tv.mjs";
+import { openTv, titles } from "./tv.mjs";
 import { eventually } from "./until.mjs";
 
 test("what changes while a commit is under way is told once it is stored", async (context) => {
@@ -48,6 +48,121 @@ test("a follower that missed what was stored looks when it hears of the leader",
   await eventually(follower, "it", () => titles(follower).join() === "before,missed");
   assert.equal(missed, 1);
 });
+
+test("writes to the next leader, before and after it leads, are all made", async (context) => {
+  const disk = new Disk();
+  const said = heard(context);
+  const storages = [disk.open(), disk.open(), disk.open()];
+  const tabs = [];
+  for (const storage of storages) tabs.push(await openTv(context, NOWHERE, "", "tv", { storage }));
+  const [leader, follower, next] = tabs;
+  assert.ok(leader && follower && next && storages[1] && storages[2]);
+  leader.pause();
+  for (const tab of [follower, next])
+    await eventually(tab, "it follows", () => tab.status().state === "offline");
+  const [loads, go] = [gate(), gate()];
+  const { load } = storages[2];
+  storages[2].load = async () => {
+    loads.open();
+    await go.opened;
+    return load();
+  };
+  // This one would be slower still.
+  storages[1].load = () => new Promise(() => undefined);
+  leader.close();
+  await loads.opened;
+  const asked = said("write");
+  const first = follower.watchlist.add("while nobody leads");
+  await asked;
+  /** @type {Promise<void> | undefined} */
+  let second;
+  next.on("change", () => {
+    if (next.status().role === "leader") second ??= follower.watchlist.add("to nobody yet");
+  });
+  go.open();
+  await first;
+  await second;
+  assert.deepEqual(titles(next), ["to nobody yet", "while nobody leads"]);
+});
+
+test("a follower's write is made by the next leader when this one closes", async (context) => {
+  const disk = new Disk();
+  const { leader, follower } = await leaderAndFollower(context, disk);
+  const said = heard(context);
+  const stored = gate();
+  disk.gate = () => stored.opened;
+  let asked = said("write");
+  const one = follower.watchlist.add("one");
+  await asked;
+  const closed = leader.close();
+  asked = said("write");
+  const two = follower.watchlist.add("two");
+  await asked;
+  stored.open();
+  await Promise.all([one, closed, two]);
+  assert.deepEqual(titles(follower), ["before", "one", "two"]);
+  assert.equal(follower.status().role, "leader");
+});
+
+test("after a refusal that was not heard the writes behind it are made, and no other", async (context) => {
+  const { leader, follower } = await leaderAndFollower(context, new Disk());
+  const post = BroadcastChannel.prototype.postMessage;
+  context.after(() => {
+    BroadcastChannel.prototype.postMessage = post;
+  });
+  let lost = 0;
+  BroadcastChannel.prototype.postMessage = function (message) {
+    if (message.kind !== "done" || message.code === undefined || lost > 0) {
+      post.call(this, message);
+      return;
+    }
+    lost += 1;
+    // Whoever says something of itself asks for all that it waits for.
+    setImmediate(() => follower.devices.onCommand(() => undefined));
+  };
+  const wrong = follower.watchlist.add("");
+  const right = follower.watchlist.add("right");
+  await assert.rejects(wrong, { code: "invalid_content_id" });
+  await right;
+  assert.equal(lost, 1);
+  assert.deepEqual(titles(leader), ["before", "right"]);
+});
+
+/** What somebody waits for. */
+function gate() {
+  let open = () => {};
+  /** @type {Promise<void>} */
+  const opened = new Promise((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+/**
+ * @param {import("node:test").TestContext} context
+ * @returns {(kind: string) => Promise<void>} waits until the next message of a kind was delivered
+ */
+function heard(context) {
+  const post = BroadcastChannel.prototype.postMessage;
+  context.after(() => {
+    BroadcastChannel.prototype.postMessage = post;
+  });
+  return async (kind) => {
+    const sent = gate();
+    BroadcastChannel.prototype.postMessage = function (message) {
+      post.call(this, message);
+      if (message.kind === kind) sent.open();
+    };
+    await sent.opened;
+    // Messages are delivered in their order: after one that is sent now it is there.
+    const [one, other] = [new BroadcastChannel("after"), new BroadcastChannel("after")];
+    await new Promise((resolve) => {
+      other.onmessage = resolve;
+      one.postMessage({});
+    });
+    for (const channel of [one, other]) channel.close();
+  };
+}
 
 test("after a logout in another tab nothing of the taste can be read", async (context) => {
   const disk = new Disk();
