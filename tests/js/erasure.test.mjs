@@ -74,3 +74,36 @@ test("TVs forget an erased household and begin anew", async (context) => {
   assert.ok(held.includes("tmdb:605"));
   assert.ok(!held.includes("tmdb:603") && !held.includes("tmdb:604"), held);
 });
+
+test("a TV that was told of the erasure stays stopped, whatever wakes it", async (context) => {
+  const household = newHousehold();
+  const page = Object.assign(new EventTarget(), { hidden: false });
+  Object.assign(globalThis, { document: page });
+  context.after(() => Reflect.deleteProperty(globalThis, "document"));
+  const tv = await openTv(context, edge, household, "tv-living");
+  await tv.watchlist.add("tmdb:603");
+  await tv.flushed();
+  const headers = { authorization: `Bearer ${edge.token(household, "phone")}` };
+  const address = `${edge.address}/api/v1/household`;
+  await fetch(`${address}?confirm=erase`, { method: "DELETE", headers });
+  await eventually(tv, "stopped", () => tv.status().state === "stopped");
+  await tv.watchlist.add("tmdb:604");
+
+  const wakes = [
+    () => page.dispatchEvent(new Event("resume")),
+    () => tv.resume(),
+    () => {
+      tv.pause();
+      tv.resume();
+    },
+  ];
+  for (const wake of wakes) {
+    wake();
+    const { state, closeReason } = tv.status();
+    assert.deepEqual([state, closeReason], ["stopped", "erased"]);
+    await assert.rejects(tv.syncNow(), { code: "sync_failed" });
+    await assert.rejects(tv.flushed(), { code: "sync_failed" });
+  }
+  const held = await (await fetch(`${address}/export`, { headers })).text();
+  assert.ok(!held.includes("tmdb:"), held);
+});

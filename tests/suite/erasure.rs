@@ -71,6 +71,22 @@ fn a_connection_that_is_closed_by_the_erasure_forgets_and_tells_the_screen() {
 }
 
 #[test]
+fn a_device_that_forgot_stays_stopped_until_the_app_begins_anew() {
+    let mut home = Home::new();
+    let mut tv = away(&mut home, 1);
+    erase(&mut home, 2, &[]);
+    home.connect(&mut tv);
+    home.operate(&mut tv, add("afterwards"));
+    for input in [Input::Online, Input::Offline, Input::Online, Input::Hiding(String::new())] {
+        let outputs = tv.client.handle(home.now(&tv), input);
+        assert_eq!(outputs, [], "it woke, or was switched off and on, or hides");
+        assert_eq!(tv.client.status(), Status::Stopped);
+        assert_eq!(tv.client.close_code(), Some(CloseCode::Erased));
+    }
+    assert!(!home.listed("afterwards"));
+}
+
+#[test]
 fn a_life_after_the_erasure_that_was_put_back_is_owed_its_offers() {
     let mut home = Home::new();
     erase(&mut home, 2, &[]);

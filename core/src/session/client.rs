@@ -174,6 +174,8 @@ impl Client {
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
         let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         match input {
+            // Of an erased household nothing comes back until the app opens it anew.
+            Input::Online | Input::Offline if self.close == Some(CloseCode::Erased) => {}
             Input::Online => {
                 self.backoff.reset();
                 self.requests.measured = false;
