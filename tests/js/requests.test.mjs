@@ -139,6 +139,22 @@ async function deafAddress(context) {
   return heard;
 }
 
+/** An address that answers every request with the same. @param {TestContext} context */
+async function answering(context, /** @type {number} */ status) {
+  const heard = { requests: 0, address: "" };
+  const server = createServer((question, answer) => {
+    heard.requests += 1;
+    question.resume();
+    answer.writeHead(status).end();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  context.after(() => server.close());
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  heard.address = `http://127.0.0.1:${port}`;
+  return heard;
+}
+
 /** @param {TestContext} context */
 async function behindProxy(context) {
   const edge = await Edge.start();
@@ -337,4 +353,18 @@ test("a request about taste that gets no answer is called off by close", async (
   await until("the tables are asked for", () => deaf.requests === 1);
   await tv.close();
   await until("the request is gone", () => deaf.waiting.size === 0);
+});
+
+test("an empty answer is none: the next address is asked, and syncNow ends", async (context) => {
+  const { edge, household } = await behindProxy(context);
+  const empty = await answering(context, 200);
+  const poll = { everySeconds: 600 };
+  const alone = await openTv(context, edge, household, "alone", { url: empty.address, poll });
+  await assert.rejects(alone.syncNow(), { code: "sync_failed" });
+  const urls = [empty.address, edge.address];
+  const tv = await openTv(context, edge, household, "tv", { urls, poll });
+  await tv.watchlist.add("film");
+  await tv.syncNow();
+  assert.equal(tv.pending, 0);
+  assert.ok(empty.requests >= 2);
 });

@@ -2,7 +2,7 @@
 
 use crate::home::{Home, Lost, TODAY_MS, Tv, add, play};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::message::{EXCHANGE_FRAMES_MAX, Exchange};
+use omega_sync_core::message::{CloseCode, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
 use omega_sync_core::replica::Now;
 use omega_sync_core::session::client::{Input, Output, REST_AFTER_WRITE_MS, REST_MS, Status};
 use proptest::prelude::*;
@@ -162,6 +162,9 @@ fn after_a_restore_it_offers_what_was_confirmed() {
         omega_sync_core::id::EpochId(2),
     );
     home.operate(&mut tv, add("later"));
+    home.time_ms += REST_MS;
+    let (_, outputs) = answered(&mut home, &mut tv, |answer| answer);
+    assert!(!outputs.contains(&Output::Disconnect), "it took nothing and said why: {outputs:?}");
     for _ in 0..3 {
         later(&mut home, &mut tv);
     }
@@ -228,6 +231,55 @@ fn an_answer_that_is_none_or_late_is_not_believed() {
     let now = Now { unix: UnixMillis(home.time_ms), steady_ms: home.time_ms - TODAY_MS };
     tv.client.handle(now, Input::Offline);
     assert!(tv.client.handle(now, Input::Answered(1, &[])).is_empty(), "nobody waits for it");
+}
+
+/// The next request goes well, but this becomes of its answer's frames. Gives how many there were, too.
+fn answered(
+    home: &mut Home,
+    tv: &mut Tv,
+    change: impl Fn(Exchanged) -> Exchanged,
+) -> (usize, Vec<Output>) {
+    let outputs = tv.client.handle(home.now(tv), Input::Woke);
+    assert!(outputs.contains(&Output::Connect), "{outputs:?}");
+    let outputs = tv.client.handle(home.now(tv), Input::Asked(String::new()));
+    let request = outputs.into_iter().find_map(|output| match output {
+        Output::Exchange(number, request) => Some((number, request)),
+        _ => None,
+    });
+    let (number, request) = request.expect("a request");
+    let answer = home.exchange(tv, &request).expect("nothing is lost");
+    let answer = Exchanged::decode(&answer).expect("an answer");
+    let count = answer.frames.len();
+    let Exchanged { frames, close } = change(answer);
+    let frames: Vec<Vec<u8>> = frames.into_iter().map(<[u8]>::to_vec).collect();
+    let answer = Exchanged::encode(&frames, close.and_then(CloseCode::from_code));
+    (count, tv.client.handle(home.now(tv), Input::Answered(number, &answer)))
+}
+
+#[test]
+fn an_answer_that_leads_nowhere_ends_the_attempt() {
+    for (frames, close, what) in [
+        (0, None, "an empty body"),
+        (1, None, "a welcome and no state"),
+        (2, None, "nothing of what was sent"),
+        (2, Some(CloseCode::Overloaded), "the session was closed"),
+    ] {
+        let mut home = Home::new();
+        let mut tv = polling(&mut home);
+        home.operate(&mut tv, add("film"));
+        home.time_ms += REST_MS;
+        let close = close.map(CloseCode::code);
+        let (whole, outputs) = answered(&mut home, &mut tv, |answer| Exchanged {
+            frames: answer.frames[..frames].to_vec(),
+            close,
+        });
+        assert_eq!(whole, 3, "welcome, state, ack");
+        assert!(outputs.contains(&Output::Disconnect), "{what}: {outputs:?}");
+        assert!(!outputs.contains(&Output::Connect), "{what}: not at once: {outputs:?}");
+        assert_eq!(tv.client.status(), Status::Connecting, "{what}");
+        home.retry(&mut tv);
+        assert!(tv.client.replica().outbox().is_empty() && home.listed("film"), "{what}");
+    }
 }
 
 fn fate() -> impl Strategy<Value = Lost> {

@@ -185,27 +185,37 @@ impl Client {
             return self.retry(now);
         };
         let before = self.replica.acked().through;
+        let owed_before = self.replica.owed().len();
         for frame in answer.frames {
             self.frame(now, frame, outputs);
         }
         self.requests.open = None;
         if let Some(code) = answer.close {
+            self.disconnect(outputs);
             return self.closed(now, code, outputs);
         }
+        let owed = self.replica.owed().len();
         let caught_up = match &self.link {
-            Link::Open(connection) => connection.caught_up,
-            // Without a welcome it was no answer.
-            Link::Greeting(..) => return self.retry(now),
+            Link::Open(connection) if connection.caught_up || owed > 0 => connection.caught_up,
+            // Without a welcome, and a state unless an offer is owed, it was no answer.
+            Link::Open(_) | Link::Greeting(..) => {
+                self.disconnect(outputs);
+                return self.retry(now);
+            }
             _ => return,
         };
         let acked = self.replica.acked().through;
         let waits = self.replica.outbox().above(acked).next().is_some();
-        let is_done = caught_up && !waits && self.replica.owed().is_empty();
+        let is_done = caught_up && !waits && owed == 0;
         if is_done && self.requests.polls {
             self.rest(now);
         } else if is_done || !asked_more || acked > before {
             self.connect(now, outputs);
         } else {
+            // Of another life of the database it took nothing, but now that is known.
+            if owed == owed_before {
+                self.disconnect(outputs);
+            }
             self.retry(now);
         }
     }
