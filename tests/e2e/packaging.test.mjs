@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -23,6 +24,8 @@ import { build as vite } from "vite";
 import webpack from "webpack";
 import { PKG, ROOT } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
+import { newHousehold } from "../js/tv.mjs";
+import { WAIT_MS } from "../js/until.mjs";
 import { launchBrowser, syncTwoPages } from "./browser.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "omega-packaging-"));
@@ -87,7 +90,7 @@ test("esbuild, with patterns: the addresses of both files from its loader", asyn
     const taste = { tables };
     window.entry = { open: (options) => open({ ...options, taste, wasm: new URL(wasm, location.href) }) };`;
   await bundle("esbuild-patterns", code, { loader: { ".wasm": "file", ".bin": "file" } });
-  for (const copied of [/\.wasm$/, /\.bin$/]) hasFile(join(site, "esbuild-patterns"), copied);
+  hasFiles(join(site, "esbuild-patterns"), /\.wasm$/, /\.bin$/);
 });
 
 test("esbuild, with everything in one file", async () => {
@@ -109,23 +112,24 @@ async function bundle(name, code, options) {
 }
 
 /**
- * Entries with the files that a bundler has to copy beside its own.
- * @type {{name: string, entry: string, file: RegExp, beside?: RegExp}[]}
+ * Entries, with the files that a bundler has to copy beside its own.
+ * @type {{name: string, entry: string, file?: RegExp, beside?: RegExp}[]}
  */
-const WITH_FILES = [
+const ENTRIES = [
   { name: "", entry: "omega-sync", file: /\.wasm$/ },
   { name: "-patterns", entry: "omega-sync/patterns", file: /\.wasm$/, beside: /\.bin$/ },
   { name: "-worker", entry: "omega-sync/worker", file: /iife.*\.js$|^[0-9a-f]{20}\.js$/ },
+  { name: "-inline", entry: "omega-sync/inline" },
 ];
 
-for (const { name, entry, file, beside = file } of WITH_FILES) {
+for (const { name, entry, file, beside = file } of ENTRIES) {
   test(`Vite, as it comes, ${entry}`, async () => {
     const root = program(`vite${name}`, IMPORT.replace("omega-sync", entry));
     const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/main.js"></script>`;
     writeFileSync(join(root, "index.html"), html);
     const outDir = join(site, `vite${name}`);
     await vite({ root, base: `/vite${name}/`, logLevel: "error", build: { outDir } });
-    for (const copied of [file, beside]) hasFile(join(outDir, "assets"), copied);
+    hasFiles(join(outDir, "assets"), file, beside);
     await syncTwoPages(browser, edge, `vite${name}/index.html`);
   });
 
@@ -138,19 +142,24 @@ for (const { name, entry, file, beside = file } of WITH_FILES) {
         else resolve(undefined);
       });
     });
-    for (const copied of [file, beside]) hasFile(output.path, copied);
+    hasFiles(output.path, file, beside);
     page(`webpack${name}`, `webpack${name}/main.js`);
     await syncTwoPages(browser, edge, `webpack${name}.html`);
   });
 }
 
-/** @param {string} folder @param {RegExp} file */
-function hasFile(folder, file) {
+/** Or that there is nothing but scripts. @param {string} folder @param {(RegExp | undefined)[]} wanted */
+function hasFiles(folder, ...wanted) {
   const files = readdirSync(folder);
-  assert.ok(
-    files.some((name) => file.test(name)),
-    files.join(),
-  );
+  for (const file of wanted) {
+    const has = file === undefined ? files.every(isScript) : files.some((name) => file.test(name));
+    assert.ok(has, files.join());
+  }
+}
+
+/** @param {string} name */
+function isScript(name) {
+  return name.endsWith(".js");
 }
 
 test("React is the app's own, and nobody else's: Vite, the hooks beside the default entry", async () => {
@@ -192,6 +201,37 @@ for (const build of ["iife", "patterns.iife", "nowasm", "worker"]) {
     const scripts = `<script src="${file}"></script><script>window.entry = OmegaSync</script>`;
     writeFileSync(join(site, `${build}.html`), `<!doctype html>${scripts}`);
     await syncTwoPages(browser, edge, `${build}.html`);
+  });
+}
+
+for (const entry of ["index", "patterns", "inline", "worker"]) {
+  test(`a script tag of the type module, without a bundler, ${entry}.js`, async () => {
+    cpSync(join(installed, "dist"), join(site, "dist"), { recursive: true });
+    const code = `import { open } from "./dist/${entry}.js"; window.entry = { open };`;
+    const script = `<script type="module">${code}</script>`;
+    writeFileSync(join(site, `${entry}.html`), `<!doctype html><meta charset="utf-8">${script}`);
+    await syncTwoPages(browser, edge, `${entry}.html`);
+  });
+}
+
+for (const entry of ["omega-sync", "omega-sync/patterns"]) {
+  test(`Node, ${entry}: written, sent, read by another device, and the process ends`, () => {
+    const household = newHousehold();
+    const ran = ["tv", "phone"].map((device) => {
+      const settings = { url: edge.address, device, storage: "memory", poll: { everySeconds: 60 } };
+      const code = `
+        import { open } from "${entry}";
+        const token = async () => "${edge.token(household, device)}";
+        const client = await open({ ...${JSON.stringify(settings)}, token });
+        await client.watchlist.add("${device}");
+        await client.syncNow();
+        console.log(client.watchlist.items().map(({ content }) => content).sort().join());
+        await client.close();`;
+      const args = ["--input-type=module", "--eval", code];
+      const options = { cwd: folder, encoding: "utf8", timeout: WAIT_MS };
+      return execFileSync(process.execPath, args, /** @type {any} */ (options)).trim();
+    });
+    assert.deepEqual(ran, ["tv", "phone,tv"]);
   });
 }
 
