@@ -96,6 +96,7 @@ export interface PollOptions {
 
 /** A list that changed. */
 export interface Change {
+  /** Which list. */
   what: "watchlist" | "progress" | "profiles" | "devices";
   /** The profile whose list it is; empty for the default one and for what is of no profile. */
   profile: string;
@@ -103,6 +104,7 @@ export interface Change {
 
 /** How things stand. */
 export interface Status {
+  /** Where the connection to the server stands. */
   state: SyncState;
   /** Writes that the server has not acknowledged yet. */
   pending: number;
@@ -138,20 +140,27 @@ export type RejectedKind =
 
 /** A write that the server refused for good, with its reason. */
 export interface Rejected {
+  /** What the write was to do. */
   kind: RejectedKind;
+  /** Whose list it was for; empty for the default profile and for what is of no profile. */
   profile: string;
   /** The content id, the profile's name, or the device's id. */
   subject: string;
+  /** Why the server refused it. */
   reason: RejectedReason;
 }
 
 /** What listeners of each event get. */
 export interface ClientEvents {
+  /** A list shows something else, by a write here or on another device. */
   change: Change;
+  /** Something in {@link Client.status} is different, or may be. */
   status: Status;
+  /** The server refused writes: all those that nobody took yet, see {@link Client.takeRejected}. */
   rejected: Rejected[];
   /** Once for each connection: when all that waited for it is answered, or it ended before. */
   replay: ReplayReport;
+  /** What failed without anybody waiting for it, for instance `token_failed` or `storage_full`. */
   error: OmegaError;
 }
 
@@ -172,7 +181,11 @@ export interface Client {
    * `invalid_profile`, writes reject with it, and with `unknown_profile` when it was deleted.
    */
   forProfile(profile: string): { watchlist: Watchlist; progress: ProgressMap };
-  /** Calls `listener` at every such event until the returned function is called. */
+  /**
+   * Calls `listener` at every such event until the returned function is called. The first listener of
+   * `error` also gets what came before it. Throws `invalid_option` for an event of another name, and for a
+   * listener that is no function.
+   */
   on<E extends keyof ClientEvents>(
     event: E,
     listener: (detail: ClientEvents[E]) => void,
@@ -203,10 +216,14 @@ export interface Client {
   rejected(): Rejected[];
   /**
    * The same, and forgets them durably; when others have come that this tab does not show yet, all of them
-   * stay for the next call. Rejects when that can't be stored, and with `closed`.
+   * stay for the next call. Resolves when that is durable on this device; rejects with `storage_full` or
+   * `storage_failed`, with `closed`, or with what ended the client.
    */
   takeRejected(): Promise<Rejected[]>;
-  /** Unreadable records that were set aside, for export. */
+  /**
+   * Unreadable records that were set aside, for export, oldest first. Resolves when they are read; rejects
+   * with what the storage failed with, `storage_failed` for IndexedDB.
+   */
   aside(): Promise<AsideEntry[]>;
   /**
    * Asks the server now, on a connection of its own. Resolves when this device has what the server had
@@ -214,9 +231,16 @@ export interface Client {
    * or the client has stopped, with what the storage failed with, `closed`, or what ended the client.
    */
   syncNow(): Promise<void>;
-  /** Everything this device holds of the household, as plain data. */
+  /**
+   * Everything this device holds of the household, as plain data. Resolves without the network; rejects
+   * with `closed`, with what ended the client, or as {@link Client.aside}.
+   */
   exportData(): Promise<ExportedData>;
-  /** Stores what is queued and releases storage, socket and memory. */
+  /**
+   * Stores what is queued and releases storage, socket and memory. Resolves when that is done, also when
+   * it was before. It never rejects: a write that can't be stored any more does, as does what waits for
+   * the server (`closed`).
+   */
   close(): Promise<void>;
   /**
    * Logout: erases everything this device has stored, in every tab, and stops them; what the server has
@@ -237,15 +261,20 @@ export interface ExportedData {
   version: 1;
   /** When, in Unix milliseconds. */
   exportedMs: number;
-  /** This device's id, and its copy's. */
+  /** This device's id. */
   device: string;
+  /** This copy's id, 16 hexadecimal digits. */
   replica: string;
   /** The household, if known. */
   household: string;
   /** Writes that the server has not acknowledged yet. */
   pending: number;
+  /** Every profile, the default one too, with its lists. */
   profiles: (Profile & { watchlist: WatchlistItem[]; progress: Progress[] })[];
+  /** Every device that described itself. */
   devices: Device[];
+  /** Writes that the server refused and nobody took. */
   rejected: Rejected[];
+  /** Unreadable records that were set aside. */
   aside: AsideEntry[];
 }

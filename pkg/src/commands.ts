@@ -63,6 +63,7 @@ export type CommandStatus = (typeof STATUSES)[number];
 
 /** How a handoff went. */
 export interface HandoffResult {
+  /** What became of the `load_content` that the other device got. */
   status: CommandStatus;
   /** Where the title goes on, in seconds; only when `delivered`. */
   positionSeconds?: number;
@@ -70,6 +71,7 @@ export interface HandoffResult {
 
 /** A command that came for this device. */
 export interface ReceivedCommand {
+  /** What this device is to do. */
   command: Command;
   /** The device that sent it. */
   from: string;

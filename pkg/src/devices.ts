@@ -39,9 +39,11 @@ export type AudioCodec = (typeof AUDIO_CODECS)[number];
 export interface Capabilities {
   /** The largest picture; `sd` also when not known. */
   resolution: Resolution;
-  /** In the order of {@link HdrFormat}, as all three lists. */
+  /** What it shows, in the order of {@link HdrFormat}. */
   hdrFormats: HdrFormat[];
+  /** What it decodes, in the order of {@link VideoCodec}. */
   videoCodecs: VideoCodec[];
+  /** What it decodes, in the order of {@link AudioCodec}. */
   audioCodecs: AudioCodec[];
   /** Takes commands of other devices. */
   remoteControllable: boolean;
@@ -67,6 +69,7 @@ export interface DeviceDescription {
 
 /** A title that is to go on on another device. */
 export interface HandoffRequest {
+  /** The title, 1 to 64 bytes without control characters. */
   contentId: string;
   /** On whose shelf its position is; the default profile's when left out. */
   profile?: string;
@@ -78,10 +81,15 @@ export interface HandoffRequest {
 export interface Device extends Presence {
   /** Its id, the one in its token. */
   device: string;
+  /** What people call it; empty when nobody said. */
   name: string;
+  /** What kind of device it is; `other` when it did not say. */
   deviceType: DeviceType;
+  /** Operating system and model, in the device's own words; empty when it did not say. */
   platform: string;
+  /** Version of the app there; empty when it did not say. */
   appVersion: string;
+  /** What it can show, play and be told. */
   capabilities: Capabilities;
 }
 
@@ -104,8 +112,9 @@ export class Devices {
    * again costs nothing. Resolves when that is durable on this device.
    *
    * Rejects with `invalid_device` when a text is too long, a name is not in its list or the screen
-   * is out of range. A household has at most 64 devices: what the server refuses for that comes back
-   * as rejected, with `household_full`.
+   * is out of range, with `outbox_full`, and for the rest as a write of {@link Watchlist}. A household
+   * has at most 64 devices: what the server refuses for that comes back as rejected, with
+   * `household_full`.
    */
   async describe(description: DeviceDescription): Promise<void> {
     const {
@@ -122,7 +131,8 @@ export class Devices {
 
   /**
    * Takes a device off the list, also another one; no error when it is not there. Resolves when that is
-   * durable on this device; rejects with `invalid_device`.
+   * durable on this device; rejects with `invalid_device` or `outbox_full`, and for the rest as a write
+   * of {@link Watchlist}.
    */
   remove(device: string): Promise<void> {
     return this.copy.write("deviceRemove", device);

@@ -33,12 +33,19 @@ export type Output =
 
 /** A command of another device for this one. */
 export interface Order {
+  /** Which output it is. */
   kind: "order";
+  /** Its id, the upper 32 bits. */
   high: number;
+  /** Its id, the lower 32 bits. */
   low: number;
+  /** The device that sent it. */
   from: string;
+  /** What to do, by the engine's number. */
   command: number;
+  /** Its position in seconds or level in percent; -1 without one. */
   number: number;
+  /** Its title or device; empty without one. */
   text: string;
 }
 
@@ -122,7 +129,10 @@ const encoder = new TextEncoder();
 /** Random bits for a replica. */
 export type Entropy = () => Uint32Array | Promise<Uint32Array>;
 
-/** Starts the engine; the first call of a page decides from where, later ones wait for it. */
+/**
+ * Starts the engine; the first call of a page decides from where, later ones wait for it. Resolves when
+ * it runs; rejects with `wasm_failed`.
+ */
 export function startEngine(source: () => EngineSource, entropy: Entropy = random): Promise<void> {
   started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;

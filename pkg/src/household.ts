@@ -19,6 +19,7 @@ const COMPLETED_PERCENT_MIN = 95;
 
 /** A title on the watchlist. */
 export interface WatchlistItem {
+  /** The title's content id. */
   content: string;
   /** When it was added, in Unix milliseconds. */
   addedMs: number;
@@ -26,32 +27,37 @@ export interface WatchlistItem {
 
 /** How far a title was watched. */
 export interface Progress {
+  /** The title's content id. */
   content: string;
+  /** Where playback was, in whole seconds from the start. */
   positionSeconds: number;
-  /** 0 when not known. */
+  /** In whole seconds; 0 when not known. */
   durationSeconds: number;
+  /** What playback was doing when it was last written. */
   state: PlayState;
   /** When it was last written, in Unix milliseconds. */
   updatedMs: number;
-  /** 0 to 100; 100 once finished, 0 while the duration is not known. */
+  /** How much was watched, 0 to 100; 100 once finished, 0 while the duration is not known. */
   percent: number;
-  /** Where to go on: the position, or 0 once the title counts as watched. */
+  /** Where to go on, in whole seconds: the position, or 0 once the title counts as watched. */
   resumeSeconds: number;
 }
 
 /** What the player reports. */
 export interface ProgressUpdate {
-  /** 0 to 4,294,967,295; a fraction is cut off. */
+  /** Where playback is, in seconds from the start, 0 to 4,294,967,295; a fraction is cut off. */
   positionSeconds: number;
-  /** The same; 0 while it is not known, which `NaN` is not. */
+  /** Of the title, in seconds as above; 0 while it is not known, which `NaN` is not. */
   durationSeconds: number;
-  /** `playing` when left out. */
+  /** What playback is doing; `playing` when left out. */
   state?: PlayState;
 }
 
 /** A profile of the household; the default one has the empty id. */
 export interface Profile {
+  /** 16 hexadecimal digits; empty for the default profile. */
   id: string;
+  /** What people call it, at most 64 bytes; the default profile may have none. */
   name: string;
 }
 
@@ -91,7 +97,10 @@ export class Watchlist {
   }
 }
 
-/** The playback progress of one profile. Writes and reads end as those of {@link Watchlist}. */
+/**
+ * The playback progress of one profile. Writes resolve and reject, and reads throw, as those of
+ * {@link Watchlist}.
+ */
 export class ProgressMap {
   constructor(
     private readonly copy: Copy,

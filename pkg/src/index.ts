@@ -81,7 +81,10 @@ export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, () => import("./wasm-url.js").then((module) => module.wasmUrl));
 }
 
-/** {@link open} with another place that the engine comes from by default, and another source of chance. */
+/**
+ * {@link open} with another place that the engine comes from by default, and another source of chance;
+ * resolves and rejects as that.
+ */
 export async function openWith(
   options: OpenOptions,
   defaultEngine: () => EngineSource,

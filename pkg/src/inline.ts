@@ -8,7 +8,7 @@ import { engineBytes } from "./wasm-bytes.js";
 export type * from "./index.js";
 export { MemoryStorage, OmegaError, wipe } from "./index.js";
 
-/** Opens this device's copy; see the documentation of `open` in `index.ts`. */
+/** Opens this device's copy; resolves and rejects as `open` of `omega-sync`. */
 export function open(options: OpenOptions): Promise<Client> {
   return openWith(options, engineBytes);
 }

@@ -6,7 +6,7 @@ import { wasmUrl } from "./wasm-url.js";
 
 export * from "./index.js";
 
-/** Opens this device's copy; see the documentation of `open` in `index.ts`. */
+/** Opens this device's copy; resolves and rejects as `open` of `omega-sync`. */
 export async function open(options: OpenOptions): Promise<Client> {
   // An import of `node:fs` looks at all that is in it, and takes Node 2 ms: a third of a start.
   const files = process.getBuiltinModule?.("node:fs") ?? (await import("node:fs"));

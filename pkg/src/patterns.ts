@@ -59,12 +59,16 @@ export type PatternsOptions = OpenOptions & { taste?: TasteOptions };
 
 /** One device's copy of its household, with taste. */
 export interface PatternsClient extends Client {
+  /** What is learned of the profile given to {@link open}, and what follows from it. */
   readonly taste: Taste;
-  /** Everything this device holds of the household and its taste, as plain data. */
+  /**
+   * Everything this device holds of the household and its taste, as plain data; resolves and rejects as
+   * in `omega-sync`.
+   */
   exportData(): Promise<ExportedData & { taste: ExportedTaste }>;
 }
 
-/** Opens this device's copy; as in `omega-sync`. It rejects with `invalid_option` for taste, too. */
+/** Opens this device's copy; resolves and rejects as in `omega-sync`, with `invalid_option` for taste, too. */
 export function open(options: PatternsOptions): Promise<PatternsClient> {
   const files = () => import("./patterns-wasm-url.js");
   return openPatterns(
@@ -74,7 +78,7 @@ export function open(options: PatternsOptions): Promise<PatternsClient> {
   );
 }
 
-/** {@link open} with another default place of the engine and of the tables. */
+/** {@link open} with another default place of the engine and of the tables; resolves and rejects as that. */
 export async function openPatterns(
   options: PatternsOptions,
   engine: () => EngineSource,

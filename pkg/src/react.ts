@@ -33,6 +33,7 @@ const ClientContext = createContext<Client | undefined>(undefined);
 export interface OmegaSyncProviderProps {
   /** What `open` resolved to, of this package's entry or any other one of it. */
   client: Client;
+  /** What may use the hooks. */
   children?: ReactNode;
 }
 

@@ -10,13 +10,21 @@ import { OmegaError } from "./errors.js";
 
 /** The part of the WebSocket interface that is used; browsers and npm `ws` both have it. */
 export interface WebSocketLike {
+  /** Set to `arraybuffer`: what messages have for data. */
   binaryType: string;
+  /** 1 while it is open. */
   readonly readyState: number;
+  /** Called once when it is open. */
   onopen: ((event: never) => void) | null;
+  /** Called with each message, whose `data` is an `ArrayBuffer`. */
   onmessage: ((event: never) => void) | null;
+  /** Called once when it has ended or could not be opened, with the `code`. */
   onclose: ((event: never) => void) | null;
+  /** Called before `onclose` where something went wrong. */
   onerror: ((event: never) => void) | null;
+  /** Sends one message. */
   send(data: Uint8Array<ArrayBuffer>): void;
+  /** Ends it. */
   close(code?: number, reason?: string): void;
 }
 

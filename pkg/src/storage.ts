@@ -32,21 +32,24 @@ export interface StorageChange {
   marks?: WriteMark[];
 }
 
-/** What a storage has to do. Failures are {@link OmegaError}s with a `storage_…` code. */
+/**
+ * What a storage has to do. Its promises reject with an {@link OmegaError} of a `storage_…` code, or
+ * `superseded`.
+ */
 export interface Storage {
   /** `indexeddb`, `memory`, or a name of your own; shown in the status. */
   readonly kind: string;
-  /** Takes the storage over and reads every record, oldest first. */
+  /** Takes the storage over; resolves to every record, oldest first. */
   load(): Promise<Uint8Array[]>;
-  /** Makes one change durable. */
+  /** Makes one change durable, all of it or nothing. Resolves when it is, not before. */
   commit(change: StorageChange): Promise<void>;
-  /** What was set aside, oldest first. */
+  /** Resolves to what was set aside, oldest first. */
   aside(): Promise<AsideEntry[]>;
   /** Releases the storage. */
   close(): void;
   /**
-   * Erases everything for good, what was set aside included, also after `close`. Needed for
-   * {@link Client.destroy}.
+   * Erases everything for good, what was set aside included, also after `close`; resolves when nothing
+   * can be read any more. Needed for {@link Client.destroy}.
    */
   destroy?(): Promise<void>;
 }
@@ -89,7 +92,10 @@ export async function eraseStorage(storage: Storage): Promise<void> {
 /** Sets of unreadable records that are kept; the oldest goes when one more comes. */
 export const ASIDE_ENTRIES_MAX = 4;
 
-/** Storage that lasts as long as the object: pass the same one to `open` again to reload from it. */
+/**
+ * Storage that lasts as long as the object: pass the same one to `open` again to reload from it. Its
+ * promises resolve at once and never reject.
+ */
 export class MemoryStorage implements Storage {
   readonly kind = "memory";
   private records: Uint8Array[] = [];

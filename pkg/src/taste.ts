@@ -15,6 +15,7 @@ const TITLES_AT_ONCE = 250;
 
 /** A title and where it lies. */
 export interface TasteTitle {
+  /** Its content id. */
   content: string;
   /** Its first genre: 1 to 32 bytes, compared without regard to the case of ASCII letters. */
   genre: string;
@@ -24,13 +25,15 @@ export interface TasteTitle {
 
 /** Somebody watched something. */
 export interface Viewing {
+  /** The title's content id. */
   content: string;
   /** How much of it, 0 to 1. Below 0.02 a viewing does not count, unless it is `finished`. */
   watched: number;
   /** Whether it was watched to its end; otherwise it was abandoned. Left out: from 0.9 on. */
   finished?: boolean;
-  /** Genre and embedding, needed only for a title that {@link Taste.learnTitles} has not been told. */
+  /** Needed only for a title that {@link Taste.learnTitles} has not been told; see {@link TasteTitle}. */
   genre?: string;
+  /** The same. */
   embedding?: ArrayLike<number>;
 }
 
@@ -38,6 +41,7 @@ export interface Viewing {
 export interface LearnedPattern {
   /** 16 hexadecimal digits. */
   id: string;
+  /** Of the titles that it is the mean of. */
   genre: string;
   /** Titles that it is the mean of. */
   sampleCount: number;
@@ -61,10 +65,13 @@ export interface Reason {
 
 /** A title for a viewer. */
 export interface Recommendation {
+  /** The title's content id. */
   content: string;
+  /** The title's. */
   genre: string;
   /** How much speaks for it: above 0, at most 1. */
   score: number;
+  /** What speaks for it most. */
   reason: Reason;
 }
 
@@ -80,7 +87,9 @@ export interface RecommendOptions {
 
 /** A title that is watched more than usual in the region. */
 export interface Trend {
+  /** The title's content id. */
   content: string;
+  /** The title's. */
   genre: string;
   /** Higher is stronger. */
   score: number;
@@ -90,8 +99,11 @@ export interface Trend {
 export interface Contribution {
   /** 16 hexadecimal digits. */
   id: string;
+  /** Of the titles that it is the mean of. */
   genre: string;
+  /** Titles that it was the mean of when it left. */
   sampleCount: number;
+  /** How many of them were watched to the end, or nearly. */
   successCount: number;
   /** When the server took it, in Unix milliseconds. */
   takenMs: number;
@@ -99,6 +111,7 @@ export interface Contribution {
 
 /** A title that was watched, as far as it is remembered. */
 export interface ViewedTitle {
+  /** Its content id. */
   content: string;
   /** Whether it was watched to its end, or nearly. */
   success: boolean;
@@ -110,6 +123,7 @@ export interface ExportedTaste {
   profiles: { id: string; patterns: LearnedPattern[]; viewed: ViewedTitle[] }[];
   /** What left this device and the server has. */
   contributions: Contribution[];
+  /** Whether this device takes no part in learning across households. */
   optedOut: boolean;
 }
 
@@ -117,11 +131,13 @@ export interface ExportedTaste {
 export interface TasteStatus {
   /** Version of the global patterns that is here; 0 for none. */
   version: number;
+  /** How many of them are here. */
   globalPatterns: number;
   /** Titles whose embeddings are known. */
   titles: number;
   /** Whether the tables are here without which no pattern can travel. */
   hasTables: boolean;
+  /** Whether this device takes no part in learning across households. */
   optedOut: boolean;
   /** Whether the server releases without noise: one for development. */
   notPrivate: boolean;
@@ -329,7 +345,8 @@ export class Taste {
   /**
    * Takes no part in learning across households (true), or does again (false). Resolves when that is
    * durable on this device; the server is told at once, or with the next connection, and then erases
-   * what it has. Recommendations go on, from what is learned here and from what others share.
+   * what it has. Recommendations go on, from what is learned here and from what others share. Rejects
+   * with `storage_full` or `storage_failed`, with `closed`, or with what ended the client.
    */
   optOut(optedOut: boolean): Promise<void> {
     return this.driver.write((engine, ...now) => engine.optOut(Boolean(optedOut), ...now));

@@ -38,7 +38,7 @@ export function open(options: WorkerOptions): Promise<Client> {
   return openInWorker(options, () => import("./script-url.js").then(({ scriptUrl }) => scriptUrl));
 }
 
-/** {@link open} with another default place of the Worker's script. */
+/** {@link open} with another default place of the Worker's script; resolves and rejects as that. */
 export async function openInWorker(
   options: WorkerOptions,
   defaultScript: () => string | URL | Promise<string | URL>,
