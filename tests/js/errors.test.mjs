@@ -54,7 +54,7 @@ function wordsOfCore(file, pattern) {
 }
 
 test("the reasons of refusals and of ended connections are those of the engine", () => {
-  const refusals = wordsOfCore("household.rs", /^ +Self::\w+ => "(\w+)",$/gm);
+  const refusals = wordsOfCore("operation.rs", /^ +Self::\w+ => "(\w+)",$/gm);
   assert.deepEqual(wordsOf("RejectedReason"), refusals);
   const ends = wordsOfCore("message/close.rs", /^ +\w+ = \d+, "(\w+)";$/gm);
   assert.deepEqual(wordsOf("CloseReason"), ends);
