@@ -17,7 +17,6 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::command::{Asked, CommandId, Order, Outcome, Presence, Reply, read_reply};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
 use crate::household::{DIFFERENCE_BYTES_MAX, Household};
-
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::operation::VoidReason;
 

@@ -19,7 +19,6 @@ use crate::clock::{Clock, Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
 use crate::household::Household;
-
 use crate::id::{EpochId, HouseholdId, ProfileId, Random, ReplicaId};
 use crate::message::{OFFER_STATES_MAX, Taken, Welcome};
 use crate::operation::{

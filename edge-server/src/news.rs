@@ -8,7 +8,6 @@ use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::operation::{Change, Operation};
 use omega_sync_core::session::server::Commit;

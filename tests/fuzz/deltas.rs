@@ -5,7 +5,6 @@ use crate::living::{START, dots, replica, take};
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ReplicaId};
 use omega_sync_core::message::{ClientFrame, FrameNumber, ServerFrame, read_delta, read_update};
 use omega_sync_core::operation::Operation;

@@ -5,7 +5,6 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId, ReplicaId};
 use omega_sync_core::operation::{
     Capabilities, Change, DeviceRecord, DeviceType, Operation, PlayState, Progress,

@@ -12,7 +12,6 @@ use crate::storage::{opened, stored_parts};
 use omega_sync_core::codec::Writer;
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::{History, Household};
-
 use omega_sync_core::id::{EpochId, Random};
 use omega_sync_core::message::{Ack, ClientFrame, FrameNumber, ServerFrame};
 use omega_sync_core::operation::VoidReason;

@@ -5,7 +5,6 @@ use crate::input::{Script, parts};
 use crate::living::{START, change, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{EpochId, HouseholdId, ProfileId};
 use omega_sync_core::message::ClientFrame;
 use omega_sync_core::operation::{Change, Intent};

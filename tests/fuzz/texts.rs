@@ -7,7 +7,6 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::message::{ClientFrame, FrameNumber, read_delta};
 use omega_sync_core::operation::{Change, Operation};

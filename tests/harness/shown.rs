@@ -3,7 +3,6 @@
 use crate::ledger::{ActionId, Entry, Known, Ledger, OpId};
 use crate::oracle::{DEFAULT, Oracle, What};
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::operation::{Part, Progress};
 use omega_sync_core::replica::Replica;

@@ -8,7 +8,6 @@ use omega_sync_core::command::{
     Request,
 };
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{DeviceId, ProfileId};
 use omega_sync_core::message::{ClientFrame, ServerFrame};
 use omega_sync_core::operation::{Capabilities, DeviceRecord, Intent};

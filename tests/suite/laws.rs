@@ -5,7 +5,6 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{Reader, Writer};
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::operation::{Change, Operation, PlayState, Progress};
 use proptest::prelude::*;

@@ -9,7 +9,6 @@ use omega_sync_core::delta::{
 use omega_sync_core::household::{
     ENTRIES_MAX, GONE_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, REPLICAS_MAX, TOUCHED_MAX,
 };
-
 use omega_sync_core::id::{
     CONTENT_ID_BYTES_MAX, ContentId, EpochId, HouseholdId, ProfileId, ReplicaId,
 };

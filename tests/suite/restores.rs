@@ -4,7 +4,6 @@ use crate::hard_cases::{heard, reads_one, remove, restored, unheard};
 use crate::home::{Home, Tv, add, household, title};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::message::{CloseCode, FrameNumber, ServerFrame};
 use omega_sync_core::operation::{Intent, Part, VoidReason};

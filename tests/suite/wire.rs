@@ -5,7 +5,6 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{ContentId, ProfileId, ReplicaId};
 use omega_sync_core::message::{
     ClientFrame, FrameNumber, Hello, ServerFrame, Session, read_delta, read_update,

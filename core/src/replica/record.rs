@@ -9,7 +9,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::codec::{DecodeError, Reader, Writer, checksum};
 use crate::delta::Delta;
 use crate::household::Household;
-
 use crate::id::{EpochId, HouseholdId, Random, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::message::{Taken, read_states, read_voids, write_voids};
 use crate::operation::{Operation, VoidReason};

@@ -22,7 +22,6 @@ use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::{Context, DELTA_BYTES_MAX, Delta};
 use crate::household::{ENTRIES_MAX, History, Household, REPLICAS_MAX, TOUCHED_MAX};
-
 use crate::id::{ContentId, EpochId, HouseholdId, ProfileId, ReplicaId};
 use crate::message::{
     Ack, Body, ClientFrame, CloseCode, FrameNumber, Hello, ServerFrame, Taken, VOIDS_MAX, Welcome,

@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::household::{Household, Key, Profile};
-
 use omega_sync_core::id::{HouseholdId, ProfileId};
 use omega_sync_core::operation::{Change, Operation, Progress};
 use omega_sync_core::session::server::{Room, Stored};

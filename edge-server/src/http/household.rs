@@ -18,7 +18,6 @@ use axum::response::Response;
 use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::household::{ENTRIES_MAX, Household, Profile};
-
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::message::CloseCode;
 use omega_sync_core::operation::{Intent, Progress, VoidReason};

@@ -5,7 +5,6 @@ use crate::trace::Trace;
 use crate::{Body, Kind};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{ClientFrame, ServerFrame};
 use omega_sync_core::operation::Intent;

@@ -8,7 +8,6 @@ use omega_sync_core::clock::{Timestamp, UnixMillis};
 use omega_sync_core::codec::{DecodeError, Writer};
 use omega_sync_core::delta::{Context, Delta};
 use omega_sync_core::household::Household;
-
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::{
     Ack, ClientFrame, FrameNumber, Hello, OFFER_STATES_MAX, PROTOCOL_VERSION, ServerFrame, Session,

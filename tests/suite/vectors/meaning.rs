@@ -5,7 +5,6 @@ use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::delta::Delta;
 use omega_sync_core::household::{Household, Key};
-
 use omega_sync_core::id::{ProfileId, ReplicaId};
 use omega_sync_core::operation::{Capabilities, Change, DeviceRecord, Operation, Progress};
 use serde_json::{Map, Value, json};

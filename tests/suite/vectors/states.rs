@@ -10,9 +10,8 @@ use omega_sync_core::codec::{DecodeError, Reader, Writer};
 use omega_sync_core::household::{
     DEVICES_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, REPLICAS_MAX, STATE_VERSION,
 };
-use omega_sync_core::operation::PlayState::{Finished, Paused, Playing, Stopped};
-
 use omega_sync_core::id::{ProfileId, ReplicaId};
+use omega_sync_core::operation::PlayState::{Finished, Paused, Playing, Stopped};
 use omega_sync_core::operation::{Change, DeviceRecord, OBSERVED_MAX};
 use omega_sync_core::rangecoder::{Bit, Coder, Number};
 use serde_json::{Value, json};

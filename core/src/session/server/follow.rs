@@ -15,7 +15,6 @@ use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader};
 use crate::delta::Delta;
 use crate::household::Household;
-
 use crate::id::ReplicaId;
 use crate::operation::{Change, Operation};
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,7 +14,6 @@ use crate::command::{
     Order, Outcome, Reply, Request,
 };
 use crate::household::Household;
-
 use crate::id::DeviceId;
 use crate::operation::Progress;
 use std::collections::BTreeMap;

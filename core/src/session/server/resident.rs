@@ -12,7 +12,6 @@ use crate::causal::Dot;
 use crate::clock::{Clock, DRIFT_MAX_MS, Timestamp, UnixMillis, check_drift};
 use crate::delta::Delta;
 use crate::household::REPLICAS_MAX;
-
 use crate::id::{ContentId, ProfileId, ReplicaId};
 use crate::operation::{
     Change, DeviceRecord, Intent, OBSERVED_MAX, Operation, PROFILE_NAME_BYTES_MAX, VoidReason,

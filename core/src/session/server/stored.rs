@@ -6,7 +6,6 @@ use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::Delta;
 use crate::household::{ENTRIES_MAX, History, Household};
-
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{Session, read_voids, write_voids};
 use crate::operation::VoidReason;
