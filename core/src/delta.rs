@@ -5,6 +5,7 @@
 //! coalescing and refusal leave no gaps. How an operation is written: [`context`].
 
 pub mod context;
+mod guess;
 mod title;
 
 pub use context::Context;

@@ -8,16 +8,18 @@
 mod close;
 mod command;
 mod exchange;
+mod handshake;
 
 pub use close::CloseCode;
 pub use exchange::{EXCHANGE_BYTES_MAX, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
+pub use handshake::{Hello, Session, TOKEN_BYTES_MAX, Taken, Welcome};
 
-use crate::clock::{Timestamp, UnixMillis};
+use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::command::{Asked, CommandId, Order, Outcome, Presence, Reply, read_reply};
 use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
 use crate::household::{DIFFERENCE_BYTES_MAX, Household};
-use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
+use crate::id::ReplicaId;
 use crate::operation::VoidReason;
 
 /// The version both ends must speak: the upper half of the first byte of hello and welcome.
@@ -31,32 +33,11 @@ pub const TOKEN_SUBPROTOCOL: &str = "omega.token.";
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 /// States in an offer, each of an earlier epoch.
 pub const OFFER_STATES_MAX: usize = 8;
-/// Longest token in bytes.
-pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// Refused operations that one answer reports, and that the server remembers of a replica.
 pub const VOIDS_MAX: usize = 4_096;
 
 const LOW_MASK: u8 = 0x0f;
 const NUMBER_SHIFT: u8 = 4;
-
-/// Number of a replica's connection attempt, made durable before it is used; the nonce tells two copies
-/// of one storage apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Session {
-    /// Counts up from 1.
-    pub number: u64,
-    /// Random.
-    pub nonce: u32,
-}
-
-/// The last operation that the server took of a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Taken {
-    /// Its stamp, [`Timestamp::ZERO`] for none.
-    pub through: Timestamp,
-    /// The digest of everything up to it, 0 when the server does not know it.
-    pub digest: u32,
-}
 
 /// Number of a stream frame: counts up from 1, modulo 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,27 +53,6 @@ impl FrameNumber {
         self.0 = (number.0 + 1) & LOW_MASK;
         number
     }
-}
-
-/// A client's first frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hello {
-    /// Proof of who this is; empty when the HTTP request carried it.
-    pub token: String,
-    /// Mark of the household this storage belongs to; `None` for a new one.
-    pub household: Option<u32>,
-    /// Which replica.
-    pub replica: ReplicaId,
-    /// Which connection attempt of it.
-    pub session: Session,
-    /// Digest of the last own operation that this replica knows to be durable, 0 when it is not known.
-    pub acked: Option<u32>,
-    /// Mark of the epoch it last synced with.
-    pub epoch: Option<u32>,
-    /// Up to which version of that epoch it knows the household; `None` asks for a snapshot.
-    pub cursor: Option<u64>,
-    /// Whether it still owes the server an offer of what earlier epochs confirmed.
-    pub owes_offer: bool,
 }
 
 /// What a client sends.
@@ -117,23 +77,6 @@ pub enum ClientFrame<'a> {
 /// An encoded body that can't be read without what the connection or the receiver knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Body<'a>(pub &'a [u8]);
-
-/// The server's answer to a hello. What the hello said rightly is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Welcome {
-    /// The number of the session that it opens, modulo 256.
-    pub session: u8,
-    /// Whose household it is, by the token.
-    pub household: Option<HouseholdId>,
-    /// Its epoch.
-    pub epoch: Option<EpochId>,
-    /// The server's clock.
-    pub server_time: UnixMillis,
-    /// The last operation taken of this replica.
-    pub taken: Option<Taken>,
-    /// Operations of this replica that were refused and not yet reported for certain.
-    pub voids: Vec<(Timestamp, VoidReason)>,
-}
 
 /// What a server sends. Frames with a number belong to the stream that moves the cursor.
 #[derive(Debug, PartialEq, Eq)]
@@ -187,17 +130,6 @@ const TAG_ORDER: u8 = 9;
 const TAG_STATUS: u8 = 10;
 const TAG_PRESENCE: u8 = 11;
 
-const HELLO_HOUSEHOLD: u8 = 1;
-const HELLO_ACKED: u8 = 2;
-const HELLO_EPOCH: u8 = 4;
-const HELLO_CURSOR: u8 = 8;
-const HELLO_OWES_OFFER: u8 = 16;
-const HELLO_TOKEN: u8 = 32;
-const WELCOME_HOUSEHOLD: u8 = 1;
-const WELCOME_EPOCH: u8 = 2;
-const WELCOME_TAKEN: u8 = 4;
-const WELCOME_VOIDS: u8 = 8;
-
 fn frame(tag: u8, number: FrameNumber) -> Writer {
     let mut writer = Writer::new();
     writer.u8(tag | number.0 << NUMBER_SHIFT);
@@ -220,56 +152,6 @@ fn open(bytes: &[u8], first: u8) -> Result<(u8, FrameNumber, Reader<'_>), Decode
 
 /// Frames that are not counted have the number 0.
 const UNCOUNTED: FrameNumber = FrameNumber(0);
-
-impl Hello {
-    /// The frame.
-    pub fn encode(&self) -> Vec<u8> {
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        let mut writer = frame(TAG_HELLO, FrameNumber(PROTOCOL_VERSION));
-        writer.fixed64(self.replica.0);
-        writer.varint(self.session.number);
-        writer.fixed32(self.session.nonce);
-        writer.u8(flag(self.household.is_some(), HELLO_HOUSEHOLD)
-            | flag(self.acked.is_some(), HELLO_ACKED)
-            | flag(self.epoch.is_some(), HELLO_EPOCH)
-            | flag(self.cursor.is_some(), HELLO_CURSOR)
-            | flag(self.owes_offer, HELLO_OWES_OFFER)
-            | flag(!self.token.is_empty(), HELLO_TOKEN));
-        for mark in [self.household, self.acked, self.epoch].into_iter().flatten() {
-            writer.fixed32(mark);
-        }
-        if let Some(version) = self.cursor {
-            writer.varint(version);
-        }
-        if !self.token.is_empty() {
-            writer.bytes(self.token.as_bytes());
-        }
-        writer.finish()
-    }
-
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let replica = ReplicaId(reader.fixed64()?);
-        let session = Session { number: reader.varint()?, nonce: reader.fixed32()? };
-        let flags = reader.u8()?;
-        if flags >= HELLO_TOKEN << 1 {
-            return Err(DecodeError::invalid("hello flags"));
-        }
-        let has = |flag: u8| flags & flag != 0;
-        Ok(Self {
-            replica,
-            session,
-            household: if has(HELLO_HOUSEHOLD) { Some(reader.fixed32()?) } else { None },
-            acked: if has(HELLO_ACKED) { Some(reader.fixed32()?) } else { None },
-            epoch: if has(HELLO_EPOCH) { Some(reader.fixed32()?) } else { None },
-            cursor: if has(HELLO_CURSOR) { Some(reader.varint()?) } else { None },
-            owes_offer: has(HELLO_OWES_OFFER),
-            token: match has(HELLO_TOKEN) {
-                true => reader.string(TOKEN_BYTES_MAX, "TOKEN_BYTES_MAX")?.into(),
-                false => String::new(),
-            },
-        })
-    }
-}
 
 impl<'a> ClientFrame<'a> {
     /// Reads a client's frame; the operations of a delta are left for the context, and an offer until
@@ -468,57 +350,6 @@ pub fn read_delta(
     live: LiveAdds,
 ) -> Result<Delta, DecodeError> {
     Delta::decode_operations(&mut Reader::new(body), context, replica, live)
-}
-
-impl Welcome {
-    /// The frame.
-    pub fn encode(&self) -> Vec<u8> {
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        let mut writer = frame(TAG_WELCOME, FrameNumber(PROTOCOL_VERSION));
-        writer.u8(flag(self.household.is_some(), WELCOME_HOUSEHOLD)
-            | flag(self.epoch.is_some(), WELCOME_EPOCH)
-            | flag(self.taken.is_some(), WELCOME_TAKEN)
-            | flag(!self.voids.is_empty(), WELCOME_VOIDS));
-        writer.u8(self.session);
-        writer.varint(self.server_time.0);
-        if let Some(household) = &self.household {
-            writer.bytes(household.as_str().as_bytes());
-        }
-        if let Some(epoch) = self.epoch {
-            writer.fixed64(epoch.0);
-        }
-        if let Some(taken) = self.taken {
-            writer.varint(taken.through.0);
-            writer.fixed32(taken.digest);
-        }
-        if !self.voids.is_empty() {
-            write_voids(&mut writer, &self.voids);
-        }
-        writer.finish()
-    }
-
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let flags = reader.u8()?;
-        if flags >= WELCOME_VOIDS << 1 {
-            return Err(DecodeError::invalid("welcome flags"));
-        }
-        let has = |flag: u8| flags & flag != 0;
-        let (session, server_time) = (reader.u8()?, UnixMillis(reader.varint()?));
-        let household = if has(WELCOME_HOUSEHOLD) {
-            let id = reader.string(TENANT_ID_BYTES_MAX, "TENANT_ID_BYTES_MAX")?;
-            Some(HouseholdId::new(id).map_err(|_| DecodeError::invalid("household id"))?)
-        } else {
-            None
-        };
-        let epoch = if has(WELCOME_EPOCH) { Some(EpochId(reader.fixed64()?)) } else { None };
-        let taken = if has(WELCOME_TAKEN) {
-            Some(Taken { through: Timestamp(reader.varint()?), digest: reader.fixed32()? })
-        } else {
-            None
-        };
-        let voids = if has(WELCOME_VOIDS) { read_voids(reader)? } else { Vec::new() };
-        Ok(Self { session, household, epoch, server_time, taken, voids })
-    }
 }
 
 pub(crate) fn write_voids(writer: &mut Writer, voids: &[(Timestamp, VoidReason)]) {

@@ -6,6 +6,7 @@
 //! operations are each written from an empty context. Layout: `docs/protocol.md`, "Operations".
 
 use super::LiveAdds;
+use super::guess::{Guess, Track};
 use super::title::{CONTEXT_ENTRIES_MAX, Titles};
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis, read_stamp, write_stamp};
@@ -68,27 +69,6 @@ struct Author {
     content: Option<usize>,
     /// Time between its last two updates of one title.
     pace_ms: u64,
-}
-
-/// The last progress of a title.
-#[derive(Debug, Clone, Copy)]
-struct Track {
-    timestamp: Timestamp,
-    progress: Progress,
-}
-
-impl Track {
-    /// Where the title is at `now` if nobody touched it, in seconds.
-    fn position_s(&self, now: Timestamp) -> u32 {
-        let Progress { position_s, duration_s, state } = self.progress;
-        if state != PlayState::Playing {
-            return position_s;
-        }
-        let elapsed_ms = now.millis().0.saturating_sub(self.timestamp.millis().0);
-        let elapsed_s = u32::try_from((elapsed_ms.saturating_add(500)) / 1000).unwrap_or(u32::MAX);
-        let end_s = if duration_s == 0 { u32::MAX } else { duration_s.max(position_s) };
-        position_s.saturating_add(elapsed_s).min(end_s)
-    }
 }
 
 impl Context {
@@ -482,23 +462,6 @@ impl Context {
             Some((_, author)) => author,
             None => &mut self.own,
         }
-    }
-}
-
-/// What a progress update will probably say.
-#[derive(Debug, Clone, Copy)]
-struct Guess {
-    stamp: Timestamp,
-    track: Option<Track>,
-}
-
-impl Guess {
-    fn position_s(&self, now: Timestamp) -> u32 {
-        self.track.map_or(0, |track| track.position_s(now))
-    }
-
-    fn duration_s(&self) -> u32 {
-        self.track.map_or(0, |track| track.progress.duration_s)
     }
 }
 

@@ -8,6 +8,9 @@
 //! Invariant: [`Difference::code`] uses nothing of the state at hand but what sender and receiver
 //! have in common: all that is there and is not listed as new.
 
+mod entry;
+
+use self::entry::{Entry, List};
 use super::field::{Fields, Title, usual_prefix};
 use super::history::{Key, Touch};
 use super::{DEVICES_MAX, Household, PROFILES_EVER_MAX, PROFILES_MAX, Profile, REPLICAS_MAX};
@@ -16,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Writer, checksum};
 use crate::crdt::lww::LwwRegister;
 use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
-use crate::operation::{Changed, DeviceRecord, PROFILE_NAME_BYTES_MAX, Part, Progress};
+use crate::operation::{Changed, DeviceRecord, PROFILE_NAME_BYTES_MAX, Part};
 use crate::rangecoder::{Bit, Coder};
 use crate::sorted::{Map, Set};
 
@@ -45,26 +48,6 @@ struct Shelf {
     new: Vec<Entry>,
     /// Titles that the receiver has.
     known: Map<ContentId, Entry>,
-}
-
-/// What was touched of one title; the outer `None` is untouched.
-#[derive(Default)]
-struct Entry {
-    content: Option<ContentId>,
-    /// Its live adds; none when it is off the watchlist.
-    watch: Option<Vec<Dot>>,
-    /// Its progress; `None` inside when there is none any more.
-    progress: Option<Option<LwwRegister<Option<Progress>>>>,
-    /// The receiver has progress with this duration.
-    same_duration: bool,
-    /// The receiver has a value of a touched or an untouched key.
-    is_known: bool,
-}
-
-/// On which of a profile's lists a touched key is.
-enum List {
-    Watchlist,
-    Progress,
 }
 
 impl Difference {
@@ -442,48 +425,6 @@ impl Shelf {
                     return;
                 }
             }
-        }
-    }
-}
-
-impl Entry {
-    /// Takes over the value that a touched key has.
-    fn note(&mut self, profile: &Profile, content: &ContentId, list: List, is_new: bool) {
-        match list {
-            List::Watchlist => self.watch = Some(profile.watchlist.dots(content).to_vec()),
-            List::Progress => {
-                self.progress = Some(profile.progress.get(content).cloned());
-                self.same_duration = !is_new;
-            }
-        }
-        self.is_known |= !is_new;
-    }
-
-    /// `known`: the receiver has the title, and perhaps its duration.
-    fn code(&mut self, fields: &mut Fields, known: Option<Option<u32>>) {
-        let is_known = known.is_some();
-        let models = &mut fields.entry[usize::from(is_known)];
-        let coder = &mut fields.coder;
-        let watch = coder.bit(&mut models.watch, self.watch.is_some());
-        let progress = !watch || coder.bit(&mut models.progress, self.progress.is_some());
-        let gone = self.watch.as_ref().is_none_or(Vec::is_empty);
-        let no_watch = watch && coder.bit(&mut models.no_watch, gone);
-        let no_progress = progress
-            && coder.bit(&mut models.no_progress, self.progress.iter().all(Option::is_none));
-        if watch {
-            let dots = self.watch.take().unwrap_or_default();
-            self.watch = Some(if no_watch { Vec::new() } else { fields.dots(&dots) });
-        }
-        if progress {
-            let same = self.same_duration;
-            let register = self.progress.take().flatten();
-            self.progress = Some(if no_progress {
-                None
-            } else {
-                Some(fields.register(register, |fields, value| {
-                    fields.progress(value.flatten(), same, known)
-                }))
-            });
         }
     }
 }
