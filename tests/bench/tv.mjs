@@ -5,9 +5,8 @@ import { mkdtempSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { MainThread } from "../engines/main-thread.mjs";
 import { Stage } from "../engines/matrix.mjs";
-import { runPage } from "../engines/run.mjs";
+import { fillYear, visit, YEAR, YEAR_LAST } from "../engines/year.mjs";
 import { freePort } from "../js/edge.mjs";
 import { newHousehold, openTv } from "../js/tv.mjs";
 import { eventually } from "../js/until.mjs";
@@ -21,10 +20,7 @@ const { values } = parseArgs({
 });
 const RATE = Number(values.rate);
 const RUNS = Number(values.runs);
-const TIMEOUT_S = 120;
 
-/** A year: two titles a day with progress, a list that grew by three a week, four TVs, two profiles. */
-const YEAR = { progress: 730, watchlist: 156 };
 /** Eight hours: another TV plays eight titles, each reported every ten seconds, and changes its list. */
 const EVENING = { titles: 8, reports: 360, adds: 6, removes: 4 };
 /** What this TV has played meanwhile without a network. */
@@ -66,22 +62,22 @@ async function measure(build, household, living) {
   const device = `tv-slow-${build}`;
   const shared = { url: stage.edge.address, device, token: stage.edge.token(household, device) };
   const entries = YEAR.progress + YEAR.watchlist;
-  await visit(build, profile, { ...shared, task: "fill", last: "year:last", entries });
+  await open(build, profile, { ...shared, task: "fill", last: YEAR_LAST, entries });
   const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
   const starts = [];
   const floors = [];
   const syncs = [];
   for (let run = 0; run < RUNS; run += 1) {
-    starts.push(await visit(build, profile, { ...nowhere, task: "start" }, RATE));
+    starts.push(await open(build, profile, { ...nowhere, task: "start" }, RATE));
     if (build === "worker") {
-      floors.push(await visit(build, profile, { ...nowhere, task: "show" }, RATE, "floor.html"));
+      floors.push(await open(build, profile, { ...nowhere, task: "show" }, RATE, "floor.html"));
     }
     const name = `${build}-${run}`;
     await evening(living, name, evenings);
     evenings += 1;
     const own = Array.from({ length: OWN }, (_, at) => `own:${name}-${at}`);
     const task = { task: "sync", own, last: `evening:${name}-last` };
-    syncs.push(await visit(build, profile, { ...shared, ...task }, RATE));
+    syncs.push(await open(build, profile, { ...shared, ...task }, RATE));
   }
   const syncing = syncs.map(({ thread }) => thread.between("sync-begin", "sync-end"));
   const blocks = syncing.map(({ longest }) => longest);
@@ -124,43 +120,9 @@ function firstStates(visits) {
  * @param {"iife" | "worker"} build @param {string} profile @param {object} settings
  * @param {number} [rate] of slowing down @param {string} [page]
  */
-async function visit(build, profile, settings, rate = 1, page = "speed.html") {
-  const engine = values.engine;
-  const target = stage.address(engine, "file", settings, page, build);
-  /** @type {string[]} */
-  const lines = [];
-  const thread = new MainThread();
-  const verdict = await runPage({
-    ...{ engine, target, profile, timeoutS: TIMEOUT_S },
-    log: (line) => void lines.push(line),
-    prepare: async (devtools) => {
-      await devtools.call("Emulation.setCPUThrottlingRate", { rate });
-      await thread.prepare(devtools);
-    },
-    event: thread.event,
-    finish: thread.finish,
-  });
-  if (verdict.outcome !== "pass") throw new Error([verdict.text, ...lines].join("\n"));
-  return { ...JSON.parse(verdict.text.slice("PASS ".length)), thread };
-}
-
-/** @param {import("omega-sync").Client} client */
-async function fillYear(client) {
-  const writes = [];
-  for (let at = 0; at < YEAR.progress; at += 1) {
-    const finished = at % 3 !== 0;
-    const update = {
-      positionSeconds: finished ? 3590 : 60 + ((at * 37) % 3000),
-      durationSeconds: 3600,
-    };
-    writes.push(client.progress.set(`tmdb:${1000 + at * 7}`, update));
-  }
-  for (let at = 0; at < YEAR.watchlist; at += 1)
-    writes.push(client.watchlist.add(`tmdb:${at * 11}`));
-  await client.profiles.create("Kinder");
-  await Promise.all(writes);
-  await client.watchlist.add("year:last");
-  await client.flushed();
+function open(build, profile, settings, rate = 1, page = "speed.html") {
+  const target = stage.address(values.engine, "file", settings, page, build);
+  return visit(values.engine, target, profile, rate);
 }
 
 /** @param {import("omega-sync").Client} client @param {string} run its name @param {number} nth */
