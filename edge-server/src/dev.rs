@@ -6,8 +6,8 @@
 
 use crate::address::X_FORWARDED_FOR;
 use crate::auth::SCOPE;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::{Parameters, json};
 use crate::listen::Peer;
 use axum::extract::{Extension, State};

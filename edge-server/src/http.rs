@@ -1,4 +1,4 @@
-//! What all requests share, and the way from the list of routes to a router.
+//! HTTP: the way from the list of routes to a router.
 
 mod abilities;
 pub(crate) mod admin;
@@ -21,38 +21,23 @@ mod sync;
 pub(crate) mod taste;
 pub(crate) mod value;
 
-use crate::address::{Addresses, Proxies};
-use crate::aggregate::Aggregate;
-use crate::auth::Authority;
-use crate::auth::Principal;
-use crate::auth::revoked::Revoked;
 use crate::dev;
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::http::request::REQUEST_ID;
 use crate::http::route::{DEVICE_ID, Route};
-use crate::hub::Hub;
-use crate::limits::Limits;
-use crate::listen::Peer;
-use crate::metrics::Metrics;
-use crate::outbox::Outboxes;
-use crate::pairing::Pairings;
-use crate::quota::Quota;
-use crate::store::Store;
-use crate::store::access::AccessStore;
 use crate::ws;
 use axum::Router;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -61,68 +46,6 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 /// The version of the global patterns that a device has.
 pub(crate) const SYNC_VERSION: HeaderName = HeaderName::from_static("x-sync-version");
-
-/// What all requests share.
-pub(crate) struct Edge {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) authority: Authority,
-    /// Tokens that count no more.
-    pub(crate) revoked: Arc<Revoked>,
-    /// Paired devices.
-    pub(crate) access: Arc<dyn AccessStore>,
-    /// How often an address may ask without a good token.
-    pub(crate) addresses: Addresses,
-    /// Who is believed when it says from where a request comes.
-    pub(crate) proxies: Proxies,
-    /// Devices that want to be paired, if there is pairing here.
-    pub(crate) pairings: Option<Pairings>,
-    /// Where phones find this server.
-    pub(crate) pair_url: Option<String>,
-    /// Whether this is a developer's own machine.
-    pub(crate) dev: bool,
-    pub(crate) limits: Limits,
-    /// Places for WebSocket sessions.
-    pub(crate) sockets: Arc<Semaphore>,
-    /// What waits to be written to all of them.
-    pub(crate) outboxes: Outboxes,
-    /// Places for the bytes of one-shot sessions.
-    pub(crate) exchanges: Arc<Semaphore>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// What all households teach.
-    pub(crate) aggregate: Arc<Aggregate>,
-    /// How often each may ask.
-    pub(crate) quota: Arc<Quota>,
-    /// Places for answers that are being packed.
-    pub(crate) gzips: Arc<Semaphore>,
-    /// A place for each request that is under way.
-    pub(crate) requests: Arc<Semaphore>,
-    /// Whether the server is about to stop, and should be sent nothing new.
-    pub(crate) draining: watch::Receiver<bool>,
-    /// Whether the server stops.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl Edge {
-    /// Who has this token. Each that is not good counts for the address that it comes from.
-    ///
-    /// # Errors
-    /// The token is not good; [`Error::RateLimited`] when the address had too many of them.
-    pub(crate) async fn admit(&self, token: &str, from: IpAddr) -> Result<Principal, Error> {
-        match self.authority.admit(token).await {
-            Ok(principal) => Ok(principal),
-            Err(error) => {
-                self.addresses.take(from)?;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// The address that a request comes from.
-    pub(crate) fn address(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
-        self.proxies.client(peer.address.ip(), headers)
-    }
-}
 
 /// The router. `dev` adds what only a developer's own machine may have.
 pub(crate) fn router(edge: Arc<Edge>, dev: bool, folder: Option<&Path>) -> Router {

@@ -12,6 +12,7 @@ pub mod config;
 pub mod delta_sync;
 mod dev;
 mod dispatch;
+mod edge;
 pub mod error;
 #[cfg(feature = "crypto")]
 pub(crate) mod fetch;
@@ -38,28 +39,23 @@ pub mod upkeep;
 mod wire;
 mod ws;
 
-use crate::address::{Addresses, Gate};
+use crate::address::Gate;
 use crate::aggregate::Aggregate;
-use crate::auth::revoked::Revoked;
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
+use crate::edge::Edge;
 use crate::error::StartError;
-use crate::http::Edge;
-use crate::hub::Hub;
 use crate::limits::{CLOSE_TIMEOUT, CONNECTIONS_MAX, FINISH_TIMEOUT, Limits, STOP_TIMEOUT};
 use crate::metrics::Metrics;
-use crate::outbox::Outboxes;
-use crate::pairing::Pairings;
-use crate::quota::{Pace, Quota, Rate};
-use crate::store::access::AccessStore;
+use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 pub use dev::TOKEN_LIFE as DEV_TOKEN_LIFE;
@@ -68,8 +64,6 @@ pub use dev::TOKEN_LIFE as DEV_TOKEN_LIFE;
 pub struct Server {
     address: SocketAddr,
     edge: Arc<Edge>,
-    drain: watch::Sender<bool>,
-    stop: watch::Sender<bool>,
     listening: JoinHandle<()>,
 }
 
@@ -86,72 +80,34 @@ impl Server {
         let settings = args.aggregate.settings()?;
         let (authority, keys) = args.authority(&limits).await?;
         let tls = args.access.tls()?;
-        let listener = listen::bind(wanted).map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
-            _ => StartError::Listen { address: wanted.to_string(), reason: error.to_string() },
-        })?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen {
-            address: wanted.to_string(),
-            reason: error.to_string(),
-        })?;
-        let data = args.data.clone();
-        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&data)).await;
-        let opened = opened.map_err(|error| StartError::System(error.to_string()))?;
-        let opened = Arc::new(opened?);
-        let revoked = Arc::new(Revoked::load(opened.clone()).await?);
-        let store: Arc<dyn Store> = opened.clone();
-        let access: Arc<dyn AccessStore> = opened.clone();
-        let proxies = args.access.proxies();
-        let pairing = args.access.pair_url.is_some() || args.dev;
-        let (drain, draining) = watch::channel(false);
-        let (stop, stopping) = watch::channel(false);
-        let metrics = Arc::new(Metrics::default());
+        let (listener, address) = bind(wanted)?;
+        let opened = open(args.data.clone()).await?;
         let tables = args.aggregate.tables()?;
-        let aggregate = Arc::new(Aggregate::new(opened, settings, tables, metrics.clone()));
-        let quota = Arc::new(Quota::new(&limits));
-        let edge = Arc::new(Edge {
-            hub: Hub::new(
-                store.clone(),
-                limits.clone(),
-                metrics.clone(),
-                aggregate.clone(),
-                quota.clone(),
-            ),
-            aggregate: aggregate.clone(),
-            metrics,
-            quota,
-            store,
-            authority: authority.with_revoked(revoked.clone()),
-            revoked,
-            access,
-            addresses: Addresses::new(rate(limits.address_rate)),
-            proxies: proxies.clone(),
-            pairings: pairing.then(|| Pairings::new(limits.pairing)),
-            pair_url: args.access.pair_url.clone(),
-            dev: args.dev,
-            sockets: Arc::new(Semaphore::new(limits.sockets_max)),
-            outboxes: Outboxes::new(&limits),
-            exchanges: Arc::new(Semaphore::new(limits.exchanges_bytes_max)),
-            limits: limits.clone(),
-            gzips: http::gzip::places(),
-            requests: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            draining,
-            stopping: stopping.clone(),
-        });
+        let metrics = Arc::new(Metrics::default());
+        let aggregate = Aggregate::new(opened.clone(), settings, tables, metrics.clone());
+        let aggregate = Arc::new(aggregate);
+        let patience = limits.write_timeout;
+        let gate = Gate::new(
+            limits.address_connections_max,
+            args.access.proxies(),
+            limits.loopback_counts,
+        );
+        #[cfg(feature = "crypto")]
+        let tls_reload_every = limits.tls_reload_every;
+        let edge = Edge::new(args, limits, authority, aggregate, metrics, opened).await?;
+        let edge = Arc::new(edge);
+        let stopping = edge.stopping.subscribe();
         let router = http::router(edge.clone(), args.dev, args.static_folder.as_deref());
         #[cfg(feature = "crypto")]
         if let Some(tls) = &tls {
-            tokio::spawn(tls.clone().run(limits.tls_reload_every, stopping.clone()));
+            tokio::spawn(tls.clone().run(tls_reload_every, stopping.clone()));
         }
         if let Some(keys) = keys {
             tokio::spawn(keys.run(stopping.clone()));
         }
-        tokio::spawn(aggregate.run(stopping.clone()));
-        let most = limits.address_connections_max;
-        let gate = Gate::new(most, proxies, limits.loopback_counts);
-        let patience = limits.write_timeout;
+        tokio::spawn(edge.aggregate.clone().run(stopping.clone()));
         let listening = tokio::spawn(listen::run(listener, gate, router, tls, patience, stopping));
-        Ok(Self { address, edge, drain, stop, listening })
+        Ok(Self { address, edge, listening })
     }
 
     /// Where it listens; of use when port 0 was asked for.
@@ -162,15 +118,15 @@ impl Server {
     /// Says that it is not ready any more, and goes on as before: whoever sends it requests has time
     /// to send them elsewhere.
     pub fn drain(&self) {
-        self.drain.send_replace(true);
+        self.edge.draining.send_replace(true);
     }
 
     /// Stops accepting, lets the requests that are under way end and each room finish its commit,
     /// closes all sockets with `restart`, and closes the store. Each step has its time limit, so that
     /// a disk that hangs can't hold the process.
-    pub async fn stop(self) -> Result<(), StartError> {
+    pub async fn stop(mut self) -> Result<(), StartError> {
         self.drain();
-        self.stop.send_replace(true);
+        self.edge.stopping.send_replace(true);
         let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
         if timeout(FINISH_TIMEOUT, self.edge.requests.acquire_many(all)).await.is_err() {
             tracing::warn!("some requests did not end in time");
@@ -182,11 +138,38 @@ impl Server {
         if timeout(CLOSE_TIMEOUT, self.edge.sockets.acquire_many(all)).await.is_err() {
             tracing::debug!("some sockets did not answer the close frame");
         }
-        let _ = self.listening.await;
+        let _ = (&mut self.listening).await;
         let closed = timeout(STOP_TIMEOUT, self.edge.store.close()).await;
         let late = || Err(StoreError::Unavailable("it did not close in time".into()));
         Ok(closed.unwrap_or_else(|_| late())?)
     }
+}
+
+/// One that is not stopped in order accepts no more all the same.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.edge.stopping.send_replace(true);
+    }
+}
+
+/// Listens, and says where.
+fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error: std::io::Error| StartError::Listen {
+        address: wanted.to_string(),
+        reason: error.to_string(),
+    };
+    let listener = listen::bind(wanted).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
+        _ => failed(error),
+    })?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Opens the store.
+async fn open(data: PathBuf) -> Result<Arc<SqliteStore>, StartError> {
+    let opened = spawn_blocking(move || SqliteStore::open(&data)).await;
+    Ok(Arc::new(opened.map_err(|error| StartError::System(error.to_string()))??))
 }
 
 /// Runs a server until the process is asked to end (SIGINT or SIGTERM).
@@ -252,11 +235,6 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// How often one may ask; a rate of 0 is none.
-fn rate(rate: Rate) -> Option<Pace> {
-    (rate.per_second > 0).then(|| rate.into())
 }
 
 #[cfg(test)]

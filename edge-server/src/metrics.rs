@@ -4,8 +4,8 @@
 //! nobody can make the server remember ever more of them, and nothing here names a household.
 
 use crate::aggregate::privacy::Rho;
+use crate::edge::Edge;
 use crate::error::Kind;
-use crate::http::Edge;
 use crate::log;
 use axum::extract::State;
 use axum::http::Method;

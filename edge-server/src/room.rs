@@ -307,15 +307,8 @@ impl RoomTask<'_> {
                 self.left(connection, now);
                 RoomInput::Closed(connection)
             }
-            RoomMessage::Call(Call { work, refused }) => {
-                let Self { room, presence, dispatch, region, .. } = self;
-                let mut orders = Vec::new();
-                let orders_of = &mut orders;
-                let inside = Inside { room, presence, dispatch, orders: orders_of, now, region };
-                let Done { outputs, answer } = work(inside);
-                batch.add(outputs);
-                batch.relay(orders);
-                batch.effects.push(Effect::Answer(answer, refused));
+            RoomMessage::Call(call) => {
+                self.call(call, now, batch);
                 return;
             }
             RoomMessage::Erase(answer) => {
@@ -329,6 +322,17 @@ impl RoomTask<'_> {
             }
         };
         batch.add(self.room.handle(now, input));
+    }
+
+    /// Does what a request asks for.
+    fn call(&mut self, call: Call, now: UnixMillis, batch: &mut Batch) {
+        let Self { room, presence, dispatch, region, .. } = self;
+        let mut orders = Vec::new();
+        let inside = Inside { room, presence, dispatch, orders: &mut orders, now, region };
+        let Done { outputs, answer } = (call.work)(inside);
+        batch.add(outputs);
+        batch.relay(orders);
+        batch.effects.push(Effect::Answer(answer, call.refused));
     }
 
     /// Tells the connections that speak JSON; who reads too slowly loses the socket.

@@ -10,8 +10,8 @@ mod json;
 
 use crate::aggregate::Caller;
 use crate::auth::{Principal, bearer};
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::request::RequestId;
 use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
@@ -159,7 +159,7 @@ async fn run(edge: &Edge, socket: WebSocket, claim: Claim, json: bool) {
 }
 
 async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim) -> End {
-    let mut stopping = edge.stopping.clone();
+    let mut stopping = edge.stopping.subscribe();
     let credit = claim.credit.clone();
     let opened = tokio::select! {
         opened = timeout(edge.limits.hello_timeout, open(edge, stream, claim)) => {

@@ -3,8 +3,8 @@
 use crate::aggregate::region::{REGION_PATTERN, Region};
 use crate::auth::revoked::now_s;
 use crate::config::TOKEN_LIFE_MAX;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::{JsonBody, Parameters};
 use crate::http::route::Parameter;
 use crate::http::schema::{ID_FORMAT, ID_PATTERN};

@@ -1,8 +1,8 @@
 //! Everything that is held of a household, for the household itself; and its erasure.
 
 use crate::auth::Principal;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::Parameters;
 use crate::http::devices::Description;
 use crate::http::household::{ProgressItem, WatchlistItem};

@@ -5,7 +5,7 @@
 //! answers have a token, a key or a code. To pack is a favour: it never waits for a place, and what does
 //! not get one leaves as it is. Invariant: at most [`GZIPS_MAX`] answers are being packed at a time.
 
-use crate::http::Edge;
+use crate::edge::Edge;
 use crate::limits::{GZIP_BYTES_MIN, GZIPS_MAX};
 use crate::metrics::{Count, Metrics};
 use axum::body::{Body, Bytes, HttpBody, to_bytes};

@@ -2,8 +2,8 @@
 //! whoever sends it requests.
 
 use crate::auth::jwks::State as KeysState;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::Parameters;
 use crate::http::route::Parameter;
 use crate::http::taste::NOT_PRIVATE;

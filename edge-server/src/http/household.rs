@@ -2,8 +2,8 @@
 //! own replica writes for them; what they are told is durable.
 
 use crate::auth::Principal;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::route::Parameter;
 use crate::http::schema;

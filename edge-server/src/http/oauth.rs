@@ -4,8 +4,8 @@
 //! one that comes twice ends all that came of it.
 
 use crate::aggregate::region::Region;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::form::{Fields, Form, FormError};
 use crate::http::schema::ID_PATTERN;
 use crate::limits::{PAIRED_TOKEN_LIFE, PAIRING_LIFE};

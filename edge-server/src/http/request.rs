@@ -4,8 +4,9 @@
 //! `request`, which has its id. Invariant: the log has no token, no content id and no query: of a path
 //! it names the route only.
 
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::{Edge, problem};
+use crate::http::problem;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONNECTION;

@@ -6,8 +6,9 @@
 
 use crate::auth::{Principal, Scope, bearer};
 use crate::dev::{is_near, loopback_host};
+use crate::edge::Edge;
 use crate::error::{Error, Kind};
-use crate::http::{Edge, gzip};
+use crate::http::gzip;
 use crate::limits::{FORM_BYTES_MAX, JSON_BYTES_MAX};
 use crate::listen::Peer;
 use axum::Router;

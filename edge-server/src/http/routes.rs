@@ -70,12 +70,20 @@ const HANDOFF_REFUSED: &[Kind] =
 
 /// Every route.
 pub(crate) fn all() -> Vec<Route> {
-    let read = Access::Scope(Need::Read);
-    let write = Access::Scope(Need::Write);
-    let control = Access::Scope(Need::Control);
     let mut all = operator();
     all.extend(pairing());
-    all.extend([
+    all.extend(sessions());
+    all.extend(lists());
+    all.extend(taste());
+    all.extend(household());
+    all.extend(devices_and_commands());
+    all.extend(revoking());
+    all
+}
+
+/// Those that speak the binary protocol.
+fn sessions() -> [Route; 2] {
+    [
         Route::get("/ws", Access::Own, get(ws::upgrade))
             .about("Open a WebSocket for the binary protocol")
             .gives_content(101, Content::Nothing)
@@ -85,6 +93,14 @@ pub(crate) fn all() -> Vec<Route> {
             .takes_other(BINARY, EXCHANGE_BYTES_MAX)
             .gives_content(200, Content::Other(BINARY))
             .refuses(SYNC_REFUSED),
+    ]
+}
+
+/// Those that read and write what the household watches.
+fn lists() -> [Route; 4] {
+    let read = Access::Scope(Need::Read);
+    let write = Access::Scope(Need::Write);
+    [
         Route::post("/api/v1/sync/watchlist", write, post(change_watchlist))
             .about("Put a title on a watchlist or take it off")
             .takes::<WatchlistChange>()
@@ -95,6 +111,28 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<ProgressUpdate>()
             .gives::<ProgressNoted>(200)
             .refuses(PROGRESS_REFUSED),
+        Route::get("/api/v1/watchlist", read, get(watchlist))
+            .about("List the titles on a watchlist")
+            .packed()
+            .parameters(PAGE_PARAMETERS)
+            .gives::<Page<WatchlistItem>>(200)
+            .gives_content(304, Content::Nothing)
+            .refuses(REFUSED),
+        Route::get("/api/v1/progress", read, get(progress))
+            .about("List how far titles were watched")
+            .packed()
+            .parameters(PAGE_PARAMETERS)
+            .gives::<Page<ProgressItem>>(200)
+            .gives_content(304, Content::Nothing)
+            .refuses(REFUSED),
+    ]
+}
+
+/// Those about what all households teach.
+fn taste() -> [Route; 6] {
+    let read = Access::Scope(Need::Read);
+    let write = Access::Scope(Need::Write);
+    [
         Route::get("/api/v1/sync/version", read, get(version))
             .about("Say which version the global patterns have")
             .gives::<SyncVersion>(200),
@@ -119,20 +157,13 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<Feed>()
             .up_to(FEED_BYTES_MAX)
             .gives::<Fed>(200),
-        Route::get("/api/v1/watchlist", read, get(watchlist))
-            .about("List the titles on a watchlist")
-            .packed()
-            .parameters(PAGE_PARAMETERS)
-            .gives::<Page<WatchlistItem>>(200)
-            .gives_content(304, Content::Nothing)
-            .refuses(REFUSED),
-        Route::get("/api/v1/progress", read, get(progress))
-            .about("List how far titles were watched")
-            .packed()
-            .parameters(PAGE_PARAMETERS)
-            .gives::<Page<ProgressItem>>(200)
-            .gives_content(304, Content::Nothing)
-            .refuses(REFUSED),
+    ]
+}
+
+/// Those about all that is held of a household.
+fn household() -> [Route; 2] {
+    let read = Access::Scope(Need::Read);
+    [
         Route::get("/api/v1/household/export", read, get(export))
             .about("Read everything that the server holds of the household")
             .packed()
@@ -142,6 +173,15 @@ pub(crate) fn all() -> Vec<Route> {
             .about("Erase everything that the server and the devices hold of the household")
             .parameters(ERASE_PARAMETERS)
             .gives::<Erased>(200),
+    ]
+}
+
+/// Those about devices, and what they tell each other to do.
+fn devices_and_commands() -> [Route; 5] {
+    let read = Access::Scope(Need::Read);
+    let write = Access::Scope(Need::Write);
+    let control = Access::Scope(Need::Control);
+    [
         Route::get("/api/v1/devices", read, get(devices))
             .about("List the household's devices")
             .packed()
@@ -167,14 +207,7 @@ pub(crate) fn all() -> Vec<Route> {
             .takes::<CommandBody>()
             .gives::<Commanded>(202)
             .refuses(COMMAND_REFUSED),
-        Route::post("/api/v1/pairing", control, post(answer))
-            .about("Answer a device that wants to be paired with this household")
-            .takes::<PairingAnswer>()
-            .gives::<PairingDescribed>(200)
-            .refuses(&[Kind::NotFound, Kind::CodeUnknown]),
-    ]);
-    all.extend(revoking());
-    all
+    ]
 }
 
 /// Those that end tokens before their time.
@@ -199,7 +232,7 @@ fn revoking() -> [Route; 3] {
 }
 
 /// Those that pair devices.
-fn pairing() -> [Route; 7] {
+fn pairing() -> [Route; 8] {
     let admin = Access::Scope(Need::Admin);
     [
         Route::post("/oauth/device_authorization", Access::Open, post(authorize))
@@ -239,6 +272,11 @@ fn pairing() -> [Route; 7] {
             .parameters(PICTURE_PARAMETER)
             .gives_content(200, Content::Other(SVG))
             .refuses(&[Kind::NotFound]),
+        Route::post("/api/v1/pairing", Access::Scope(Need::Control), post(answer))
+            .about("Answer a device that wants to be paired with this household")
+            .takes::<PairingAnswer>()
+            .gives::<PairingDescribed>(200)
+            .refuses(&[Kind::NotFound, Kind::CodeUnknown]),
         Route::post("/api/v1/admin/pairing-keys", admin, post(renew_key))
             .about("Give a household a new key with which its members pair devices in a browser")
             .takes::<KeyRequest>()

@@ -6,10 +6,11 @@
 //! are being read are bounded together.
 
 use crate::auth::{Principal, bearer};
+use crate::edge::Edge;
 use crate::error::Error;
+use crate::http::SYNC_VERSION;
 use crate::http::body::check_head;
 use crate::http::route::check_device;
-use crate::http::{Edge, SYNC_VERSION};
 use crate::limits::BEACON_BYTES_MAX;
 use crate::listen::Peer;
 use crate::quota::Of;

@@ -3,8 +3,8 @@
 
 use crate::aggregate::{Own, now};
 use crate::auth::Principal;
+use crate::edge::Edge;
 use crate::error::{Error, FieldError};
-use crate::http::Edge;
 use crate::http::body::{json, parse_body};
 use crate::http::schema::{self, ID_PATTERN};
 use crate::http::sync::BINARY;

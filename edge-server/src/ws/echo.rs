@@ -2,8 +2,8 @@
 //! has the framing, the bounds and the ends of the other sockets. With `--dev` only.
 
 use super::{Sink, Stream, sized};
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::limits::{CLOSE_TIMEOUT, READ_BYTES_MAX};
 use crate::listen::Peer;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;

@@ -8,8 +8,8 @@
 use super::{Claim, End, Sink, Stream, broken, next_message};
 use crate::auth::Principal;
 use crate::command::CommandBody;
+use crate::edge::Edge;
 use crate::error::Error;
-use crate::http::Edge;
 use crate::http::body::read_value;
 use crate::http::devices::{DeviceChange, HandoffRequest, command_device, hand_off_title};
 use crate::http::household::{WatchlistChange, note};
@@ -42,7 +42,7 @@ pub(super) async fn session(
     stream: &mut Stream,
     claim: Claim,
 ) -> End {
-    let mut stopping = edge.stopping.clone();
+    let mut stopping = edge.stopping.subscribe();
     let opened = tokio::select! {
         opened = timeout(edge.limits.hello_timeout, open(edge, sink, stream, &claim)) => {
             opened.unwrap_or(Err(Error::Idle.into()))
