@@ -6,6 +6,7 @@ use crate::store::StoreError;
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::message::{CloseCode, SUBPROTOCOL};
 use omega_sync_core::operation::VoidReason;
+use omega_sync_core::session::server::Refusal;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
@@ -126,6 +127,15 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// What a request wanted to write, which says what a refusal of it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A title, on a watchlist or with its progress.
+    Title,
+    /// A device's record.
+    Device,
+}
+
 /// The failure of one request or socket.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -240,6 +250,20 @@ impl Error {
     /// A field or parameter that is missing or wrong.
     pub(crate) fn field(field: &str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.into(), detail: detail.into() }])
+    }
+
+    /// Why the household's room did not carry a write out.
+    pub(crate) fn of_refusal(refusal: Refusal, subject: Subject) -> Self {
+        match (refusal, subject) {
+            (Refusal::Void(reason), _) => Self::Refused(reason),
+            (Refusal::NotThere, Subject::Title) => Self::NotOnWatchlist,
+            (Refusal::NotThere, Subject::Device) => Self::DeviceUnknown,
+            (Refusal::Superseded, _) => Self::Superseded,
+            (Refusal::Ahead, _) => Self::Room(CloseCode::Drift),
+            // Nothing of a title can be invalid that was read.
+            (Refusal::Invalid, Subject::Title) => Self::Internal,
+            (Refusal::Invalid, Subject::Device) => Self::field("", "no device can be like that"),
+        }
     }
 
     /// What kind of error an HTTP answer says it is.

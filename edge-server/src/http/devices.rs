@@ -6,7 +6,7 @@ use crate::auth::Principal;
 use crate::command::{CommandBody, Status};
 use crate::dispatch::Sent;
 use crate::edge::Edge;
-use crate::error::Error;
+use crate::error::{Error, Subject};
 use crate::http::abilities::{Abilities, Kind};
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::schema;
@@ -290,7 +290,7 @@ async fn change(
         let intent = Intent::DescribeDevice(device, record);
         match inside.room.write(inside.now, intent, None) {
             Ok(written) => (written.outputs, Ok(())),
-            Err(refusal) => (Vec::new(), Err(refusal.into())),
+            Err(refusal) => (Vec::new(), Err(Error::of_refusal(refusal, Subject::Device))),
         }
     });
     changed.await.map_err(Error::Room)??;

@@ -3,7 +3,7 @@
 
 use crate::auth::Principal;
 use crate::edge::Edge;
-use crate::error::Error;
+use crate::error::{Error, Subject};
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::route::Parameter;
 use crate::http::schema;
@@ -19,9 +19,8 @@ use omega_sync_core::causal::Dot;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::household::{ENTRIES_MAX, Household, Profile};
 use omega_sync_core::id::{ContentId, ProfileId};
-use omega_sync_core::message::CloseCode;
 use omega_sync_core::operation::{Intent, Progress, VoidReason};
-use omega_sync_core::session::server::{Refusal, Room, Written};
+use omega_sync_core::session::server::{Room, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -305,22 +304,10 @@ async fn write(
         let intent = intent(inside.room.household());
         match inside.room.write(inside.now, intent, at) {
             Ok(Written { timestamp, outputs }) => (outputs, Ok(timestamp)),
-            Err(refusal) => (Vec::new(), Err(refusal)),
+            Err(refusal) => (Vec::new(), Err(Error::of_refusal(refusal, Subject::Title))),
         }
     });
     Ok(written.await.map_err(Error::Room)??)
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Void(reason) => Self::Refused(reason),
-            Refusal::NotThere => Self::NotOnWatchlist,
-            Refusal::Superseded => Self::Superseded,
-            Refusal::Ahead => Self::Room(CloseCode::Drift),
-            Refusal::Invalid => Self::Internal,
-        }
-    }
 }
 
 /// `GET /api/v1/watchlist`.

@@ -4,7 +4,11 @@ use super::commands::{described, record};
 use super::pairing::{oauth_error, quick};
 use super::revocation::next_second;
 use super::*;
+use crate::error::{Error as Failure, Kind, Subject};
 use crate::store::sqlite::seen_on_disk;
+use omega_sync_core::id::EpochId;
+use omega_sync_core::operation::Intent;
+use omega_sync_core::session::server::Room;
 use serde_json::{Value, json};
 
 impl Home {
@@ -65,6 +69,20 @@ async fn a_device_is_renamed_and_keeps_the_rest() {
     let long = json!({"device_name": "x".repeat(65)});
     let answer = home.phone("PATCH /api/v1/devices/speaker", long).await;
     assert_eq!(answer.fields(), ["device_name"]);
+}
+
+/// Routes look before they write, so only a change that comes between finds this.
+#[test]
+fn a_refused_write_of_a_device_speaks_of_the_device() {
+    let mut room = Room::create(HouseholdId::new("home").unwrap(), EpochId(1));
+    let mut answer = |record: Option<DeviceRecord>| {
+        let intent = Intent::DescribeDevice(DeviceId::new("tv").unwrap(), record);
+        let refusal = room.write(now(), intent, None).unwrap_err();
+        Failure::of_refusal(refusal, Subject::Device).kind()
+    };
+    assert_eq!(answer(None), Kind::DeviceUnknown);
+    let long = DeviceRecord { name: "x".repeat(65), ..DeviceRecord::default() };
+    assert_eq!(answer(Some(long)), Kind::Invalid);
 }
 
 #[tokio::test(flavor = "multi_thread")]
