@@ -8,7 +8,7 @@ use crate::config::ServeArgs;
 use crate::error::Error;
 use crate::http::gzip;
 use crate::hub::Hub;
-use crate::limits::{CONNECTIONS_MAX, Limits};
+use crate::limits::{Limits, TCP_CONNECTIONS_MAX};
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
@@ -105,7 +105,7 @@ impl Edge {
             aggregate,
             quota,
             gzips: gzip::places(),
-            requests: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            requests: Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX)),
             draining: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
             limits,

@@ -45,7 +45,7 @@ use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
 use crate::edge::Edge;
 use crate::error::StartError;
-use crate::limits::{CLOSE_TIMEOUT, CONNECTIONS_MAX, FINISH_TIMEOUT, Limits, STOP_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, FINISH_TIMEOUT, Limits, STOP_TIMEOUT, TCP_CONNECTIONS_MAX};
 use crate::metrics::Metrics;
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
@@ -127,7 +127,7 @@ impl Server {
     pub async fn stop(mut self) -> Result<(), StartError> {
         self.drain();
         self.edge.stopping.send_replace(true);
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let all = u32::try_from(TCP_CONNECTIONS_MAX).unwrap_or(u32::MAX);
         if timeout(FINISH_TIMEOUT, self.edge.requests.acquire_many(all)).await.is_err() {
             tracing::warn!("some requests did not end in time");
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// WebSocket sessions at a time; above it a socket is closed with `overloaded`.
 pub const SOCKETS_MAX: usize = 10_000;
 /// TCP connections at a time; above it new ones wait in the listen queue.
-pub const CONNECTIONS_MAX: usize = SOCKETS_MAX + 2_000;
+pub const TCP_CONNECTIONS_MAX: usize = SOCKETS_MAX + 2_000;
 /// Rooms in memory at a time; above it a hello is answered with `overloaded`.
 pub const ROOMS_MAX: usize = SOCKETS_MAX + 2_000;
 /// A new socket must send its hello within this time, else `idle`.

@@ -5,7 +5,8 @@
 
 use crate::address::{Entrance, Gate};
 use crate::limits::{
-    CONNECTIONS_MAX, HEADERS_BYTES_MAX, HEADERS_TIMEOUT, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES,
+    HEADERS_BYTES_MAX, HEADERS_TIMEOUT, RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES,
+    TCP_CONNECTIONS_MAX,
 };
 use crate::wire::{Credit, Wire};
 use axum::Router;
@@ -29,7 +30,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// The other end of a connection, with its place among [`CONNECTIONS_MAX`].
+/// The other end of a connection, with its place among [`TCP_CONNECTIONS_MAX`].
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
@@ -67,7 +68,7 @@ pub(crate) async fn run(
     patience: Duration,
     stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
     let mut stop = stopping.clone();
     loop {
         let accepted = tokio::select! {

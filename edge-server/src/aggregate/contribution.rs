@@ -11,7 +11,7 @@ use omega_sync_core::pattern::{Genre, Pattern};
 use std::collections::BTreeMap;
 
 /// Genres of one household that count in one epoch.
-pub const GENRES_MAX: usize = 3;
+pub const CONTRIBUTED_GENRES_MAX: usize = 3;
 /// Longest distance of a pattern from its cluster's reference that counts; a longer one is shortened
 /// to it. The norm of an embedding is 1; of patterns of simulated households 95 of 100 are nearer to
 /// their cluster than this (`docs/privacy.md`), so it shortens few and saves half of the noise.
@@ -49,7 +49,7 @@ pub fn counted<'a>(
     }
     let mut best: Vec<&Pattern> = best.into_values().collect();
     best.sort_by_key(|pattern| rank(pattern));
-    best.truncate(GENRES_MAX);
+    best.truncate(CONTRIBUTED_GENRES_MAX);
     best
 }
 

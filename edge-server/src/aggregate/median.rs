@@ -12,7 +12,7 @@ use omega_sync_core::pattern::PatternId;
 use std::fmt;
 
 /// Households from which on a median says anything.
-const HOUSEHOLDS_MIN: usize = 20;
+const MEDIAN_HOUSEHOLDS_MIN: usize = 20;
 /// Mean and median that are nearer than this agree, as a fraction of an embedding's norm.
 pub const DISTANCE_MIN: f64 = 0.06;
 /// Farther apart than so many times what chance makes them, they disagree.
@@ -65,7 +65,7 @@ impl Members {
     /// What is wrong with them, if anything is.
     pub fn alarm(&self) -> Option<Why> {
         let members = &self.0;
-        if members.len() < HOUSEHOLDS_MIN {
+        if members.len() < MEDIAN_HOUSEHOLDS_MIN {
             return None;
         }
         let total: f64 = members.iter().map(|(_, weight)| f64::from(*weight)).sum();
@@ -143,7 +143,7 @@ mod tests {
             let far = |distance| distance > 0.08 && distance < 0.12;
             assert!(matches!(why, Some(Why::Disagree(distance)) if far(distance)), "{why:?}");
         }
-        assert_eq!(members(HOUSEHOLDS_MIN - 5, 4, 1).alarm(), None, "too few to say");
+        assert_eq!(members(MEDIAN_HOUSEHOLDS_MIN - 5, 4, 1).alarm(), None, "too few to say");
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::fmt;
 use thiserror::Error;
 
-/// Longest text of a region in bytes.
-pub const REGION_BYTES_MAX: usize = 6;
 /// What the text of a region looks like.
 pub const REGION_PATTERN: &str = "^[A-Za-z]{2}(-[A-Za-z0-9]{1,3})?$";
 
@@ -64,6 +62,7 @@ impl fmt::Display for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use omega_sync_core::pattern::exchange::REGION_BYTES_MAX;
 
     #[test]
     fn a_region_has_its_form() {
@@ -71,7 +70,7 @@ mod tests {
             let region = Region::new(text).unwrap();
             assert_eq!(region.country().as_str(), country);
             assert_eq!(region.is_part(), text.len() > 2);
-            assert!(region.as_str().len() <= REGION_BYTES_MAX);
+            assert!(text.len() <= REGION_BYTES_MAX, "it fits an answer");
             assert_eq!(region.as_str(), text.to_ascii_uppercase());
         }
         for text in ["", "D", "DEU", "D3", "DE-", "DE-BAYE", "DE-B_", "-BY", "DE-BY-1", "ÄÖ", "DÉ"]

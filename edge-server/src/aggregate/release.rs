@@ -3,11 +3,13 @@
 //!
 //! A cell is a cluster in a place. Places are a public list: the world, and the countries and parts of
 //! countries that the operator names, so that which cells there are tells nothing. A household adds at
-//! most [`GENRES_MAX`] contributions on each level (world, country, part), each to one cell: a level's
-//! vector over all of its cells has the squared L2 sensitivity `GENRES_MAX` · [`CELL_SQUARED`], and the
+//! most [`CONTRIBUTED_GENRES_MAX`] contributions on each level (world, country, part), each to one cell: a level's
+//! vector over all of its cells has the squared L2 sensitivity `CONTRIBUTED_GENRES_MAX` · [`CELL_SQUARED`], and the
 //! levels' ρ add up to what the epoch costs.
 
-use super::contribution::{CELL_SQUARED, Cell, Contribution, GENRES_MAX, UNITS, counted, weight};
+use super::contribution::{
+    CELL_SQUARED, CONTRIBUTED_GENRES_MAX, Cell, Contribution, UNITS, counted, weight,
+};
 use super::median::{Alarm, Members};
 use super::privacy::{Entropy, Gaussian, NoEntropy, PrivacyError, Rho, Sensitivity};
 use super::region::Region;
@@ -91,7 +93,7 @@ impl Noise {
     /// # Errors
     /// ρ is too little.
     pub fn of_release(rho: Rho, levels: u32) -> Result<Self, PrivacyError> {
-        let cells = u32::try_from(GENRES_MAX).unwrap_or(u32::MAX);
+        let cells = u32::try_from(CONTRIBUTED_GENRES_MAX).unwrap_or(u32::MAX);
         let sensitivity = Sensitivity::of_cells(cells, CELL_SQUARED)?;
         Ok(Self::Gaussian(Gaussian::new(sensitivity, rho.share(1, levels))?))
     }

@@ -27,7 +27,7 @@ pub const DAY_EPSILON: f64 = 1.0;
 /// δ of a day of trends, for a household.
 pub const DAY_DELTA: f64 = 1e-9;
 /// A pattern of fewer households, by the noisy count, is not released.
-pub const HOUSEHOLDS_MIN: u32 = 50;
+pub const SHOWN_HOUSEHOLDS_MIN: u32 = 50;
 /// Where a household is whose token does not say it: a code that stands for no country.
 pub const HOME: &str = "ZZ";
 
@@ -37,7 +37,7 @@ pub struct Settings {
     noise: Option<(Noise, DayNoise)>,
     year: Guarantee,
     releases: u32,
-    /// [`HOUSEHOLDS_MIN`].
+    /// [`SHOWN_HOUSEHOLDS_MIN`].
     pub households_min: u32,
     /// Where a household is whose token does not say it.
     pub home: Region,
@@ -61,7 +61,7 @@ impl Settings {
         let rho = Rho::within(year).share(1, releases);
         let noise = Noise::of_release(rho, places.levels())?;
         let noise = Some((noise, DayNoise::new(day)?));
-        Ok(Self { noise, year, releases, households_min: HOUSEHOLDS_MIN, home, places })
+        Ok(Self { noise, year, releases, households_min: SHOWN_HOUSEHOLDS_MIN, home, places })
     }
 
     /// The same without noise, for a developer's own server: nothing it releases is private.
@@ -217,7 +217,7 @@ mod tests {
             format!("= {:.3} of an embedding", ((3 * CELL_SQUARED) as f64).sqrt() / UNITS as f64),
             format!("σ = {:.1} households", noise.sigma()),
             format!("noisy count reaches {} households", noise.threshold()),
-            format!("fewer than {HOUSEHOLDS_MIN} households"),
+            format!("fewer than {SHOWN_HOUSEHOLDS_MIN} households"),
             format!("than {DISTANCE_MIN} and"),
             format!("a spread of {SPREAD_MIN} around"),
             format!("along {AXES} public axes"),

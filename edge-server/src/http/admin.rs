@@ -123,9 +123,9 @@ pub(crate) async fn revoke(
 }
 
 /// Revocations that a list has when nobody says how many, and at most.
-const LISTED: usize = 100;
+const LISTED_REVOCATIONS: usize = 100;
 /// Revocations that a list has at most.
-pub(crate) const LISTED_MAX: usize = 1_000;
+pub(crate) const LISTED_REVOCATIONS_MAX: usize = 1_000;
 /// What a household or device is called in a list.
 const OWNER_PATTERN: &str = "^[0-9a-f]{32}$";
 
@@ -226,8 +226,8 @@ pub(crate) async fn revocations(
 ) -> Result<Json<Revocations>, Error> {
     let named = Named::take(&mut parameters);
     let limit = parameters.take("limit", |text| match text.parse() {
-        Ok(limit) if (1..=LISTED_MAX).contains(&limit) => Ok(limit),
-        _ => Err(format!("it must be a number from 1 to {LISTED_MAX}")),
+        Ok(limit) if (1..=LISTED_REVOCATIONS_MAX).contains(&limit) => Ok(limit),
+        _ => Err(format!("it must be a number from 1 to {LISTED_REVOCATIONS_MAX}")),
     });
     let after = parameters.take("after", read_cursor);
     parameters.finish()?;
@@ -238,7 +238,7 @@ pub(crate) async fn revocations(
         let own = own.filter_map(|owner| edge.revoked.find(&Name::Owner(owner)));
         return Ok(Json(Revocations { items: own.map(Into::into).collect(), next: None }));
     }
-    let limit = limit.unwrap_or(LISTED);
+    let limit = limit.unwrap_or(LISTED_REVOCATIONS);
     // One more tells whether there are more.
     let mut marks = edge.revoked.list(after.as_ref(), limit + 1);
     let more = marks.len() > limit;
@@ -300,7 +300,7 @@ pub(crate) const LIST_PARAMETERS: &[Parameter] = &[
         name: "limit",
         about: "How many at most",
         required: false,
-        schema: || json!({"type": "integer", "minimum": 1, "maximum": LISTED_MAX, "default": LISTED}),
+        schema: || json!({"type": "integer", "minimum": 1, "maximum": LISTED_REVOCATIONS_MAX, "default": LISTED_REVOCATIONS}),
     },
     Parameter {
         name: "after",

@@ -5,7 +5,7 @@ mod withdrawal;
 
 use super::*;
 use crate::aggregate::dice::Dice;
-use crate::aggregate::settings::{DAY_MS, HOUSEHOLDS_MIN};
+use crate::aggregate::settings::{DAY_MS, SHOWN_HOUSEHOLDS_MIN};
 use omega_sync_core::message::{Exchange, Exchanged};
 use omega_sync_core::pattern::exchange::{
     ANSWER_BYTES, Answer as Told, Batch, Known, Outcome, Request, Taken, is_answer,
@@ -242,7 +242,7 @@ async fn what_enough_households_have_in_common_reaches_everyone() {
     let names: Vec<&str> = titles.iter().map(String::as_str).collect();
     let fed = home.feed(&names).await;
     assert_eq!((fed.status, fed.json()), (200, json!({"titles": 12, "version": 12})));
-    for at in 0..HOUSEHOLDS_MIN {
+    for at in 0..SHOWN_HOUSEHOLDS_MIN {
         assert_eq!(home.bring(&format!("h{at}"), &[pattern(1, 5)]).await, Taken::Taken);
     }
     let version = async || {
@@ -258,7 +258,7 @@ async fn what_enough_households_have_in_common_reaches_everyone() {
     assert!(told.not_private && !told.full && told.outcome == Outcome::Ok, "{told:?}");
     assert_eq!(told.known.version, 13);
     let patterns = decode(&tables, told.patterns.unwrap(), &[]).unwrap();
-    assert_eq!((patterns.len(), patterns[0].sample_count()), (1, HOUSEHOLDS_MIN));
+    assert_eq!((patterns.len(), patterns[0].sample_count()), (1, SHOWN_HOUSEHOLDS_MIN));
     let cosine = patterns[0].embedding.cosine(&pattern(1, 5).embedding);
     assert!(cosine > 0.9, "{cosine}");
     // Titles in as many parts as they need.

@@ -231,7 +231,7 @@ fn a_household_changes_a_level_by_no_more_than_the_sensitivity() {
         for place in [None, Some(region.clone())] {
             let own = tally.cells.iter_mut().filter(|((at, _), _)| *at == place);
             let squared: i64 = own.flat_map(|(_, (_, cell))| cell.numbers().map(|n| *n * *n)).sum();
-            let most = GENRES_MAX as u64 * CELL_SQUARED;
+            let most = CONTRIBUTED_GENRES_MAX as u64 * CELL_SQUARED;
             assert!(squared > 0 && squared.cast_unsigned() <= most, "{squared} {most}");
         }
     }
