@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tracing::Span;
 
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
-const FRAME_BYTES_MIN: usize = 128;
+const FRAME_OVERHEAD_BYTES: usize = 128;
 
 /// What a request sees of a household.
 pub(crate) struct Inside<'a> {
@@ -406,7 +406,7 @@ pub(crate) struct Membership {
 impl Membership {
     /// Gives the room a frame, when there is space in its inbox.
     pub(crate) async fn deliver(&self, bytes: Bytes) -> Result<(), RoomGone> {
-        let size = (bytes.len() + FRAME_BYTES_MIN).min(INBOX_BYTES_MAX);
+        let size = (bytes.len() + FRAME_OVERHEAD_BYTES).min(INBOX_BYTES_MAX);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let shares = self.shares.clone();
         let share = shares.acquire_many_owned(size).await.map_err(|_| RoomGone)?;

@@ -1,5 +1,6 @@
-//! Every bound of the server that is not the protocol's own (those are in `core`). Reaching one
-//! closes a socket or refuses a request with a code; none is reached silently.
+//! The bounds that sockets, rooms and requests meet, and those that a test lowers. The protocol's own
+//! are in `core`; one that concerns a single module is in that module. Reaching one closes a socket or
+//! refuses a request with a code; none is reached silently, and each is in a document.
 
 use crate::auth::jwks::Patience;
 use crate::delta_sync::DeltaSync;
@@ -156,7 +157,7 @@ pub const DEVICE_SOCKETS_MAX: usize = 16;
 /// Sockets of one household at a time.
 pub const HOUSEHOLD_SOCKETS_MAX: usize = 64;
 
-/// The bounds that a test lowers to reach their edge, everyone else takes the default; and a setting.
+/// What an operator sets, and the bounds that a test lowers to reach their edge.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// [`SOCKETS_MAX`].
@@ -251,18 +252,39 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
-    /// What a client can reach is in a document.
+    use std::path::Path;
+
+    /// The names of this file's constants, and of all others that end like a bound.
+    fn bounds(folder: &Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("tests") {
+                bounds(&path, names);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let constants = source.lines().filter_map(|line| {
+                    let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
+                    line.strip_prefix("pub ").unwrap_or(line).strip_prefix("const ")
+                });
+                let found = constants.filter_map(|line| line.split(':').next()).filter(|name| {
+                    let endings = ["_MAX", "_MIN", "_KEPT", "_EVERY", "_TIMEOUT"];
+                    path.ends_with("limits.rs") || endings.iter().any(|end| name.ends_with(end))
+                });
+                names.extend(found.map(Into::into));
+            }
+        }
+    }
+
     #[test]
-    fn a_client_s_limits_are_documented() {
+    fn every_bound_is_documented() {
         let documents = [
             include_str!("../../docs/http.md"),
             include_str!("../../docs/protocol.md"),
             include_str!("../../docs/operations.md"),
         ];
-        let source = include_str!("limits.rs");
-        let names = source.lines().filter_map(|line| line.strip_prefix("pub const "));
-        let names: Vec<&str> = names.filter_map(|line| line.split(':').next()).collect();
-        assert!(names.len() > 20, "{names:?}");
+        let mut names = Vec::new();
+        bounds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        assert!(names.len() > 100, "{names:?}");
         for name in names {
             let known = documents.iter().any(|text| text.contains(&format!("`{name}`")));
             assert!(known, "{name} is in no document");

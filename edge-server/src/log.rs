@@ -15,7 +15,7 @@ pub const LOG_BYTES_MAX: usize = 256 * 1024;
 /// What a process that ends gives its last lines to be written.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Counted for each line on top of its bytes, for what else it takes in memory.
-const LINE_BYTES_MIN: usize = 64;
+const LINE_OVERHEAD_BYTES: usize = 64;
 
 /// Of the whole process: so is the log.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -61,7 +61,7 @@ impl Log {
     }
 
     fn line(&self, line: &[u8]) {
-        let size = line.len() + LINE_BYTES_MIN;
+        let size = line.len() + LINE_OVERHEAD_BYTES;
         let fits = |waiting: usize| Some(waiting + size).filter(|all| *all <= LOG_BYTES_MAX);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
         if self.waiting.fetch_update(set, get, fits).is_err() {
@@ -81,7 +81,7 @@ fn write(mut out: impl Write, items: &Receiver<Item>, waiting: &AtomicUsize) {
         match item {
             Item::Line(line) => {
                 let _ = out.write_all(&line);
-                waiting.fetch_sub(line.len() + LINE_BYTES_MIN, Ordering::Relaxed);
+                waiting.fetch_sub(line.len() + LINE_OVERHEAD_BYTES, Ordering::Relaxed);
             }
             Item::Flush(done) => {
                 let _ = out.flush();
@@ -145,7 +145,7 @@ mod tests {
     fn lines_that_find_no_place_are_dropped_counted_and_told() {
         let ((go, gone), (text, written)) = (channel(), channel());
         let log = Log::to(Stuck { go: gone, text }).unwrap();
-        let line = vec![b'x'; 4 * 1024 - LINE_BYTES_MIN];
+        let line = vec![b'x'; 4 * 1024 - LINE_OVERHEAD_BYTES];
         let places = LOG_BYTES_MAX / (4 * 1024);
         let before = dropped();
         for _ in 0..places {

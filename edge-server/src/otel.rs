@@ -22,13 +22,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// For the collector to answer a batch.
+/// How long the collector may take to answer a batch.
 pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a process that ends gives its last spans to be sent.
+/// How long a process that ends waits for its last spans to be sent.
 pub const OTLP_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Of its answer.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Where it takes spans, behind its endpoint.
+/// Bytes of the collector's answer.
+const OTLP_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Path behind the endpoint at which a collector takes spans.
 const PATH: &str = "/v1/traces";
 /// Spans of libraries say what is ours to decide whether to tell.
 const TARGETS: &str = "omega_edge";
@@ -113,7 +113,7 @@ impl Client {
         let address = self.address.clone();
         // The SDK's thread waits outside of the runtime, without which there are no sockets.
         let sent = self.runtime.spawn(async move {
-            address.send(request.map(Full::new), OTLP_TIMEOUT, ANSWER_BYTES_MAX).await
+            address.send(request.map(Full::new), OTLP_TIMEOUT, OTLP_ANSWER_BYTES_MAX).await
         });
         Ok(sent.await??.map(Bytes::from))
     }

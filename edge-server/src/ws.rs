@@ -47,7 +47,7 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Answers about patterns that wait to be written to a socket.
-const ANSWERS_MAX: usize = 1;
+const TASTE_ANSWERS_MAX: usize = 1;
 
 type Sink = SplitSink<WebSocket, Message>;
 type Stream = SplitStream<WebSocket>;
@@ -184,7 +184,7 @@ async fn session(edge: &Edge, sink: &mut Sink, stream: &mut Stream, claim: Claim
     tracing::debug!(household = %principal.household, device = %principal.device, "joined");
     let permitted = principal.ends.duration_since(SystemTime::now()).unwrap_or_default();
     let urgent = outbox.urgent();
-    let (answers, mut answered) = mpsc::channel(ANSWERS_MAX);
+    let (answers, mut answered) = mpsc::channel(TASTE_ANSWERS_MAX);
     let taste = Taste { edge, principal: &principal, answers };
     let end = tokio::select! {
         biased;

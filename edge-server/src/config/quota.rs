@@ -9,7 +9,7 @@ use clap::Args;
 use omega_sync_core::household::ENTRIES_MAX;
 
 /// Highest rate of bytes that can be set: 1 GiB a second.
-const BYTES_MAX: u32 = 1024 * 1024 * 1024;
+const BYTE_RATE_MAX: u32 = 1024 * 1024 * 1024;
 
 /// Quotas; 0 stands for any number.
 #[derive(Debug, Clone, Copy, Args)]
@@ -58,8 +58,8 @@ impl Default for QuotaArgs {
 }
 
 fn bytes(text: &str) -> Result<u32, String> {
-    let bytes = text.parse().ok().filter(|bytes| *bytes <= BYTES_MAX);
-    bytes.ok_or_else(|| format!("use a number from 0 to {BYTES_MAX}"))
+    let bytes = text.parse().ok().filter(|bytes| *bytes <= BYTE_RATE_MAX);
+    bytes.ok_or_else(|| format!("use a number from 0 to {BYTE_RATE_MAX}"))
 }
 
 fn sockets(text: &str) -> Result<usize, String> {

@@ -27,7 +27,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// The grant of a device code.
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Bytes of a program's name, and of a device's for people.
-pub(crate) const NAME_BYTES_MAX: usize = 64;
+pub(crate) const CLIENT_NAME_BYTES_MAX: usize = 64;
 /// Words that a device may ask for; an empty parameter counts as left out.
 const SCOPE_PATTERN: &str = "^((read|write|control)( (read|write|control)){0,2})?$";
 /// Answers with tokens and codes are for nobody else.
@@ -197,7 +197,8 @@ pub(crate) async fn authorize(
 fn wish(fields: &Fields) -> Result<Wish, Failure> {
     let client = fields.get("client_id").ok_or(OAuthError::missing("`client_id` is missing"))?;
     let name = fields.get("device_name").unwrap_or_default();
-    let plain = |text: &str| text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    let plain =
+        |text: &str| text.len() <= CLIENT_NAME_BYTES_MAX && !text.chars().any(char::is_control);
     if !plain(client) || !plain(name) {
         return Err(OAuthError::missing("names have up to 64 bytes, without control characters"));
     }

@@ -6,7 +6,7 @@ use omega_sync_core::id::Random;
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, Genre, Pattern, PatternError, PatternId};
 
 /// A genre needs so many titles for patterns to be drawn from it.
-const TITLES_MIN: usize = 5;
+const GENRE_TITLES_MIN: usize = 5;
 
 /// Draws patterns; the same seed draws the same ones.
 pub struct Drawer<'a> {
@@ -30,7 +30,7 @@ impl<'a> Drawer<'a> {
                 list.push(at);
             }
         }
-        genres.retain(|(_, list)| list.len() >= TITLES_MIN);
+        genres.retain(|(_, list)| list.len() >= GENRE_TITLES_MIN);
         if genres.is_empty() {
             return Err(PatternError::Genre);
         }
@@ -80,8 +80,8 @@ impl<'a> Drawer<'a> {
         // From a sub-taste of a quarter of the genre to all of it.
         let quarter = list.len() / 4;
         let kept = quarter + self.random.up_to((list.len() - quarter) as u64) as usize;
-        list = sorted.into_iter().take(kept.max(TITLES_MIN)).map(|(_, at)| at).collect();
-        let most = (list.len() * 2 / 3).clamp(TITLES_MIN, 60);
+        list = sorted.into_iter().take(kept.max(GENRE_TITLES_MIN)).map(|(_, at)| at).collect();
+        let most = (list.len() * 2 / 3).clamp(GENRE_TITLES_MIN, 60);
         let count = (10 + self.random.up_to(10) + self.random.up_to(10)) as usize;
         let mut watched = Vec::new();
         while watched.len() < count.min(most) {
