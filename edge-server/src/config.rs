@@ -3,17 +3,18 @@
 
 pub mod access;
 pub mod aggregate;
+pub mod delta_sync;
 pub mod quota;
 pub mod reference;
 pub mod sources;
 
 use self::access::AccessArgs;
 use self::aggregate::{AggregateArgs, region};
+use self::delta_sync::DeltaSyncArgs;
 use self::quota::QuotaArgs;
 use self::sources::Variable;
 use crate::aggregate::region::Region;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
-use crate::delta_sync::DeltaSyncArgs;
 use crate::error::StartError;
 use crate::limits::{
     ADDRESS_CONNECTIONS_MAX, ADDRESS_RATE, DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits,
@@ -336,7 +337,6 @@ impl ServeArgs {
     pub fn limits(&self) -> Limits {
         let rate = |per_second| Rate { per_second, burst: per_second * BURST };
         let (device, household) = (rate(self.device_rate), rate(self.household_rate));
-        let delta_sync = self.delta_sync.into();
         let rates = Limits {
             address_rate: rate(self.address_rate),
             address_connections_max: self.address_connections,
@@ -344,7 +344,7 @@ impl ServeArgs {
             household_rate: household,
             ..Limits::default()
         };
-        Limits { delta_sync, ..self.quota.put_into(rates) }
+        self.quota.put_into(rates)
     }
 
     /// Where spans go. An empty address is none, as OpenTelemetry has it.

@@ -85,6 +85,7 @@ impl Edge {
             metrics.clone(),
             aggregate.clone(),
             quota.clone(),
+            args.delta_sync.enabled,
         );
         let pairing = args.access.pair_url.is_some() || args.dev;
         Ok(Self {

@@ -158,19 +158,21 @@ pub(crate) struct Hub {
     metrics: Arc<Metrics>,
     aggregate: Arc<Aggregate>,
     quota: Arc<Quota>,
+    differences: bool,
     rooms: Mutex<Rooms>,
     live: watch::Sender<usize>,
     numbers: AtomicU64,
 }
 
 impl Hub {
-    /// No rooms yet.
+    /// No rooms yet. `differences`: a device that returns gets what changed, and not the whole state.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         limits: Limits,
         metrics: Arc<Metrics>,
         aggregate: Arc<Aggregate>,
         quota: Arc<Quota>,
+        differences: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -178,6 +180,7 @@ impl Hub {
             metrics,
             aggregate,
             quota,
+            differences,
             rooms: Mutex::default(),
             live: watch::Sender::new(0),
             numbers: AtomicU64::new(1),
@@ -360,6 +363,10 @@ impl Seat {
 
     pub(crate) fn quota(&self) -> &Quota {
         &self.hub.quota
+    }
+
+    pub(crate) fn differences(&self) -> bool {
+        self.hub.differences
     }
 
     /// Leaves if nobody has joined meanwhile; true when it has left.

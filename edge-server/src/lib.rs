@@ -9,7 +9,6 @@ pub mod aggregate;
 pub mod auth;
 mod command;
 pub mod config;
-pub mod delta_sync;
 mod dev;
 mod dispatch;
 mod edge;
@@ -190,6 +189,9 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
     }
     if !args.delta_sync.enabled {
         tracing::info!("DELTA_SYNC_ENABLED is false: who returns gets the whole state");
+    }
+    for setting in args.delta_sync.without_effect() {
+        tracing::warn!("{setting} has no effect: nothing is compressed");
     }
     signals.next().await;
     if !args.drain.is_zero() {

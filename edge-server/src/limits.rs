@@ -3,7 +3,6 @@
 //! refuses a request with a code; none is reached silently, and each is in a document.
 
 use crate::auth::jwks::Patience;
-use crate::delta_sync::DeltaSync;
 use crate::pairing::Bounds;
 use crate::quota::{Allowance, Rate};
 use omega_sync_core::household::ENTRIES_MAX;
@@ -180,8 +179,6 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// [`ROOM_IDLE`].
     pub room_idle: Duration,
-    /// How devices catch up.
-    pub delta_sync: DeltaSync,
     /// [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
     /// [`DEVICE_RATE`].
@@ -229,7 +226,6 @@ impl Default for Limits {
             outboxes_bytes_max: OUTBOXES_BYTES_MAX,
             write_timeout: WRITE_TIMEOUT,
             room_idle: ROOM_IDLE,
-            delta_sync: DeltaSync::default(),
             request_timeout: REQUEST_TIMEOUT,
             device_rate: DEVICE_RATE,
             household_rate: HOUSEHOLD_RATE,

@@ -40,7 +40,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
     drop(first);
     let (outboxes, code) = match load(&seat).instrument(span).await {
         Ok((mut room, presence)) => {
-            room.set_differences(seat.limits().delta_sync.enabled);
+            room.set_differences(seat.differences());
             room.set_entries_max(seat.limits().entries_max);
             let mut task = RoomTask {
                 seat: &seat,

@@ -1,10 +1,12 @@
 /**
- * Settings by the names of the service that this package replaces, and what is left of them.
+ * `open({ deltaSync })`: how to catch up after a time away, one switch. An earlier sync service had two
+ * settings beside it, for when it compressed: they are accepted, so that an app can pass on what it has,
+ * and have no effect.
  */
 
 import { OmegaError } from "./errors.js";
 
-/** How to catch up after a time away, and what may be done to what is sent. */
+/** How to catch up after a time away; the other two have no effect. */
 export interface DeltaSyncOptions {
   /**
    * true (default): who returns gets what changed meanwhile. false: the whole household at each
@@ -14,14 +16,13 @@ export interface DeltaSyncOptions {
    */
   enabled?: boolean;
   /**
-   * Whether what is sent may be compressed where that makes it smaller: true (default) or false. Our
-   * encoding leaves compression nothing to find (measured: it adds 5 bytes to each body), so nothing
-   * is compressed, this changes nothing, and `metrics()` says so.
+   * No effect: nothing is compressed, because our encoding leaves compression nothing to find (measured:
+   * it adds 5 bytes to each body), and `metrics()` says so. true (default) or false.
    */
   compression?: boolean;
   /**
-   * From how many operations on what is sent may be compressed: a whole number, 1 or more, 3 when
-   * left out. It changes nothing, because nothing is compressed; it never holds a write back.
+   * No effect, for the same reason: from how many operations on something was compressed. A whole number,
+   * 1 or more, 3 when left out. It never holds a write back.
    */
   minBatchSize?: number;
 }
