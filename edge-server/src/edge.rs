@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::pairing::Pairings;
 use crate::quota::{Pace, Quota, Rate};
+use crate::room::seat::Shared;
 use crate::store::access::AccessStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, watch};
 
 /// What all requests share.
 pub(crate) struct Edge {
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) hub: Hub,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) authority: Authority,
     /// Tokens that count no more.
@@ -79,14 +80,14 @@ impl Edge {
         let revoked = Arc::new(Revoked::load(opened.clone()).await?);
         let quota = Arc::new(Quota::new(&limits));
         let (store, access): (Arc<dyn Store>, Arc<dyn AccessStore>) = (opened.clone(), opened);
-        let hub = Hub::new(
-            store.clone(),
-            limits.clone(),
-            metrics.clone(),
-            aggregate.clone(),
-            quota.clone(),
-            args.delta_sync.enabled,
-        );
+        let hub = Hub::new(Shared {
+            store: store.clone(),
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            aggregate: aggregate.clone(),
+            quota: quota.clone(),
+            differences: args.delta_sync.enabled,
+        });
         let pairing = args.access.pair_url.is_some() || args.dev;
         Ok(Self {
             hub,

@@ -1,195 +1,44 @@
 //! Finds or starts the room of a household, and lets idle rooms go.
 //!
 //! Invariants: a household has at most one room on this node; a room that was told of a connection
-//! either serves it or closes it with a code. Both rest on one rule: a room is joined, and leaves
-//! the map, under the same lock.
+//! either serves it or closes it with a code. Both rest on that of `room::seat`: a room is joined, and
+//! leaves the map, under the same lock.
 
-use crate::aggregate::Aggregate;
-use crate::aggregate::region::Region;
 use crate::auth::Principal;
-use crate::dispatch::Dispatch;
-use crate::limits::{INBOX_BYTES_MAX, Limits};
-use crate::metrics::Metrics;
+use crate::limits::INBOX_BYTES_MAX;
 use crate::outbox::Outbox;
-use crate::presence::Presence;
-use crate::quota::Quota;
 use crate::room;
-use crate::store::Store;
-use axum::body::Bytes;
-use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::command::CommandId;
-use omega_sync_core::id::{DeviceId, HouseholdId};
+use crate::room::message::{Call, CallResult, Envelope, RoomMessage, RoomView};
+use crate::room::seat::{Entry, Rooms, Seat, Shared};
+use bytes::Bytes;
+use omega_sync_core::id::HouseholdId;
 use omega_sync_core::message::{CloseCode, Hello};
-use omega_sync_core::session::server::relay::RelayOutput;
-use omega_sync_core::session::server::{ConnectionId, Room, RoomOutput};
-use std::collections::HashMap;
+use omega_sync_core::session::server::{ConnectionId, RoomOutput};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::Span;
 
 /// Counted for each frame on top of its bytes, for what else it takes in memory.
 const FRAME_OVERHEAD_BYTES: usize = 128;
 
-/// What a request sees of a household.
-pub(crate) struct Inside<'a> {
-    /// The household.
-    pub(crate) room: &'a mut Room,
-    /// Which devices are connected.
-    pub(crate) presence: &'a mut Presence,
-    /// Commands on their way.
-    pub(crate) dispatch: &'a mut Dispatch,
-    /// Where to put what is to be done about commands.
-    pub(crate) orders: &'a mut Vec<RelayOutput>,
-    /// The server's clock.
-    pub(crate) now: UnixMillis,
-    /// Where the household is, as far as a token has said.
-    pub(crate) region: &'a mut Option<Region>,
-}
-
-impl Inside<'_> {
-    /// Takes over where a token says that the household is.
-    pub(crate) fn locate(&mut self, region: Option<Region>) {
-        *self.region = region.or(self.region.take());
-    }
-}
-
-/// What came of a request in the room.
-pub(crate) struct Done {
-    /// To be carried out.
-    pub(crate) outputs: Vec<RoomOutput>,
-    /// Answers; to be called when all that the room has persisted is durable.
-    pub(crate) answer: Box<dyn FnOnce() + Send>,
-}
-
-/// A request to a room, which answers it or says why it does not.
-pub(crate) struct Call {
-    /// What is to be done.
-    pub(crate) work: Box<dyn FnOnce(Inside) -> Done + Send>,
-    /// Told when it is not answered.
-    pub(crate) refused: oneshot::Sender<CloseCode>,
-}
-
-/// What a room is told. The queue has no length limit of its own: a connection says one `Join` and
-/// one `Leave`, each frame holds a share of the room's inbox, which is bounded in bytes, and a TCP
-/// connection has one `Call` at a time.
-pub(crate) enum RoomMessage {
-    /// A connection said hello.
-    Join {
-        /// Which.
-        connection: ConnectionId,
-        /// Whose connection.
-        device: DeviceId,
-        /// Where its token says that the household is.
-        region: Option<Region>,
-        /// What it said.
-        hello: Box<Hello>,
-        /// Whether its token allows writing.
-        may_write: bool,
-        /// Whether its token allows commands.
-        may_control: bool,
-        /// Where its frames go.
-        outbox: Outbox,
-    },
-    /// A connection that speaks JSON wants to hear of every change.
-    Listen {
-        /// Which.
-        connection: ConnectionId,
-        /// Whose.
-        device: DeviceId,
-        /// Whether its token allows commands.
-        may_control: bool,
-        /// Where its messages go.
-        outbox: Outbox,
-    },
-    /// A connection sent a frame.
-    Frame {
-        /// Which.
-        connection: ConnectionId,
-        /// What it sent.
-        bytes: Bytes,
-        /// When it came.
-        at: Instant,
-        /// Its share of the inbox, given back when the frame is dealt with.
-        share: OwnedSemaphorePermit,
-    },
-    /// A connection is gone.
-    Leave(ConnectionId),
-    /// A command was written to a session that can't answer.
-    Written(DeviceId, CommandId),
-    /// A request asks for something.
-    Call(Call),
-    /// Erase the household, and say whether there was anything.
-    Erase(oneshot::Sender<Result<bool, CloseCode>>),
-    /// The server stops.
-    Stop,
-}
-
-/// A message, and on whose behalf: what the room does for it is logged in that span.
-pub(crate) struct Told {
-    pub(crate) message: RoomMessage,
-    pub(crate) span: Span,
-}
-
-impl From<RoomMessage> for Told {
-    fn from(message: RoomMessage) -> Self {
-        Self { message, span: Span::current() }
-    }
-}
-
-#[derive(Clone)]
-struct Entry {
-    number: u64,
-    inbox: mpsc::UnboundedSender<Told>,
-    shares: Arc<Semaphore>,
-}
-
-#[derive(Default)]
-struct Rooms {
-    entries: HashMap<HouseholdId, Entry>,
-    stopping: bool,
-}
-
 /// All rooms of this node.
 pub(crate) struct Hub {
-    store: Arc<dyn Store>,
-    limits: Limits,
-    metrics: Arc<Metrics>,
-    aggregate: Arc<Aggregate>,
-    quota: Arc<Quota>,
-    differences: bool,
-    rooms: Mutex<Rooms>,
-    live: watch::Sender<usize>,
+    shared: Arc<Shared>,
+    rooms: Arc<Rooms>,
     numbers: AtomicU64,
 }
 
 impl Hub {
-    /// No rooms yet. `differences`: a device that returns gets what changed, and not the whole state.
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-        aggregate: Arc<Aggregate>,
-        quota: Arc<Quota>,
-        differences: bool,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            store,
-            limits,
-            metrics,
-            aggregate,
-            quota,
-            differences,
-            rooms: Mutex::default(),
-            live: watch::Sender::new(0),
-            numbers: AtomicU64::new(1),
-        })
+    /// No rooms yet.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), rooms: Arc::default(), numbers: AtomicU64::new(1) }
     }
 
     /// Hands a connection to its household's room, which is started if there is none.
     pub(crate) fn join(
-        self: &Arc<Self>,
+        &self,
         principal: &Principal,
         hello: Hello,
         outbox: Outbox,
@@ -206,7 +55,7 @@ impl Hub {
 
     /// Hands a connection that speaks JSON to its household's room.
     pub(crate) fn listen(
-        self: &Arc<Self>,
+        &self,
         principal: &Principal,
         outbox: Outbox,
     ) -> Result<Membership, CloseCode> {
@@ -220,16 +69,16 @@ impl Hub {
     /// Does something in a household's room, which is started if there is none, and answers when
     /// what it did is durable. The work is done even if nobody waits for it.
     pub(crate) async fn call<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         household: &HouseholdId,
-        work: impl FnOnce(Inside) -> (Vec<RoomOutput>, T) + Send + 'static,
+        work: impl FnOnce(RoomView) -> (Vec<RoomOutput>, T) + Send + 'static,
     ) -> Result<T, CloseCode> {
         let (answer, answered) = oneshot::channel();
         let (refused, refusal) = oneshot::channel();
-        let work = Box::new(move |inside: Inside| {
-            let (outputs, value) = work(inside);
+        let work = Box::new(move |view: RoomView| {
+            let (outputs, value) = work(view);
             // Who asked may have gone.
-            Done { outputs, answer: Box::new(move || drop(answer.send(value))) }
+            CallResult { outputs, answer: Box::new(move || drop(answer.send(value))) }
         });
         self.tell(household, RoomMessage::Call(Call { work, refused }))?;
         match answered.await {
@@ -239,10 +88,10 @@ impl Hub {
     }
 
     /// A device is here; it is known for good when this ends.
-    pub(crate) async fn see(self: &Arc<Self>, who: &Principal) -> Result<(), CloseCode> {
+    pub(crate) async fn see(&self, who: &Principal) -> Result<(), CloseCode> {
         let device = who.device.clone();
-        let seen = self.call(&who.household, move |inside| {
-            inside.presence.see(&device, inside.now);
+        let seen = self.call(&who.household, move |view| {
+            view.presence.see(&device, view.now);
             (Vec::new(), ())
         });
         seen.await
@@ -250,10 +99,7 @@ impl Hub {
 
     /// Erases a household: its room, if need be a new one, ends its commits, erases it in the store and
     /// closes its connections. Nobody can start another room of it meanwhile.
-    pub(crate) async fn erase(
-        self: &Arc<Self>,
-        household: &HouseholdId,
-    ) -> Result<bool, CloseCode> {
+    pub(crate) async fn erase(&self, household: &HouseholdId) -> Result<bool, CloseCode> {
         let (answer, erased) = oneshot::channel();
         self.tell(household, RoomMessage::Erase(answer))?;
         erased.await.unwrap_or(Err(CloseCode::Restart))
@@ -264,24 +110,19 @@ impl Hub {
         ConnectionId(self.number())
     }
 
-    fn tell(
-        self: &Arc<Self>,
-        household: &HouseholdId,
-        message: RoomMessage,
-    ) -> Result<Entry, CloseCode> {
-        let mut rooms = self.rooms();
+    fn tell(&self, household: &HouseholdId, message: RoomMessage) -> Result<Entry, CloseCode> {
+        let mut rooms = self.rooms.lock();
         if rooms.stopping {
             return Err(CloseCode::Restart);
         }
         let entry = match rooms.entries.get(household) {
             Some(entry) if !entry.inbox.is_closed() => entry.clone(),
-            _ if rooms.entries.len() >= self.limits.rooms_max => {
+            _ if rooms.entries.len() >= self.shared.limits.rooms_max => {
                 return Err(CloseCode::Overloaded);
             }
             _ => {
                 let entry = self.start(household);
-                rooms.entries.insert(household.clone(), entry.clone());
-                self.live.send_replace(rooms.entries.len());
+                self.rooms.add(&mut rooms, household, entry.clone());
                 entry
             }
         };
@@ -291,11 +132,16 @@ impl Hub {
         Ok(entry)
     }
 
-    fn start(self: &Arc<Self>, household: &HouseholdId) -> Entry {
+    fn start(&self, household: &HouseholdId) -> Entry {
         let number = self.number();
         let (inbox, messages) = mpsc::unbounded_channel();
-        let own = inbox.downgrade();
-        let seat = Seat { hub: self.clone(), household: household.clone(), number, inbox: own };
+        let seat = Seat {
+            shared: self.shared.clone(),
+            rooms: self.rooms.clone(),
+            household: household.clone(),
+            number,
+            inbox: inbox.downgrade(),
+        };
         // A room outlives the request that needs it, but its loading is part of that.
         tokio::spawn(room::run(seat, messages, Span::current()));
         Entry { number, inbox, shares: Arc::new(Semaphore::new(INBOX_BYTES_MAX)) }
@@ -304,7 +150,7 @@ impl Hub {
     /// Refuses new connections, closes all there are, and waits until every room has ended.
     pub(crate) async fn stop(&self) {
         {
-            let mut rooms = self.rooms();
+            let mut rooms = self.rooms.lock();
             rooms.stopping = true;
             for entry in rooms.entries.values() {
                 let _ = entry.inbox.send(RoomMessage::Stop.into());
@@ -315,87 +161,11 @@ impl Hub {
 
     /// How many rooms there are.
     pub(crate) fn live(&self) -> watch::Receiver<usize> {
-        self.live.subscribe()
+        self.rooms.live()
     }
 
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn rooms(&self) -> MutexGuard<'_, Rooms> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A room's place in the hub; leaving is what dropping it does, after a panic too.
-pub(crate) struct Seat {
-    hub: Arc<Hub>,
-    household: HouseholdId,
-    number: u64,
-    inbox: mpsc::WeakUnboundedSender<Told>,
-}
-
-impl Seat {
-    /// The way to tell this room something later on.
-    pub(crate) fn inbox(&self) -> mpsc::WeakUnboundedSender<Told> {
-        self.inbox.clone()
-    }
-
-    pub(crate) fn household(&self) -> &HouseholdId {
-        &self.household
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.hub.store
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.hub.limits
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.hub.metrics
-    }
-
-    pub(crate) fn aggregate(&self) -> &Aggregate {
-        &self.hub.aggregate
-    }
-
-    pub(crate) fn quota(&self) -> &Quota {
-        &self.hub.quota
-    }
-
-    pub(crate) fn differences(&self) -> bool {
-        self.hub.differences
-    }
-
-    /// Leaves if nobody has joined meanwhile; true when it has left.
-    pub(crate) fn retire(&self, inbox: &mpsc::UnboundedReceiver<Told>) -> bool {
-        let rooms = self.hub.rooms();
-        if !inbox.is_empty() {
-            return false;
-        }
-        self.remove(rooms);
-        true
-    }
-
-    /// Leaves: from here on a new connection gets a new room.
-    pub(crate) fn leave(&self) {
-        self.remove(self.hub.rooms());
-    }
-
-    fn remove(&self, mut rooms: MutexGuard<'_, Rooms>) {
-        let own = rooms.entries.get(&self.household).is_some_and(|e| e.number == self.number);
-        if own {
-            rooms.entries.remove(&self.household);
-            self.hub.live.send_replace(rooms.entries.len());
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 
@@ -406,7 +176,7 @@ pub(crate) struct RoomGone;
 /// A connection's place in a room; leaving is what dropping it does.
 pub(crate) struct Membership {
     connection: ConnectionId,
-    inbox: mpsc::UnboundedSender<Told>,
+    inbox: mpsc::UnboundedSender<Envelope>,
     shares: Arc<Semaphore>,
 }
 

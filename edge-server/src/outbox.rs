@@ -4,7 +4,7 @@
 //! client catches up from its cursor. Losing a frame and going on would not be.
 
 use crate::limits::Limits;
-use axum::body::Bytes;
+use bytes::Bytes;
 use omega_sync_core::message::CloseCode;
 use std::fmt;
 use std::sync::Arc;

@@ -7,11 +7,14 @@
 //! busier a household is, the more updates share one fsync.
 
 mod batch;
+pub(crate) mod message;
+pub(crate) mod seat;
 
 use self::batch::{Batch, Effect};
+use self::message::{Call, CallResult, Envelope, RoomMessage, RoomView};
+use self::seat::Seat;
 use crate::aggregate::region::Region;
 use crate::dispatch::{Dispatch, Watch, message};
-use crate::hub::{Call, Done, Inside, RoomMessage, Seat, Told};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Span};
 use crate::news::news;
@@ -32,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 use tracing::Instrument;
 
-type Inbox = mpsc::UnboundedReceiver<Told>;
+type Inbox = mpsc::UnboundedReceiver<Envelope>;
 
 /// Runs a room until it is idle, the server stops, or it fails. It is loaded on behalf of `first`.
 pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
@@ -40,8 +43,8 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
     drop(first);
     let (outboxes, code) = match load(&seat).instrument(span).await {
         Ok((mut room, presence)) => {
-            room.set_differences(seat.differences());
-            room.set_entries_max(seat.limits().entries_max);
+            room.set_differences(seat.shared.differences);
+            room.set_entries_max(seat.shared.limits.entries_max);
             let mut task = RoomTask {
                 seat: &seat,
                 room,
@@ -50,7 +53,7 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
                 presence,
                 region: None,
                 plays: FirstPlays::default(),
-                dispatch: Dispatch::new(seat.limits().command_life),
+                dispatch: Dispatch::new(seat.shared.limits.command_life),
             };
             let end = task.serve(&mut inbox).await;
             task.outboxes.extend(task.listeners);
@@ -66,8 +69,8 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
     inbox.close();
     // Who came since the erasure is of the next life.
     let late = if code == CloseCode::Erased { CloseCode::Restart } else { code };
-    while let Ok(told) = inbox.try_recv() {
-        match told.message {
+    while let Ok(late_comer) = inbox.try_recv() {
+        match late_comer.message {
             RoomMessage::Join { outbox, .. } | RoomMessage::Listen { outbox, .. } => {
                 outbox.close(late);
             }
@@ -84,12 +87,12 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
 
 /// Loads the household, or creates one in memory; the core's first commit creates it in the store.
 async fn load(seat: &Seat) -> Result<(Room, Presence), CloseCode> {
-    let household = seat.household();
+    let household = &seat.household;
     let asked = Instant::now();
-    let stored = seat.store().load(household).await.map_err(|error| error.close_code())?;
-    seat.metrics().observe(Span::Load, asked.elapsed());
-    seat.metrics().add(Count::Loads, 1);
-    let lives = seat.store().lives(household).await.map_err(|error| error.close_code())?;
+    let stored = seat.shared.store.load(household).await.map_err(|error| error.close_code())?;
+    seat.shared.metrics.observe(Span::Load, asked.elapsed());
+    seat.shared.metrics.add(Count::Loads, 1);
+    let lives = seat.shared.store.lives(household).await.map_err(|error| error.close_code())?;
     let mut room = match stored {
         Some(stored) => Room::load(household.clone(), &stored).map_err(|error| {
             tracing::error!(%household, %error, "the stored household can't be read");
@@ -106,7 +109,7 @@ async fn load(seat: &Seat) -> Result<(Room, Presence), CloseCode> {
     if let Some(lives) = lives {
         room.remember_erasure(&lives);
     }
-    let seen = seat.store().seen(household).await.map_err(|error| error.close_code())?;
+    let seen = seat.shared.store.seen(household).await.map_err(|error| error.close_code())?;
     Ok((room, Presence::load(seen)))
 }
 
@@ -125,7 +128,7 @@ struct RoomTask<'a> {
 
 /// What wakes a room.
 enum Next {
-    Message(Told),
+    Message(Envelope),
     /// A command's life is over.
     Due,
     /// Nobody was connected for a while.
@@ -153,10 +156,10 @@ impl RoomTask<'_> {
                 if batch.stop || batch.output_bytes > BATCH_OUTPUT_BYTES_MAX {
                     break;
                 }
-                let Ok(told) = inbox.try_recv() else {
+                let Ok(envelope) = inbox.try_recv() else {
                     break;
                 };
-                self.accept(told, &mut batch);
+                self.accept(envelope, &mut batch);
             }
             let commit = batch.commit.take();
             let played = commit.as_ref().map(|commit| self.plays.of(commit, now()));
@@ -166,7 +169,7 @@ impl RoomTask<'_> {
                 && let Err(error) = self.persist(commit).instrument(batch.span_of_commit()).await
             {
                 let _in = batch.span().entered();
-                tracing::warn!(household = %self.seat.household(), %error, "a room ends");
+                tracing::warn!(household = %self.seat.household, %error, "a room ends");
                 let code = error.close_code();
                 for effect in batch.effects {
                     if let Effect::Answer(_, refused) = effect {
@@ -182,16 +185,16 @@ impl RoomTask<'_> {
             }
             self.carry_out(batch.effects, first);
             let done = self.room.take_tally();
-            self.seat.metrics().done(&done);
+            self.seat.shared.metrics.done(&done);
             self.tell(&news);
             let changed = self.tell_presence();
             self.store_seen(changed).await;
             for at in batch.arrivals {
-                self.seat.metrics().observe(Span::Answer, at.elapsed());
+                self.seat.shared.metrics.observe(Span::Answer, at.elapsed());
             }
             if let Some(played) = played.filter(|played| !played.is_empty()) {
-                let (household, region) = (self.seat.household(), self.region.as_ref());
-                self.seat.aggregate().note_playing(household, region, played).await;
+                let (household, region) = (&self.seat.household, self.region.as_ref());
+                self.seat.shared.aggregate.note_playing(household, region, played).await;
             }
             if let Some(answer) = batch.erase {
                 let span = batch.span.unwrap_or_else(tracing::Span::none);
@@ -205,7 +208,7 @@ impl RoomTask<'_> {
 
     /// Erases the household; what the room still has of it goes with the room.
     async fn erase(&self, answer: oneshot::Sender<Result<bool, CloseCode>>) -> CloseCode {
-        let erased = self.seat.store().erase(self.seat.household()).await;
+        let erased = self.seat.shared.store.erase(&self.seat.household).await;
         let (erased, code) = match erased {
             Ok(existed) => (Ok(existed), CloseCode::Erased),
             Err(error) => {
@@ -219,8 +222,8 @@ impl RoomTask<'_> {
     }
 
     async fn persist(&self, commit: Commit) -> Result<(), StoreError> {
-        let (asked, metrics) = (Instant::now(), self.seat.metrics());
-        let committed = self.seat.store().commit(self.seat.household(), commit).await;
+        let (asked, metrics) = (Instant::now(), &self.seat.shared.metrics);
+        let committed = self.seat.shared.store.commit(&self.seat.household, commit).await;
         match &committed {
             Ok(()) => {
                 metrics.observe(Span::Commit, asked.elapsed());
@@ -234,7 +237,7 @@ impl RoomTask<'_> {
     /// The next message, or what else there is to do.
     async fn next(&mut self, inbox: &mut Inbox) -> Next {
         let idle = self.outboxes.is_empty() && self.listeners.is_empty();
-        let idle_at = tokio::time::Instant::now() + self.seat.limits().room_idle;
+        let idle_at = tokio::time::Instant::now() + self.seat.shared.limits.room_idle;
         let due = self.dispatch.next_due();
         let until = if idle { Some(due.unwrap_or(idle_at)) } else { due };
         let received = match until {
@@ -249,8 +252,8 @@ impl RoomTask<'_> {
     }
 
     /// Takes a message on behalf of who sent it.
-    fn accept(&mut self, told: Told, batch: &mut Batch) {
-        let Told { message, span } = told;
+    fn accept(&mut self, envelope: Envelope, batch: &mut Batch) {
+        let Envelope { message, span } = envelope;
         span.in_scope(|| self.take(message, batch));
         match &batch.span {
             Some(first) => drop(first.follows_from(&span)),
@@ -260,7 +263,7 @@ impl RoomTask<'_> {
 
     fn take(&mut self, message: RoomMessage, batch: &mut Batch) {
         let now = now();
-        self.seat.metrics().add(Count::Inputs, 1);
+        self.seat.shared.metrics.add(Count::Inputs, 1);
         let input = match message {
             RoomMessage::Join {
                 connection,
@@ -328,8 +331,8 @@ impl RoomTask<'_> {
     fn call(&mut self, call: Call, now: UnixMillis, batch: &mut Batch) {
         let Self { room, presence, dispatch, region, .. } = self;
         let mut orders = Vec::new();
-        let inside = Inside { room, presence, dispatch, orders: &mut orders, now, region };
-        let Done { outputs, answer } = (call.work)(inside);
+        let view = RoomView { room, presence, dispatch, orders: &mut orders, now, region };
+        let CallResult { outputs, answer } = (call.work)(view);
         batch.add(outputs);
         batch.relay(orders);
         batch.effects.push(Effect::Answer(answer, call.refused));
@@ -401,7 +404,7 @@ impl RoomTask<'_> {
         } else if let Some(outbox) = self.listeners.get(&to) {
             let Order { id, from, command, .. } = order;
             let bytes = message(id, &from, &command, left_ms, now()).into();
-            let inbox = self.seat.inbox();
+            let inbox = self.seat.inbox.clone();
             let written = Box::new(move || {
                 if let Some(inbox) = inbox.upgrade() {
                     // A room that has ended waits for nothing.
@@ -419,8 +422,8 @@ impl RoomTask<'_> {
         batch.add(self.room.handle(now, RoomInput::Frame { connection: id, bytes }));
         let operations = usize::try_from(self.room.operations() - before).unwrap_or(usize::MAX);
         let Some(device) = self.presence.device(id).filter(|_| operations > 0) else { return };
-        let household = self.seat.household();
-        if self.seat.quota().charge(household, device, Of::Operations, operations).is_err() {
+        let household = &self.seat.household;
+        if self.seat.shared.quota.charge(household, device, Of::Operations, operations).is_err() {
             self.room.handle(now, RoomInput::Closed(id));
             batch.effects.push(Effect::Close(id, CloseCode::RateLimited));
         }
@@ -462,8 +465,8 @@ impl RoomTask<'_> {
     async fn store_seen(&mut self, at_once: bool) {
         let Some(unstored) = self.presence.unstored(at_once, now()) else { return };
         let Unstored { seen, forgotten } = unstored;
-        let household = self.seat.household();
-        if let Err(error) = self.seat.store().see(household, seen, forgotten).await {
+        let household = &self.seat.household;
+        if let Err(error) = self.seat.shared.store.see(household, seen, forgotten).await {
             tracing::debug!(%household, %error, "when devices were heard of is not stored");
         }
     }

@@ -11,7 +11,7 @@ use crate::http::abilities::{Abilities, Kind};
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::schema;
 use crate::http::value::{content_id, device_id, optional, profile_id};
-use crate::hub::Inside;
+use crate::room::message::RoomView;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -92,9 +92,9 @@ pub(crate) async fn devices(
     parameters.finish()?;
     let paired = paired(&edge, &principal).await?;
     let asker = principal.device;
-    let list = edge.hub.call(&principal.household, move |inside| {
-        inside.presence.see(&asker, inside.now);
-        (Vec::new(), list(&inside, &paired))
+    let list = edge.hub.call(&principal.household, move |view| {
+        view.presence.see(&asker, view.now);
+        (Vec::new(), list(&view, &paired))
     });
     tagged(&headers, &list.await.map_err(Error::Room)?)
 }
@@ -106,19 +106,18 @@ async fn paired(edge: &Edge, principal: &Principal) -> Result<BTreeSet<DeviceId>
 
 /// The devices that described themselves, were here or are paired, but none that was taken off the list
 /// and has not come back.
-fn list(inside: &Inside, paired: &BTreeSet<DeviceId>) -> Devices {
-    let records = inside.room.household().devices();
+fn list(view: &RoomView, paired: &BTreeSet<DeviceId>) -> Devices {
+    let records = view.room.household().devices();
     let taken_off = |device: &DeviceId| {
         let record = records.get(device).filter(|register| register.value.is_none());
         record.is_some_and(|removed| {
-            let seen = inside.presence.last_seen(device);
+            let seen = view.presence.last_seen(device);
             let came_back = seen.is_some_and(|seen| seen > removed.dot.timestamp.millis());
-            !came_back && !inside.presence.is_online(device) && !paired.contains(device)
+            !came_back && !view.presence.is_online(device) && !paired.contains(device)
         })
     };
     let described = records.iter().map(|(device, _)| device);
-    let ids: BTreeSet<&DeviceId> =
-        described.chain(inside.presence.devices()).chain(paired).collect();
+    let ids: BTreeSet<&DeviceId> = described.chain(view.presence.devices()).chain(paired).collect();
     let ids = ids.into_iter().filter(|device| !taken_off(device));
     let devices: Vec<Device> = ids
         .map(|id| {
@@ -129,8 +128,8 @@ fn list(inside: &Inside, paired: &BTreeSet<DeviceId>) -> Devices {
                 device_id: id.as_str().into(),
                 device_type: device_type.into(),
                 platform,
-                is_online: inside.presence.is_online(id),
-                last_seen: inside.presence.last_seen(id).map(|seen| seen.0),
+                is_online: view.presence.is_online(id),
+                last_seen: view.presence.last_seen(id).map(|seen| seen.0),
                 device_name: name,
                 app_version,
                 capabilities: capabilities.into(),
@@ -241,8 +240,8 @@ pub(crate) async fn forget(
     let allowed = pairings.is_some_and(|all| all.is_allowed(&principal.household, &device));
     let is_paired = allowed || paired(&edge, &principal).await?.contains(&device);
     let wanted = device.clone();
-    let known = edge.hub.call(&principal.household, move |inside| {
-        (Vec::new(), is_paired || is_known(&inside, &wanted))
+    let known = edge.hub.call(&principal.household, move |view| {
+        (Vec::new(), is_paired || is_known(&view, &wanted))
     });
     if !known.await.map_err(Error::Room)? {
         return Err(Error::DeviceUnknown);
@@ -257,10 +256,10 @@ fn device_of(id: &str) -> Result<DeviceId, Error> {
     DeviceId::new(id).map_err(|error| Error::field("id", error.to_string()))
 }
 
-fn is_known(inside: &Inside, device: &DeviceId) -> bool {
-    let record = inside.room.household().devices().get(device);
+fn is_known(view: &RoomView, device: &DeviceId) -> bool {
+    let record = view.room.household().devices().get(device);
     let described = record.is_some_and(|register| register.value.is_some());
-    described || inside.presence.last_seen(device).is_some()
+    described || view.presence.last_seen(device).is_some()
 }
 
 /// Puts another record in the place of a device's, if it is known here or otherwise; without one the
@@ -273,22 +272,22 @@ async fn change(
     record: impl FnOnce(Option<DeviceRecord>) -> Option<DeviceRecord> + Send + 'static,
 ) -> Result<DeviceChanged, Error> {
     let (device_id, asker) = (device.as_str().to_owned(), principal.device.clone());
-    let changed = edge.hub.call(&principal.household, move |inside| {
-        inside.presence.see(&asker, inside.now);
-        if !is_known_otherwise && !is_known(&inside, &device) {
+    let changed = edge.hub.call(&principal.household, move |view| {
+        view.presence.see(&asker, view.now);
+        if !is_known_otherwise && !is_known(&view, &device) {
             return (Vec::new(), Err(Error::DeviceUnknown));
         }
-        let known = inside.room.household().devices().get(&device);
+        let known = view.room.household().devices().get(&device);
         let known = known.and_then(|register| register.value.clone());
         let (was_there, record) = (known.is_some(), record(known));
         if record.is_none() {
-            inside.presence.forget(&device);
+            view.presence.forget(&device);
         }
         if record.is_none() && !was_there {
             return (Vec::new(), Ok(()));
         }
         let intent = Intent::DescribeDevice(device, record);
-        match inside.room.write(inside.now, intent, None) {
+        match view.room.write(view.now, intent, None) {
             Ok(written) => (written.outputs, Ok(())),
             Err(refusal) => (Vec::new(), Err(Error::of_refusal(refusal, Subject::Device))),
         }
@@ -337,8 +336,8 @@ async fn send(
     request: Request,
 ) -> Result<Sent, Error> {
     let from = principal.device.clone();
-    let sent = edge.hub.call(&principal.household, move |inside| {
-        let Inside { room, presence, dispatch, orders, now, .. } = inside;
+    let sent = edge.hub.call(&principal.household, move |view| {
+        let RoomView { room, presence, dispatch, orders, now, .. } = view;
         presence.see(&from, now);
         let household = room.household();
         (Vec::new(), dispatch.send(&from, &target, request, household, presence, orders))

@@ -298,16 +298,16 @@ async fn write(
     at: Option<Timestamp>,
 ) -> Result<Timestamp, Error> {
     let (device, region) = (principal.device.clone(), principal.region.clone());
-    let written = edge.hub.call(&principal.household, move |mut inside| {
-        inside.locate(region);
-        inside.presence.see(&device, inside.now);
-        let intent = intent(inside.room.household());
-        match inside.room.write(inside.now, intent, at) {
+    let written = edge.hub.call(&principal.household, move |mut view| {
+        view.locate(region);
+        view.presence.see(&device, view.now);
+        let intent = intent(view.room.household());
+        match view.room.write(view.now, intent, at) {
             Ok(Written { timestamp, outputs }) => (outputs, Ok(timestamp)),
             Err(refusal) => (Vec::new(), Err(Error::of_refusal(refusal, Subject::Title))),
         }
     });
-    Ok(written.await.map_err(Error::Room)??)
+    written.await.map_err(Error::Room)?
 }
 
 /// `GET /api/v1/watchlist`.
@@ -353,9 +353,9 @@ async fn read<T: Send + 'static>(
     work: impl FnOnce(&Profile, &Wanted) -> T + Send + 'static,
 ) -> Result<T, Error> {
     let device = principal.device.clone();
-    let read = edge.hub.call(&principal.household, move |inside| {
-        inside.presence.see(&device, inside.now);
-        let shelf = shelf(inside.room, wanted.profile);
+    let read = edge.hub.call(&principal.household, move |view| {
+        view.presence.see(&device, view.now);
+        let shelf = shelf(view.room, wanted.profile);
         (Vec::new(), shelf.map(|shelf| work(shelf, &wanted)))
     });
     read.await.map_err(Error::Room)?

@@ -156,17 +156,17 @@ async fn exchange(
     let connection = edge.hub.connection();
     let Principal { household, device, scope, region, .. } = principal;
     let quota = edge.quota.clone();
-    let exchanged = edge.hub.call(&household, move |mut inside| {
-        inside.locate(region);
-        inside.presence.see(&device, inside.now);
-        let before = inside.room.operations();
+    let exchanged = edge.hub.call(&household, move |mut view| {
+        view.locate(region);
+        view.presence.see(&device, view.now);
+        let before = view.room.operations();
         let frames = frames.iter().map(Vec::as_slice).collect();
         let request = Exchange { hello, acked, frames };
-        let outputs = inside.room.exchange(inside.now, connection, request, scope.write);
+        let outputs = view.room.exchange(view.now, connection, request, scope.write);
         drop(place);
-        let operations = usize::try_from(inside.room.operations() - before).unwrap_or_default();
+        let operations = usize::try_from(view.room.operations() - before).unwrap_or_default();
         // What is owed is for the next request to wait for.
-        let _ = quota.charge(inside.room.id(), &device, Of::Operations, operations);
+        let _ = quota.charge(view.room.id(), &device, Of::Operations, operations);
         part(connection, outputs)
     });
     let (frames, close) = exchanged.await.map_err(Error::Room)?;
