@@ -72,7 +72,7 @@ named! {
 }
 
 named! {
-    Span, "What is timed.",
+    Timing, "What is timed.",
     Request = "omega_request_seconds" "From a request's headers to the head of its answer",
     Answer = "omega_answer_seconds" "From a frame in its room to its ack, durable, on its way",
     FanOut = "omega_fanout_seconds" "From a frame in its room to its update, written to another socket",
@@ -108,7 +108,7 @@ type Requests = BTreeMap<(&'static str, String, u16), u64>;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     counts: Vec<AtomicU64>,
-    spans: Vec<Histogram>,
+    timings: Vec<Histogram>,
     closes: Vec<AtomicU64>,
     problems: Vec<AtomicU64>,
     /// Operations that were refused, by their reason.
@@ -122,7 +122,7 @@ impl Default for Metrics {
         let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         Self {
             counts: zeros(Count::ALL.len()),
-            spans: Span::ALL.iter().map(|_| Histogram::default()).collect(),
+            timings: Timing::ALL.iter().map(|_| Histogram::default()).collect(),
             closes: zeros(CloseCode::ALL.len()),
             problems: zeros(Kind::ALL.len()),
             refused: zeros(VoidReason::ALL.len()),
@@ -138,8 +138,8 @@ impl Metrics {
     }
 
     /// Notes how long something took.
-    pub(crate) fn observe(&self, span: Span, took: Duration) {
-        self.spans[span as usize].observe(took);
+    pub(crate) fn observe(&self, timing: Timing, took: Duration) {
+        self.timings[timing as usize].observe(took);
     }
 
     /// A socket was closed by the server.
@@ -175,7 +175,7 @@ impl Metrics {
 
     /// A request is over.
     pub(crate) fn requested(&self, method: &Method, route: &str, status: u16, took: Duration) {
-        self.observe(Span::Request, took);
+        self.observe(Timing::Request, took);
         let key = (word(method), route.to_owned(), status);
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry(key).or_default() += 1;
@@ -192,8 +192,8 @@ impl Metrics {
             head(&mut text, count.name(), count.help(), "counter");
             line(&mut text, format_args!("{} {}", count.name(), read(value)));
         }
-        for (span, histogram) in Span::ALL.iter().zip(&self.spans) {
-            write_histogram(&mut text, *span, histogram);
+        for (timing, histogram) in Timing::ALL.iter().zip(&self.timings) {
+            write_histogram(&mut text, *timing, histogram);
         }
         head(&mut text, DROPPED.0, DROPPED.1, "counter");
         line(&mut text, format_args!("{} {}", DROPPED.0, log::dropped()));
@@ -239,9 +239,9 @@ fn line(text: &mut String, line: std::fmt::Arguments) {
     let _ = writeln!(text, "{line}");
 }
 
-fn write_histogram(text: &mut String, span: Span, histogram: &Histogram) {
-    let name = span.name();
-    head(text, name, span.help(), "histogram");
+fn write_histogram(text: &mut String, timing: Timing, histogram: &Histogram) {
+    let name = timing.name();
+    head(text, name, timing.help(), "histogram");
     let mut count = 0;
     for (at, bucket) in histogram.buckets.iter().enumerate() {
         count += read(bucket);
@@ -325,7 +325,7 @@ mod tests {
     fn buckets_count_what_is_up_to_their_bound() {
         let metrics = Metrics::default();
         for micros in [0, 100, 101, 5_000_000, 5_000_001] {
-            metrics.observe(Span::Commit, Duration::from_micros(micros));
+            metrics.observe(Timing::Commit, Duration::from_micros(micros));
         }
         let text = metrics.write(&[]);
         for (bound, count) in [("0.0001", 2), ("0.00025", 3), ("1", 3), ("5", 4), ("+Inf", 5)] {
@@ -353,7 +353,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         let gauges = GAUGES.len() + AGGREGATE_GAUGES.len();
-        assert_eq!(count, Count::ALL.len() + Span::ALL.len() + gauges + 5);
+        assert_eq!(count, Count::ALL.len() + Timing::ALL.len() + gauges + 5);
         let document = include_str!("../../docs/operations.md");
         for name in names {
             assert!(document.contains(&format!("`{name}")), "{name} is not in docs/operations.md");

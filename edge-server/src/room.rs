@@ -16,7 +16,7 @@ use self::seat::Seat;
 use crate::aggregate::region::Region;
 use crate::dispatch::{Dispatch, Watch, message};
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
-use crate::metrics::{Count, Span};
+use crate::metrics::{Count, Timing};
 use crate::news::news;
 use crate::outbox::{Delivery, Outbox};
 use crate::plays::FirstPlays;
@@ -33,12 +33,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 type Inbox = mpsc::UnboundedReceiver<Envelope>;
 
 /// Runs a room until it is idle, the server stops, or it fails. It is loaded on behalf of `first`.
-pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: tracing::Span) {
+pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: Span) {
     let span = tracing::info_span!(parent: &first, "load");
     drop(first);
     let (outboxes, code) = match load(&seat).instrument(span).await {
@@ -90,7 +90,7 @@ async fn load(seat: &Seat) -> Result<(Room, Presence), CloseCode> {
     let household = &seat.household;
     let asked = Instant::now();
     let stored = seat.shared.store.load(household).await.map_err(|error| error.close_code())?;
-    seat.shared.metrics.observe(Span::Load, asked.elapsed());
+    seat.shared.metrics.observe(Timing::Load, asked.elapsed());
     seat.shared.metrics.add(Count::Loads, 1);
     let lives = seat.shared.store.lives(household).await.map_err(|error| error.close_code())?;
     let mut room = match stored {
@@ -190,7 +190,7 @@ impl RoomTask<'_> {
             let changed = self.tell_presence();
             self.store_seen(changed).await;
             for at in batch.arrivals {
-                self.seat.shared.metrics.observe(Span::Answer, at.elapsed());
+                self.seat.shared.metrics.observe(Timing::Answer, at.elapsed());
             }
             if let Some(played) = played.filter(|played| !played.is_empty()) {
                 let (household, region) = (&self.seat.household, self.region.as_ref());
@@ -226,7 +226,7 @@ impl RoomTask<'_> {
         let committed = self.seat.shared.store.commit(&self.seat.household, commit).await;
         match &committed {
             Ok(()) => {
-                metrics.observe(Span::Commit, asked.elapsed());
+                metrics.observe(Timing::Commit, asked.elapsed());
                 metrics.add(Count::Commits, 1);
             }
             Err(_) => metrics.add(Count::CommitsFailed, 1),

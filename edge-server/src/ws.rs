@@ -17,7 +17,7 @@ use crate::http::route::{DEVICE_ID, check_device};
 use crate::hub::Membership;
 use crate::limits::{CLOSE_TIMEOUT, JSON_BYTES_MAX, READ_BYTES_MAX, STRANGER_BYTES_MAX};
 use crate::listen::{Peer, stopped};
-use crate::metrics::{Count, Metrics, Span};
+use crate::metrics::{Count, Metrics, Timing};
 use crate::outbox::{Delivery, OutboxReader, Outgoing};
 use crate::quota::Of;
 use crate::wire::Credit;
@@ -371,7 +371,7 @@ async fn write_all(
     sink.flush().await?;
     outbox.written(size);
     for since in updates {
-        metrics.observe(Span::FanOut, since.elapsed());
+        metrics.observe(Timing::FanOut, since.elapsed());
     }
     metrics.add(Count::BytesSent, size);
     Ok(code)

@@ -6,6 +6,7 @@ use omega_sync_core::session::server::relay::RelayOutput;
 use omega_sync_core::session::server::{Commit, ConnectionId, RoomOutput};
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::Span;
 
 /// What to do once the batch's commit is durable.
 pub(super) enum Effect {
@@ -29,17 +30,17 @@ pub(super) struct Batch {
     /// Who wants the household erased; it stops then too.
     pub(super) erase: Option<oneshot::Sender<Result<bool, CloseCode>>>,
     /// On whose behalf it is worked on: of the first input. It follows from the others.
-    pub(super) span: Option<tracing::Span>,
+    pub(super) span: Option<Span>,
 }
 
 impl Batch {
     /// The span of what is done for all its inputs together.
-    pub(super) fn span(&self) -> tracing::Span {
-        self.span.clone().unwrap_or_else(tracing::Span::none)
+    pub(super) fn span(&self) -> Span {
+        self.span.clone().unwrap_or_else(Span::none)
     }
 
     /// The span of making all of it durable.
-    pub(super) fn span_of_commit(&self) -> tracing::Span {
+    pub(super) fn span_of_commit(&self) -> Span {
         tracing::info_span!(parent: &self.span(), "commit")
     }
 
