@@ -1,8 +1,8 @@
 //! The commands of one room: the core's relay, who waits for an outcome outside of a session, and who
 //! wants to know which devices are here.
 
-use crate::command::to_json;
 use crate::error::Error;
+use crate::json::command::to_json;
 use crate::presence::Presence;
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::command::{Command, CommandId, CommandStatus, Outcome, Request};

@@ -6,9 +6,8 @@ use crate::auth::revoked::Revoked;
 use crate::auth::{Authority, Principal};
 use crate::config::ServeArgs;
 use crate::error::Error;
-use crate::http::gzip;
 use crate::hub::Hub;
-use crate::limits::{Limits, TCP_CONNECTIONS_MAX};
+use crate::limits::{GZIPS_MAX, Limits, TCP_CONNECTIONS_MAX};
 use crate::listen::Peer;
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
@@ -106,7 +105,7 @@ impl Edge {
             metrics,
             aggregate,
             quota,
-            gzips: gzip::places(),
+            gzips: Arc::new(Semaphore::new(GZIPS_MAX)),
             requests: Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX)),
             draining: watch::Sender::new(false),
             stopping: watch::Sender::new(false),

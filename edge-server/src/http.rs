@@ -9,6 +9,7 @@ pub(crate) mod form;
 pub(crate) mod gzip;
 mod health;
 pub(crate) mod household;
+pub(crate) mod metrics;
 pub(crate) mod oauth;
 mod openapi;
 mod pair;
@@ -16,10 +17,8 @@ pub(crate) mod problem;
 pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod routes;
-pub(crate) mod schema;
 mod sync;
 pub(crate) mod taste;
-pub(crate) mod value;
 
 use crate::dev;
 use crate::edge::Edge;

@@ -7,7 +7,6 @@
 pub mod address;
 pub mod aggregate;
 pub mod auth;
-mod command;
 pub mod config;
 mod dev;
 mod dispatch;
@@ -17,11 +16,11 @@ pub mod error;
 pub(crate) mod fetch;
 mod http;
 mod hub;
+mod json;
 pub mod limits;
 mod listen;
 pub mod log;
 mod metrics;
-mod news;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod outbox;

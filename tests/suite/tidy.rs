@@ -100,6 +100,13 @@ fn the_server_keeps_its_layers_apart() {
         let name = path.to_string_lossy().into_owned();
         let store = name.contains("/store");
         assert!(!store || !text.contains("axum"), "{name}: a store knows no HTTP");
+        let relative = path.strip_prefix(root().join("edge-server/src")).expect("inside");
+        let first = relative.components().next().expect("a name").as_os_str().to_string_lossy();
+        let module = first.trim_end_matches(".rs");
+        let above = ["http", "ws", "dev", "upkeep", "lib", "tests"].contains(&module);
+        assert!(above || !text.contains("crate::http"), "{name}: HTTP is above it");
+        let below = ["room", "store", "json"].contains(&module);
+        assert!(!below || !text.contains("crate::hub"), "{name}: the hub is above it");
         let sql = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"];
         let has_sql = sql.iter().any(|word| text.contains(word));
         assert!(store || !has_sql, "{name}: SQL lives in store/ only");

@@ -1,6 +1,6 @@
 //! What a device says of itself, as JSON has it: what kind it is, and what it can show, play and be told.
 
-use crate::http::value::whole;
+use crate::json::value::whole;
 use omega_sync_core::operation::{Capabilities, DeviceType, Resolution};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;

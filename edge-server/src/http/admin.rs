@@ -7,8 +7,8 @@ use crate::edge::Edge;
 use crate::error::Error;
 use crate::http::body::{JsonBody, Parameters};
 use crate::http::route::Parameter;
-use crate::http::schema::{ID_FORMAT, ID_PATTERN};
-use crate::http::value::{household_id, optional, whole};
+use crate::json::schema::{self, ID_FORMAT, ID_PATTERN};
+use crate::json::value::{household_id, optional, whole};
 use crate::pairing::code::PairingKey;
 use crate::store::access::{KnownKey, Mark, Name, Owner, Revocation, owner};
 use axum::Json;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use omega_sync_core::id::{DeviceId, HouseholdId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub const TOKEN_ID_BYTES_MAX: usize = 256;
 /// Which tokens count no more: one by `token_id`, or those of a `household`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = crate::http::schema::each_revocation)]
+#[schemars(transform = each_revocation)]
 pub(crate) struct RevocationRequest {
     /// The token's name (`jti`)
     #[schemars(length(min = 1, max = 256))]
@@ -50,6 +50,15 @@ pub(crate) struct RevocationRequest {
     #[serde(default, deserialize_with = "time_s")]
     #[schemars(range(max = TIME_S_MAX))]
     not_before: Option<u64>,
+}
+
+/// What is revoked is one token, or those of a household.
+fn each_revocation(whole: &mut Schema) {
+    schema::one_of(whole, |all| {
+        let token = schema::variant(all, None, &["token_id"], &["ends"]);
+        let household = schema::variant(all, None, &["household"], &["device_id", "not_before"]);
+        vec![token, household]
+    });
 }
 
 fn time_s<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {

@@ -3,14 +3,14 @@
 
 use crate::aggregate::now;
 use crate::auth::Principal;
-use crate::command::{CommandBody, Status};
 use crate::dispatch::Sent;
 use crate::edge::Edge;
 use crate::error::{Error, Subject};
 use crate::http::abilities::{Abilities, Kind};
 use crate::http::body::{JsonBody, Parameters, tagged};
-use crate::http::schema;
-use crate::http::value::{content_id, device_id, optional, profile_id};
+use crate::json::command::{CommandBody, Status};
+use crate::json::schema;
+use crate::json::value::{content_id, device_id, optional, profile_id};
 use crate::room::message::RoomView;
 use axum::Json;
 use axum::extract::{Extension, Path, State};

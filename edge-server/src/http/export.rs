@@ -7,7 +7,7 @@ use crate::http::body::Parameters;
 use crate::http::devices::Description;
 use crate::http::household::{ProgressItem, WatchlistItem};
 use crate::http::route::Parameter;
-use crate::http::value::State as JsonState;
+use crate::json::value::State as JsonState;
 use crate::store::Held;
 use axum::Json;
 use axum::extract::{Extension, State};

@@ -6,7 +6,7 @@
 //! not get one leaves as it is. Invariant: at most [`GZIPS_MAX`] answers are being packed at a time.
 
 use crate::edge::Edge;
-use crate::limits::{GZIP_BYTES_MIN, GZIPS_MAX};
+use crate::limits::GZIP_BYTES_MIN;
 use crate::metrics::{Count, Metrics};
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
@@ -20,11 +20,6 @@ use std::io::Write;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-
-/// Places for answers that are being packed.
-pub(crate) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(GZIPS_MAX))
-}
 
 /// Packs a route's answers.
 pub(crate) async fn answers(
@@ -90,6 +85,7 @@ fn gzip(plain: &Bytes) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::GZIPS_MAX;
 
     #[test]
     fn who_wants_gzip_says_so() {
@@ -138,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_short_or_gets_no_shorter_or_no_place_stays_as_it_is() {
         let is_packed = |response: Response| response.headers().contains_key(CONTENT_ENCODING);
-        let places = places();
+        let places = Arc::new(Semaphore::new(GZIPS_MAX));
         assert!(!is_packed(packed(vec![7; GZIP_BYTES_MIN - 1], &places).await));
         assert!(is_packed(packed(vec![7; GZIP_BYTES_MIN], &places).await), "the shortest");
         let mut noise = vec![0; 2 * GZIP_BYTES_MIN];

@@ -6,8 +6,8 @@ use crate::edge::Edge;
 use crate::error::{Error, Subject};
 use crate::http::body::{JsonBody, Parameters, tagged};
 use crate::http::route::Parameter;
-use crate::http::schema;
-use crate::http::value::{
+use crate::json::schema;
+use crate::json::value::{
     State as JsonState, content_id, hlc, millis, profile_id, read_cursor, seconds, when,
     write_cursor,
 };

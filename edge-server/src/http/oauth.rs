@@ -7,7 +7,7 @@ use crate::aggregate::region::Region;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::http::form::{Fields, Form, FormError};
-use crate::http::schema::ID_PATTERN;
+use crate::json::schema::{self, ID_PATTERN};
 use crate::limits::{PAIRED_TOKEN_LIFE, PAIRING_LIFE};
 use crate::listen::Peer;
 use crate::pairing::code::RefreshToken;
@@ -19,7 +19,7 @@ use axum::http::header::{CACHE_CONTROL, PRAGMA};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use omega_sync_core::id::{DeviceId, HouseholdId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ const NO_STORE: [(axum::http::HeaderName, &str); 2] =
 
 /// What a device asks for. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(transform = crate::http::schema::form)]
+#[schemars(transform = schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct DeviceRequest {
     /// The program's name
@@ -76,7 +76,7 @@ pub(crate) struct DeviceCodes {
 
 /// How a device asks for tokens. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(transform = crate::http::schema::each_grant)]
+#[schemars(transform = each_grant)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct TokenRequest {
     /// `urn:ietf:params:oauth:grant-type:device_code` or `refresh_token`
@@ -90,6 +90,18 @@ pub(crate) struct TokenRequest {
     /// Of a refresh token: fewer words than before
     #[schemars(regex(pattern = SCOPE_PATTERN))]
     scope: Option<String>,
+}
+
+/// A device asks for tokens with one of two grants.
+fn each_grant(whole: &mut Schema) {
+    schema::form(whole);
+    schema::one_of(whole, |all| {
+        let kind = |kind| Some(("grant_type", kind));
+        vec![
+            schema::variant(all, kind(DEVICE_CODE), &["device_code", "client_id"], &[]),
+            schema::variant(all, kind("refresh_token"), &["refresh_token"], &["scope"]),
+        ]
+    });
 }
 
 /// Tokens for a device
@@ -109,7 +121,7 @@ pub(crate) struct Tokens {
 
 /// Which token is given back. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(transform = crate::http::schema::form)]
+#[schemars(transform = schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct RevokeRequest {
     /// A refresh token; any other counts as given back already

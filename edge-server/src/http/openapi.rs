@@ -6,7 +6,7 @@ use crate::http::form::FORM;
 use crate::http::problem::{self, Problem};
 use crate::http::route::{Access, Content, Parameter, Route};
 use crate::http::routes;
-use crate::http::schema::{ID_FORMAT, ID_PATTERN, name_formats};
+use crate::json::schema::{ID_FORMAT, ID_PATTERN, name_formats};
 use axum::Json;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};

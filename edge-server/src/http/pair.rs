@@ -209,7 +209,7 @@ pub(crate) const PICTURE_PARAMETER: &[Parameter] = &[Parameter {
 
 /// What the page sends. Parameters that are not listed are ignored
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(transform = crate::http::schema::form)]
+#[schemars(transform = crate::json::schema::form)]
 #[allow(dead_code, reason = "the description of a form, which `Fields` reads")]
 pub(crate) struct PairingForm {
     /// The code that the device shows

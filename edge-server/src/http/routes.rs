@@ -1,7 +1,6 @@
 //! The list of all routes, but those of `--dev` and the static files: what each is for, who may use
 //! it, what it takes and gives.
 
-use crate::command::CommandBody;
 use crate::error::Kind;
 use crate::http::admin::{
     Key, KeyRequest, LIST_PARAMETERS, RevocationRequest, Revocations, Revoked,
@@ -17,6 +16,7 @@ use crate::http::household::{
     PAGE_PARAMETERS, Page, ProgressItem, ProgressNoted, ProgressUpdate, WatchlistChange,
     WatchlistChanged, WatchlistItem, change_watchlist, note_progress, progress, watchlist,
 };
+use crate::http::metrics::{self, TEXT};
 use crate::http::oauth::{
     DeviceCodes, DeviceRequest, OAuthError, RevokeRequest, TokenRequest, Tokens, authorize,
     revoke as give_back, token,
@@ -32,8 +32,8 @@ use crate::http::taste::{
     Contributions, Fed, Feed, SyncVersion, TakesPart, contributions, feed, opt_in, opt_out, tables,
     version,
 };
+use crate::json::command::CommandBody;
 use crate::limits::FEED_BYTES_MAX;
-use crate::metrics::{self, TEXT};
 use crate::ws;
 use axum::routing::{delete, get, patch, post};
 use omega_sync_core::message::EXCHANGE_BYTES_MAX;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::auth::LEEWAY;
+use crate::json::news::NEWS_MAX;
 use crate::limits::{JSON_BYTES_MAX, LISTENERS_MAX, MESSAGE_ID_BYTES_MAX};
-use crate::news::NEWS_MAX;
 use serde_json::{Value, json};
 
 /// A program with a plain WebSocket.

@@ -7,14 +7,14 @@
 
 use super::{Claim, End, Sink, Stream, broken, next_message};
 use crate::auth::Principal;
-use crate::command::CommandBody;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::http::body::read_value;
 use crate::http::devices::{DeviceChange, HandoffRequest, command_device, hand_off_title};
 use crate::http::household::{WatchlistChange, note};
 use crate::http::route::check_device;
-use crate::http::value::{
+use crate::json::command::CommandBody;
+use crate::json::value::{
     State, content_id, device_id, hlc, millis, optional, profile_id, seconds, when,
 };
 use crate::limits::{MESSAGE_ID_BYTES_MAX, REPLIES_MAX};

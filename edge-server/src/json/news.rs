@@ -3,7 +3,7 @@
 //! Made from the log entries of a commit, so everything that becomes durable is told, whoever did it.
 //! When that can't say all that changed, the message is [`RESET`]: read the lists anew.
 
-use crate::http::value::State;
+use crate::json::value::State;
 use omega_sync_core::clock::Timestamp;
 use omega_sync_core::codec::Reader;
 use omega_sync_core::delta::Delta;

@@ -2,11 +2,11 @@
 //! core's (`session/server/relay.rs`).
 
 use crate::error::Error;
-use crate::http::schema;
-use crate::http::value::{optional, whole};
+use crate::json::schema;
+use crate::json::value::{optional, whole};
 use omega_sync_core::command::{Command, CommandStatus, LEVEL_MAX, Outcome};
 use omega_sync_core::id::{ContentId, DeviceId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(crate) enum CommandType {
 /// A command, with the fields that its type needs and no others.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Command", transform = crate::http::schema::each_command)]
+#[schemars(rename = "Command", transform = each_command)]
 pub(crate) struct CommandBody {
     /// What to do
     #[serde(rename = "type")]
@@ -53,6 +53,23 @@ pub(crate) struct CommandBody {
     #[serde(default, deserialize_with = "optional::device")]
     #[schemars(schema_with = "schema::optional_id")]
     target_device_id: Option<DeviceId>,
+}
+
+/// A command has the fields of its type and no others.
+fn each_command(whole: &mut Schema) {
+    let plain = ["play", "pause", "stop", "volume_mute", "volume_unmute"];
+    let kinds = plain.into_iter().map(|kind| (kind, None, None)).chain([
+        ("seek", Some("position_seconds"), None),
+        ("volume_set", Some("level"), None),
+        ("load_content", Some("content_id"), Some("start_position")),
+        ("cast_to", Some("target_device_id"), None),
+    ]);
+    schema::one_of(whole, |all| {
+        let variant = |(kind, needed, possible): (_, Option<&str>, Option<&str>)| {
+            schema::variant(all, Some(("type", kind)), needed.as_slice(), possible.as_slice())
+        };
+        kinds.map(variant).collect()
+    });
 }
 
 fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {

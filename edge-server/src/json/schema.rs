@@ -1,7 +1,6 @@
 //! What schemas made from the types can't say by themselves.
 
-use crate::http::oauth::DEVICE_CODE;
-use crate::http::value::MILLIS_MAX;
+use super::value::MILLIS_MAX;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -77,44 +76,6 @@ pub(crate) fn name_formats(schema: &mut Value) {
     }
 }
 
-/// A command has the fields of its type and no others.
-pub(crate) fn each_command(schema: &mut Schema) {
-    let plain = ["play", "pause", "stop", "volume_mute", "volume_unmute"];
-    let kinds = plain.into_iter().map(|kind| (kind, None, None)).chain([
-        ("seek", Some("position_seconds"), None),
-        ("volume_set", Some("level"), None),
-        ("load_content", Some("content_id"), Some("start_position")),
-        ("cast_to", Some("target_device_id"), None),
-    ]);
-    one_of(schema, |all| {
-        let variant = |(kind, needed, possible): (_, Option<&str>, Option<&str>)| {
-            variant(all, Some(("type", kind)), needed.as_slice(), possible.as_slice())
-        };
-        kinds.map(variant).collect()
-    });
-}
-
-/// What is revoked is one token, or those of a household.
-pub(crate) fn each_revocation(schema: &mut Schema) {
-    one_of(schema, |all| {
-        let token = variant(all, None, &["token_id"], &["ends"]);
-        let household = variant(all, None, &["household"], &["device_id", "not_before"]);
-        vec![token, household]
-    });
-}
-
-/// A device asks for tokens with one of two grants.
-pub(crate) fn each_grant(schema: &mut Schema) {
-    form(schema);
-    one_of(schema, |all| {
-        let kind = |kind| Some(("grant_type", kind));
-        vec![
-            variant(all, kind(DEVICE_CODE), &["device_code", "client_id"], &[]),
-            variant(all, kind("refresh_token"), &["refresh_token"], &["scope"]),
-        ]
-    });
-}
-
 /// A form has no null, and no lists: what is there twice is an error, even if nobody knows it.
 pub(crate) fn form(schema: &mut Schema) {
     schema.insert("additionalProperties".into(), json!({"type": "string"}));
@@ -124,7 +85,7 @@ pub(crate) fn form(schema: &mut Schema) {
 }
 
 /// Puts variants, made of all fields, in the place of those. What else may be there stays as it is.
-fn one_of(schema: &mut Schema, variants: impl FnOnce(&Value) -> Vec<Value>) {
+pub(crate) fn one_of(schema: &mut Schema, variants: impl FnOnce(&Value) -> Vec<Value>) {
     let Some(all) = schema.remove("properties") else { return };
     let others = schema.remove("additionalProperties").unwrap_or(true.into());
     let mut variants = variants(&all);
@@ -136,7 +97,12 @@ fn one_of(schema: &mut Schema, variants: impl FnOnce(&Value) -> Vec<Value>) {
 }
 
 /// An object that says of which kind it is, needs some fields, which may not be null, and may have others.
-fn variant(all: &Value, kind: Option<(&str, &str)>, needed: &[&str], possible: &[&str]) -> Value {
+pub(crate) fn variant(
+    all: &Value,
+    kind: Option<(&str, &str)>,
+    needed: &[&str],
+    possible: &[&str],
+) -> Value {
     let mut fields = json!({});
     for name in needed.iter().chain(possible) {
         fields[name] = all[name].clone();
