@@ -40,6 +40,19 @@ fn name(id: CommandId) -> String {
     format!("{:016x}", id.0)
 }
 
+/// What says which devices there are.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) household: &'a Household,
+    pub(crate) presence: &'a Presence,
+}
+
+impl Known<'_> {
+    fn was_here(self, device: &DeviceId) -> bool {
+        self.presence.last_seen(device).is_some()
+    }
+}
+
 /// What the room's commands need.
 pub(crate) struct Dispatch {
     relay: Relay,
@@ -81,12 +94,11 @@ impl Dispatch {
         &mut self,
         connection: ConnectionId,
         bytes: &[u8],
-        household: &Household,
-        presence: &Presence,
+        known: Known,
         outputs: &mut Vec<RelayOutput>,
     ) -> Option<Watch> {
         let now_ms = self.now_ms();
-        let was_here = |device: &DeviceId| presence.last_seen(device).is_some();
+        let (household, was_here) = (known.household, |device: &DeviceId| known.was_here(device));
         match ClientFrame::decode(bytes) {
             Ok(ClientFrame::Command(asked)) => {
                 outputs.extend(self.relay.asked(now_ms, connection, asked, household, &was_here));
@@ -111,8 +123,7 @@ impl Dispatch {
         from: &DeviceId,
         target: &DeviceId,
         request: Request,
-        household: &Household,
-        presence: &Presence,
+        known: Known,
         outputs: &mut Vec<RelayOutput>,
     ) -> Result<Sent, Error> {
         let id = CommandId(getrandom::u64().map_err(|_| Error::Internal)?);
@@ -120,8 +131,8 @@ impl Dispatch {
         self.callers.insert((from.clone(), id), tell);
         let (from, target, left_ms) = (from.clone(), target.clone(), millis(self.life));
         let parcel = Parcel { from, sender: None, id, again: false, target, left_ms, request };
-        let was_here = |device: &DeviceId| presence.last_seen(device).is_some();
-        outputs.extend(self.relay.pass(self.now_ms(), parcel, household, &was_here));
+        let was_here = |device: &DeviceId| known.was_here(device);
+        outputs.extend(self.relay.pass(self.now_ms(), parcel, known.household, &was_here));
         Ok(Sent { id, outcome })
     }
 

@@ -101,6 +101,17 @@ impl Allowance {
 
 /// Whose bucket it is: a household's as a whole, or one of its devices'.
 type Owner = (HouseholdId, Option<DeviceId>);
+type Bucket = (Owner, Of);
+/// When each bucket will be full again.
+type Buckets = HashMap<Bucket, Instant>;
+
+/// What somebody takes of their buckets.
+struct Draw<'a> {
+    household: &'a HouseholdId,
+    device: &'a DeviceId,
+    of: Of,
+    amount: usize,
+}
 
 /// The buckets of all who asked lately, and the sockets of all who have some.
 #[derive(Debug)]
@@ -110,7 +121,7 @@ pub(crate) struct Quota {
     bytes: Allowance,
     /// Of a device, and of a household; 0: as many as they like.
     sockets_max: [usize; 2],
-    full_at: Mutex<HashMap<(Owner, Of), Instant>>,
+    full_at: Mutex<Buckets>,
     sockets: Mutex<HashMap<Owner, usize>>,
 }
 
@@ -143,7 +154,7 @@ impl Quota {
     pub(crate) fn spend(&self, principal: &Principal, of: Of, amount: usize) -> Result<(), Error> {
         let Principal { household, device, .. } = principal;
         let now = Instant::now();
-        self.draw(household, device, of, amount, now, false).map_err(limited)
+        self.draw(&Draw { household, device, of, amount }, now).map_err(limited)
     }
 
     /// Takes what is known only when it is done; what is missing is owed.
@@ -157,18 +168,34 @@ impl Quota {
         of: Of,
         amount: usize,
     ) -> Result<(), Error> {
-        self.draw(household, device, of, amount, Instant::now(), true).map_err(limited)
+        self.owe(&Draw { household, device, of, amount }, Instant::now()).map_err(limited)
     }
 
-    fn draw(
+    fn draw(&self, draw: &Draw, now: Instant) -> Result<(), Duration> {
+        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let (after, wait) = self.after(draw, &buckets, now);
+        if let Some(wait) = wait {
+            return Err(wait);
+        }
+        fill(&mut buckets, after, now);
+        Ok(())
+    }
+
+    fn owe(&self, draw: &Draw, now: Instant) -> Result<(), Duration> {
+        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let (after, wait) = self.after(draw, &buckets, now);
+        fill(&mut buckets, after, now);
+        wait.map_or(Ok(()), Err)
+    }
+
+    /// The buckets when so much is taken; and if there is not enough, how long until there is.
+    fn after(
         &self,
-        household: &HouseholdId,
-        device: &DeviceId,
-        of: Of,
-        amount: usize,
+        draw: &Draw,
+        buckets: &Buckets,
         now: Instant,
-        owe: bool,
-    ) -> Result<(), Duration> {
+    ) -> (Vec<(Bucket, Instant)>, Option<Duration>) {
+        let Draw { household, device, of, amount } = *draw;
         let allowance = match of {
             Of::Requests => self.requests,
             Of::Operations => self.operations,
@@ -176,24 +203,14 @@ impl Quota {
         };
         let amount = u32::try_from(amount).unwrap_or(u32::MAX);
         let owners = [(allowance.device, Some(device.clone())), (allowance.household, None)];
-        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = Vec::with_capacity(2);
-        let mut owed = Ok(());
-        for (rate, device) in owners.into_iter().filter(|(rate, _)| rate.per_second > 0) {
+        let limited = owners.into_iter().filter(|(rate, _)| rate.per_second > 0);
+        let drawn = limited.map(|(rate, device)| {
             let bucket = ((household.clone(), device), of);
             let (full_at, wait) = rate.draw(buckets.get(&bucket).copied(), amount, now);
-            if let Some(wait) = wait {
-                owed = Err(owed.err().map_or(wait, |other: Duration| other.max(wait)));
-            }
-            taken.push((bucket, full_at));
-        }
-        if owed.is_ok() || owe {
-            buckets.extend(taken);
-        }
-        if buckets.len() > BUCKETS_KEPT {
-            buckets.retain(|_, full_at| *full_at > now);
-        }
-        owed
+            ((bucket, full_at), wait)
+        });
+        let (after, waits): (Vec<_>, Vec<_>) = drawn.unzip();
+        (after, waits.into_iter().flatten().max())
     }
 
     /// A place for a socket of a device, until it is dropped.
@@ -215,6 +232,14 @@ impl Quota {
             *sockets.entry(owner.clone()).or_default() += 1;
         }
         Ok(SocketPlace { quota: self.clone(), owners })
+    }
+}
+
+/// Puts buckets back, and drops the full ones when there are many.
+fn fill(buckets: &mut Buckets, after: Vec<(Bucket, Instant)>, now: Instant) {
+    buckets.extend(after);
+    if buckets.len() > BUCKETS_KEPT {
+        buckets.retain(|_, full_at| *full_at > now);
     }
 }
 
@@ -263,7 +288,7 @@ mod tests {
             device: &DeviceId,
             now: Instant,
         ) -> Result<(), Duration> {
-            self.draw(household, device, Of::Requests, 1, now, false)
+            self.draw(&Draw { household, device, of: Of::Requests, amount: 1 }, now)
         }
     }
 
@@ -334,15 +359,14 @@ mod tests {
         let bytes = Allowance { device: RATE, household: FREE };
         let quota = Quota::new(&Limits { bytes, ..Limits::default() });
         let ((household, device), start) = (id("a"), Instant::now());
-        let draw = |amount, ms, owe| {
-            let now = start + Duration::from_millis(ms);
-            quota.draw(&household, &device, Of::Bytes, amount, now, owe)
-        };
-        assert_eq!(draw(4, 0, false), Ok(()), "more than all counts as all");
-        assert!(draw(1, 0, false).is_err());
-        assert_eq!(draw(2, 100, true), Err(Duration::from_millis(100)));
-        assert_eq!(draw(1, 100, false), Err(Duration::from_millis(200)), "first what is owed");
-        assert_eq!(draw(1, 300, false), Ok(()));
+        let bytes = |amount| Draw { household: &household, device: &device, of: Of::Bytes, amount };
+        let draw = |amount, ms| quota.draw(&bytes(amount), start + Duration::from_millis(ms));
+        assert_eq!(draw(4, 0), Ok(()), "more than all counts as all");
+        assert!(draw(1, 0).is_err());
+        let owed = quota.owe(&bytes(2), start + Duration::from_millis(100));
+        assert_eq!(owed, Err(Duration::from_millis(100)));
+        assert_eq!(draw(1, 100), Err(Duration::from_millis(200)), "first what is owed");
+        assert_eq!(draw(1, 300), Ok(()));
         assert_eq!(quota.take_at(&household, &device, start), Ok(()), "other things do not count");
     }
 

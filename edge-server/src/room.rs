@@ -14,7 +14,7 @@ use self::batch::{Batch, Effect};
 use self::message::{Call, CallResult, Envelope, RoomMessage, RoomView};
 use self::seat::Seat;
 use crate::aggregate::region::Region;
-use crate::dispatch::{Dispatch, Watch, message};
+use crate::dispatch::{Dispatch, Known, Watch, message};
 use crate::json::news::news;
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
 use crate::metrics::{Count, Timing};
@@ -432,8 +432,8 @@ impl RoomTask<'_> {
     /// Takes a frame that is about commands; false when it is not.
     fn commanded(&mut self, connection: ConnectionId, bytes: &[u8], batch: &mut Batch) -> bool {
         let mut orders = Vec::new();
-        let (household, presence) = (self.room.household(), &self.presence);
-        let taken = self.dispatch.frame(connection, bytes, household, presence, &mut orders);
+        let known = Known { household: self.room.household(), presence: &self.presence };
+        let taken = self.dispatch.frame(connection, bytes, known, &mut orders);
         batch.relay(orders);
         if taken == Some(Watch::Yes) {
             let all = self.presence.devices().cloned().collect();

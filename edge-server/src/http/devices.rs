@@ -3,7 +3,7 @@
 
 use crate::aggregate::now;
 use crate::auth::Principal;
-use crate::dispatch::Sent;
+use crate::dispatch::{Known, Sent};
 use crate::edge::Edge;
 use crate::error::{Error, Subject};
 use crate::http::abilities::{Abilities, Kind};
@@ -339,8 +339,8 @@ async fn send(
     let sent = edge.hub.call(&principal.household, move |view| {
         let RoomView { room, presence, dispatch, orders, now, .. } = view;
         presence.see(&from, now);
-        let household = room.household();
-        (Vec::new(), dispatch.send(&from, &target, request, household, presence, orders))
+        let known = Known { household: room.household(), presence };
+        (Vec::new(), dispatch.send(&from, &target, request, known, orders))
     });
     sent.await.map_err(Error::Room)?
 }
