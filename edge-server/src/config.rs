@@ -15,7 +15,7 @@ use self::quota::QuotaArgs;
 use self::sources::Variable;
 use crate::aggregate::region::Region;
 use crate::auth::{AUDIENCE, ISSUER, SCOPE, SCOPES};
-use crate::error::StartError;
+use crate::error::ProcessError;
 use crate::limits::{
     ADDRESS_CONNECTIONS_MAX, ADDRESS_RATE, DEVICE_RATE, DRAIN_MAX, HOUSEHOLD_RATE, Limits,
 };
@@ -278,7 +278,7 @@ impl Cli {
     ///
     /// # Errors
     /// As [`Cli::read_with`].
-    pub fn read<I>(arguments: I) -> Result<Result<Self, String>, StartError>
+    pub fn read<I>(arguments: I) -> Result<Result<Self, String>, ProcessError>
     where
         I: IntoIterator,
         I::Item: Into<OsString>,
@@ -294,7 +294,7 @@ impl Cli {
     pub fn read_with<I>(
         arguments: I,
         variable: Variable,
-    ) -> Result<Result<Self, String>, StartError>
+    ) -> Result<Result<Self, String>, ProcessError>
     where
         I: IntoIterator,
         I::Item: Into<OsString>,
@@ -310,13 +310,13 @@ impl Cli {
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     let usage =
                         "a command is missing, such as serve or token (see omega-edge --help)";
-                    Err(StartError::Usage(usage.into()))
+                    Err(ProcessError::Usage(usage.into()))
                 }
                 _ => {
                     let line = one_line(&error.render().to_string());
                     let from = origins.iter().find(|(flag, _)| line.contains(&format!("{flag} ")));
                     let from = from.map(|(_, origin)| format!("{origin}: ")).unwrap_or_default();
-                    Err(StartError::Usage(format!("{from}{line}")))
+                    Err(ProcessError::Usage(format!("{from}{line}")))
                 }
             },
         }
@@ -356,7 +356,7 @@ impl ServeArgs {
     ///
     /// # Errors
     /// It is none, or not one for development.
-    pub fn address(&self) -> Result<SocketAddr, StartError> {
+    pub fn address(&self) -> Result<SocketAddr, ProcessError> {
         let (text, from) = match &self.listen {
             Some(text) => (text.clone(), "--listen"),
             None => {
@@ -369,14 +369,14 @@ impl ServeArgs {
         let mut found = text.to_socket_addrs().ok().into_iter().flatten();
         let address = found.next().ok_or_else(|| {
             let usage = format!("'{text}' ({from}) is no address: use one such as {HOST}:{PORT}");
-            StartError::Usage(usage)
+            ProcessError::Usage(usage)
         })?;
         if self.dev && !address.ip().to_canonical().is_loopback() {
             let usage = format!(
                 "--dev hands out tokens, so it needs a loopback address such as {HOST}:{PORT}, \
                  not {address}: leave out --dev, or listen there"
             );
-            return Err(StartError::Usage(usage));
+            return Err(ProcessError::Usage(usage));
         }
         Ok(address)
     }

@@ -1,8 +1,8 @@
 //! What can go wrong for one request or socket, and the one place that says which HTTP status and
-//! which close code that is; and what can go wrong at the start of the process.
+//! which close code that is; and why the process can't do what it was started for.
 
 use crate::auth::{AuthError, SecretError};
-use crate::store::StoreError;
+use crate::store::{OpenError, StoreError};
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::message::{CloseCode, SUBPROTOCOL};
 use omega_sync_core::operation::VoidReason;
@@ -348,7 +348,7 @@ impl Error {
 
 /// Why the process can't do what it was started for. Each is one line that says what to do.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum ProcessError {
     /// A flag or variable has a bad value.
     #[error("{0}")]
     Usage(String),
@@ -366,6 +366,9 @@ pub enum StartError {
     #[error("can't sign a token: {0}")]
     Token(#[from] AuthError),
     /// The data folder or database can't be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The address is taken.
@@ -401,7 +404,7 @@ pub enum StartError {
     System(String),
 }
 
-impl StartError {
+impl ProcessError {
     /// A flag needs what this build has not.
     #[cfg(not(feature = "crypto"))]
     pub(crate) fn without_crypto(flag: &str) -> Self {

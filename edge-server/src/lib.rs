@@ -42,7 +42,7 @@ use crate::aggregate::Aggregate;
 use crate::auth::{Authority, Secret};
 use crate::config::{ServeArgs, TokenArgs};
 use crate::edge::Edge;
-use crate::error::StartError;
+use crate::error::ProcessError;
 use crate::limits::{CLOSE_TIMEOUT, FINISH_TIMEOUT, Limits, STOP_TIMEOUT, TCP_CONNECTIONS_MAX};
 use crate::metrics::Metrics;
 use crate::store::StoreError;
@@ -70,10 +70,10 @@ impl Server {
     ///
     /// # Errors
     /// The address, the secret or the data folder can't be used.
-    pub async fn start(args: &ServeArgs, limits: Limits) -> Result<Self, StartError> {
+    pub async fn start(args: &ServeArgs, limits: Limits) -> Result<Self, ProcessError> {
         let wanted = args.address()?;
         if let Some(folder) = args.static_folder.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(StartError::Static(folder.display().to_string()));
+            return Err(ProcessError::Static(folder.display().to_string()));
         }
         let settings = args.aggregate.settings()?;
         let (authority, keys) = args.authority(&limits).await?;
@@ -122,7 +122,7 @@ impl Server {
     /// Stops accepting, lets the requests that are under way end and each room finish its commit,
     /// closes all sockets with `restart`, and closes the store. Each step has its time limit, so that
     /// a disk that hangs can't hold the process.
-    pub async fn stop(mut self) -> Result<(), StartError> {
+    pub async fn stop(mut self) -> Result<(), ProcessError> {
         self.drain();
         self.edge.stopping.send_replace(true);
         let all = u32::try_from(TCP_CONNECTIONS_MAX).unwrap_or(u32::MAX);
@@ -151,13 +151,13 @@ impl Drop for Server {
 }
 
 /// Listens, and says where.
-fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |error: std::io::Error| StartError::Listen {
+fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ProcessError> {
+    let failed = |error: std::io::Error| ProcessError::Listen {
         address: wanted.to_string(),
         reason: error.to_string(),
     };
     let listener = listen::bind(wanted).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => StartError::AddressInUse(wanted.to_string()),
+        ErrorKind::AddrInUse => ProcessError::AddressInUse(wanted.to_string()),
         _ => failed(error),
     })?;
     let address = listener.local_addr().map_err(failed)?;
@@ -165,16 +165,16 @@ fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
 }
 
 /// Opens the store.
-async fn open(data: PathBuf) -> Result<Arc<SqliteStore>, StartError> {
+async fn open(data: PathBuf) -> Result<Arc<SqliteStore>, ProcessError> {
     let opened = spawn_blocking(move || SqliteStore::open(&data)).await;
-    Ok(Arc::new(opened.map_err(|error| StartError::System(error.to_string()))??))
+    Ok(Arc::new(opened.map_err(|error| ProcessError::System(error.to_string()))??))
 }
 
 /// Runs a server until the process is asked to end (SIGINT or SIGTERM).
 ///
 /// # Errors
 /// It could not start, or not close the store.
-pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
+pub async fn serve(args: &ServeArgs) -> Result<(), ProcessError> {
     let mut signals = Signals::listen()?;
     let server = Server::start(args, args.limits()).await?;
     // Nobody may be there to read it.
@@ -209,7 +209,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), StartError> {
 ///
 /// # Errors
 /// The secret can't be read.
-pub fn token(args: &TokenArgs) -> Result<String, StartError> {
+pub fn token(args: &TokenArgs) -> Result<String, ProcessError> {
     let secret = Secret::read(&args.jwt_secret_file)?;
     let authority = Authority::new(&secret, &args.claims.jwt_issuer, &args.claims.jwt_audience);
     let TokenArgs { household, device, scope, region, expires_in, .. } = args;
@@ -224,8 +224,8 @@ struct Signals {
 
 impl Signals {
     /// Listens from now on, not only once somebody waits.
-    fn listen() -> Result<Self, StartError> {
-        let listen = |kind| signal(kind).map_err(|error| StartError::System(error.to_string()));
+    fn listen() -> Result<Self, ProcessError> {
+        let listen = |kind| signal(kind).map_err(|error| ProcessError::System(error.to_string()));
         let interrupt = listen(SignalKind::interrupt())?;
         Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
     }

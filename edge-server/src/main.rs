@@ -1,7 +1,7 @@
 //! The commands: `serve`, `token`, `train`, and those that look after a database.
 
 use omega_edge::config::{Cli, Command, ServeArgs};
-use omega_edge::error::StartError;
+use omega_edge::error::ProcessError;
 use omega_edge::log::Log;
 use omega_edge::upkeep;
 use std::io::stdout;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), StartError> {
+fn run() -> Result<(), ProcessError> {
     let cli = match Cli::read_with(std::env::args_os(), &|name| std::env::var(name).ok())? {
         Ok(cli) => cli,
         Err(help) => {
@@ -49,8 +49,8 @@ fn run() -> Result<(), StartError> {
     }
 }
 
-fn serve(args: &ServeArgs) -> Result<(), StartError> {
-    let system = |error: std::io::Error| StartError::System(error.to_string());
+fn serve(args: &ServeArgs) -> Result<(), ProcessError> {
+    let system = |error: std::io::Error| ProcessError::System(error.to_string());
     let log = Log::to(std::io::stderr()).map_err(system)?;
     let runtime = Runtime::new().map_err(system)?;
     let spans = watch(args, &log, &runtime)?;
@@ -64,7 +64,7 @@ fn serve(args: &ServeArgs) -> Result<(), StartError> {
 
 /// Sends what is traced where it goes: lines to the log, and spans to a collector, if there is one.
 #[cfg(feature = "otel")]
-fn watch(args: &ServeArgs, log: &Log, runtime: &Runtime) -> Result<Option<Exporter>, StartError> {
+fn watch(args: &ServeArgs, log: &Log, runtime: &Runtime) -> Result<Option<Exporter>, ProcessError> {
     let lines = tracing_subscriber::fmt::layer().with_writer(log.clone()).with_filter(args.log);
     let start = |endpoint| Exporter::start(endpoint, runtime.handle());
     let spans = args.collector().map(start).transpose()?;
@@ -75,9 +75,9 @@ fn watch(args: &ServeArgs, log: &Log, runtime: &Runtime) -> Result<Option<Export
 
 /// Sends what is traced to the log.
 #[cfg(not(feature = "otel"))]
-fn watch(args: &ServeArgs, log: &Log, _: &Runtime) -> Result<Option<Exporter>, StartError> {
+fn watch(args: &ServeArgs, log: &Log, _: &Runtime) -> Result<Option<Exporter>, ProcessError> {
     if args.collector().is_some() {
-        return Err(StartError::without_otel());
+        return Err(ProcessError::without_otel());
     }
     let lines = tracing_subscriber::fmt().with_max_level(args.log);
     lines.with_writer(log.clone()).init();

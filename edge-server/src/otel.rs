@@ -4,7 +4,7 @@
 //! What ends is put into a queue of bounded length, and a thread of the SDK's sends what has gathered.
 //! Invariant: who ends a span never waits; a span that finds no place is dropped.
 
-use crate::error::StartError;
+use crate::error::ProcessError;
 use crate::fetch::Address;
 use http_body_util::Full;
 use opentelemetry::trace::TracerProvider;
@@ -45,10 +45,10 @@ impl Exporter {
     ///
     /// # Errors
     /// It is no address.
-    pub fn start(endpoint: &str, runtime: &Handle) -> Result<Self, StartError> {
+    pub fn start(endpoint: &str, runtime: &Handle) -> Result<Self, ProcessError> {
         let url = format!("{}{PATH}", endpoint.trim_end_matches('/'));
         let usage = |error: &dyn std::fmt::Display| {
-            StartError::Usage(format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))
+            ProcessError::Usage(format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}"))
         };
         let address = Address::anywhere(&url, None).map_err(|error| usage(&error))?;
         let client = Client { address, runtime: runtime.clone(), fails: AtomicBool::new(false) };

@@ -59,7 +59,7 @@ pub trait Store: Send + Sync {
     /// Whether loads and commits work at the moment.
     fn check(&self) -> Answer<()>;
 
-    /// Finishes what was asked for and gives the data folder free.
+    /// Finishes what was asked for and releases the data folder.
     fn close(&self) -> Answer<()>;
 }
 
@@ -87,6 +87,38 @@ pub enum StoreError {
     /// The database is damaged, or no database.
     #[error("the database is damaged ({0}): restore a backup, or move it away to start empty")]
     Corrupt(String),
+    /// It does not work at the moment.
+    #[error("the store does not work at the moment: {0}")]
+    Unavailable(String),
+    /// It was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Conflict => "storage_conflict",
+            Self::Full => "storage_full",
+            Self::Corrupt(_) => "storage_corrupt",
+            Self::Unavailable(_) => "storage_unavailable",
+            Self::Closed => "storage_closed",
+        }
+    }
+
+    /// What a household's connections are closed with when its commit or load fails.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Conflict | Self::Closed => CloseCode::Restart,
+            _ => CloseCode::StorageUnavailable,
+        }
+    }
+}
+
+/// Why a database could not be opened, copied, restored or looked over.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OpenError {
     /// The database was written by a newer version of this program.
     #[error("the database has schema {found} and this program knows {known}: run a newer version")]
     Newer {
@@ -119,37 +151,7 @@ pub enum StoreError {
          it is restored all the same"
     )]
     Unread(String),
-    /// It does not work at the moment.
-    #[error("the store does not work at the moment: {0}")]
-    Unavailable(String),
-    /// It was closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    /// A stable name.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Conflict => "storage_conflict",
-            Self::Full => "storage_full",
-            Self::Corrupt(_) => "storage_corrupt",
-            Self::Newer { .. } => "storage_newer",
-            Self::Locked(_) => "storage_locked",
-            Self::Folder { .. }
-            | Self::Missing(_)
-            | Self::Exists(_)
-            | Self::Unread(_)
-            | Self::Unavailable(_) => "storage_unavailable",
-            Self::Closed => "storage_closed",
-        }
-    }
-
-    /// What a household's connections are closed with when its commit or load fails.
-    pub fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Conflict | Self::Closed => CloseCode::Restart,
-            _ => CloseCode::StorageUnavailable,
-        }
-    }
+    /// It is open, and did not do what it was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

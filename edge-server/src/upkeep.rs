@@ -2,7 +2,7 @@
 //! to a writer, one line each; what is wrong comes back as an error.
 
 use crate::config::{BackupArgs, CheckArgs, HouseholdArgs, RestoreArgs};
-use crate::error::StartError;
+use crate::error::ProcessError;
 use crate::http::export::Export;
 use crate::store::sqlite::upkeep::{Replace, Restored};
 use crate::store::sqlite::{FILE_NAME, check as checks, erasure, upkeep};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// As the store says.
-pub fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), StartError> {
+pub fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), ProcessError> {
     upkeep::backup(&args.data, &args.out)?;
     say(out, &format!("{} is a copy of this moment", args.out.display()))
 }
@@ -22,7 +22,7 @@ pub fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), StartError>
 ///
 /// # Errors
 /// As the store says, or the backup has something wrong with it: then nothing has changed.
-pub fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), StartError> {
+pub fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), ProcessError> {
     examine(args.backup.clone(), out)?;
     let replace = match (args.replace_unreadable, args.replace) {
         (true, _) => Replace::Anything,
@@ -44,15 +44,15 @@ pub fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), StartErro
 /// Looks a database over.
 ///
 /// # Errors
-/// It can't be opened, or [`StartError::Findings`]: then each finding was told.
-pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), StartError> {
+/// It can't be opened, or [`ProcessError::Findings`]: then each finding was told.
+pub fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), ProcessError> {
     let folder = args.data.as_ref().map(|folder| folder.join(FILE_NAME));
     let file = args.file.clone().or(folder).unwrap_or_default();
     let households = examine(file, out)?;
     say(out, &format!("{households} households, nothing wrong"))
 }
 
-fn examine(file: PathBuf, out: &mut impl Write) -> Result<u64, StartError> {
+fn examine(file: PathBuf, out: &mut impl Write) -> Result<u64, ProcessError> {
     let mut told = Ok(());
     let checked = checks::check(&file, &mut |finding| {
         if told.is_ok() {
@@ -63,7 +63,7 @@ fn examine(file: PathBuf, out: &mut impl Write) -> Result<u64, StartError> {
     let checks::Checked { households, findings } = checked;
     match findings {
         0 => Ok(households),
-        findings => Err(StartError::Findings { households, findings }),
+        findings => Err(ProcessError::Findings { households, findings }),
     }
 }
 
@@ -71,28 +71,28 @@ fn examine(file: PathBuf, out: &mut impl Write) -> Result<u64, StartError> {
 ///
 /// # Errors
 /// There is nothing, or it can't be read.
-pub fn export(args: &HouseholdArgs, out: &mut impl Write) -> Result<(), StartError> {
+pub fn export(args: &HouseholdArgs, out: &mut impl Write) -> Result<(), ProcessError> {
     let HouseholdArgs { data, household } = args;
     let held = erasure::export(data, household)?;
-    let held = held.ok_or_else(|| StartError::NoHousehold(household.as_str().into()))?;
+    let held = held.ok_or_else(|| ProcessError::NoHousehold(household.as_str().into()))?;
     let export = Export::read(household, held)?;
     let text = serde_json::to_string_pretty(&export);
-    say(out, &text.map_err(|error| StartError::System(error.to_string()))?)
+    say(out, &text.map_err(|error| ProcessError::System(error.to_string()))?)
 }
 
 /// Erases a household.
 ///
 /// # Errors
 /// There is nothing of it, or as the store says.
-pub fn erase(args: &HouseholdArgs, out: &mut impl Write) -> Result<(), StartError> {
+pub fn erase(args: &HouseholdArgs, out: &mut impl Write) -> Result<(), ProcessError> {
     let HouseholdArgs { data, household } = args;
     if !erasure::erase(data, household)? {
-        return Err(StartError::NoHousehold(household.as_str().into()));
+        return Err(ProcessError::NoHousehold(household.as_str().into()));
     }
     say(out, "erased; its devices forget their copies when they connect")
 }
 
-fn say(out: &mut impl Write, line: &str) -> Result<(), StartError> {
+fn say(out: &mut impl Write, line: &str) -> Result<(), ProcessError> {
     let written = writeln!(out, "{line}");
-    written.map_err(|error| StartError::System(format!("can't write the answer: {error}")))
+    written.map_err(|error| ProcessError::System(format!("can't write the answer: {error}")))
 }

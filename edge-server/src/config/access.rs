@@ -4,7 +4,7 @@ use crate::address::Proxies;
 use crate::auth::jwks::{ALGORITHMS, Keys, Patience, Rules, Source};
 use crate::auth::{Authority, Secret};
 use crate::config::ServeArgs;
-use crate::error::StartError;
+use crate::error::ProcessError;
 use crate::limits::Limits;
 use crate::listen::Tls;
 use clap::Args;
@@ -82,7 +82,7 @@ impl ServeArgs {
     pub async fn authority(
         &self,
         limits: &Limits,
-    ) -> Result<(Authority, Option<Arc<Keys>>), StartError> {
+    ) -> Result<(Authority, Option<Arc<Keys>>), ProcessError> {
         let keys = self.keys(limits).await?;
         let own = self.jwt_secret_file.as_deref();
         let own = own.map(|file| self.own(file)).transpose()?;
@@ -92,20 +92,20 @@ impl ServeArgs {
             (None, Some(keys)) => Authority::of_provider(keys),
             (None, None) => {
                 let usage = "tokens of whom? Give --jwt-secret-file, --jwks or both";
-                return Err(StartError::Usage(usage.into()));
+                return Err(ProcessError::Usage(usage.into()));
             }
         };
         Ok((authority, keys))
     }
 
-    fn own(&self, file: &Path) -> Result<Authority, StartError> {
+    fn own(&self, file: &Path) -> Result<Authority, ProcessError> {
         let secret = if self.dev { Secret::read_or_create(file) } else { Secret::read(file) }?;
         Ok(Authority::new(&secret, &self.claims.jwt_issuer, &self.claims.jwt_audience))
     }
 
     /// The identity provider's keys. A file must be readable now; an address may answer later, so
     /// that this server does not need the other one to start.
-    async fn keys(&self, limits: &Limits) -> Result<Option<Arc<Keys>>, StartError> {
+    async fn keys(&self, limits: &Limits) -> Result<Option<Arc<Keys>>, ProcessError> {
         let Some(jwks) = &self.access.jwks else { return Ok(None) };
         let source = source(jwks, self.access.jwks_ca.as_deref())?;
         let algorithms = self.access.jwks_algorithms.as_ref();
@@ -118,7 +118,7 @@ impl ServeArgs {
         let patience = limits.jwks.unwrap_or(Patience::of(&source));
         let keys = Arc::new(Keys::new(source, rules, patience));
         match keys.read().await {
-            Err(error) if file => return Err(StartError::Keys(error)),
+            Err(error) if file => return Err(ProcessError::Keys(error)),
             Err(error) => {
                 tracing::error!(%error, "no token of the identity provider is taken until it answers");
             }
@@ -138,7 +138,7 @@ impl AccessArgs {
     ///
     /// # Errors
     /// It can't be used.
-    pub(crate) fn tls(&self) -> Result<Tls, StartError> {
+    pub(crate) fn tls(&self) -> Result<Tls, ProcessError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
@@ -150,22 +150,22 @@ impl AccessArgs {
         #[cfg(not(feature = "crypto"))]
         {
             let _ = (certificate, key);
-            Err(StartError::without_crypto("--tls-cert"))
+            Err(ProcessError::without_crypto("--tls-cert"))
         }
     }
 }
 
 /// What this build can't do is said at the start.
 #[cfg(not(feature = "crypto"))]
-fn source(_: &str, _: Option<&Path>) -> Result<Source, StartError> {
-    Err(StartError::without_crypto("--jwks"))
+fn source(_: &str, _: Option<&Path>) -> Result<Source, ProcessError> {
+    Err(ProcessError::without_crypto("--jwks"))
 }
 
 #[cfg(feature = "crypto")]
-fn source(text: &str, authorities: Option<&Path>) -> Result<Source, StartError> {
+fn source(text: &str, authorities: Option<&Path>) -> Result<Source, ProcessError> {
     if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
         let address = crate::fetch::Address::new(text, authorities);
-        return Ok(Source::Url(address.map_err(|error| StartError::Usage(error.to_string()))?));
+        return Ok(Source::Url(address.map_err(|error| ProcessError::Usage(error.to_string()))?));
     }
     Ok(Source::File(text.into()))
 }

@@ -6,7 +6,7 @@ use crate::aggregate::release::Places;
 use crate::aggregate::settings::{
     DAY_DELTA, DAY_EPSILON, DELTA, EPSILON, HOME, RELEASES, RELEASES_MAX, Settings,
 };
-use crate::error::StartError;
+use crate::error::ProcessError;
 use clap::Args;
 use omega_sync_core::pattern::tables::{DEFAULT_TABLES, Tables};
 use omega_sync_core::session::taste::TABLES_BYTES_MAX;
@@ -71,9 +71,9 @@ impl AggregateArgs {
     ///
     /// # Errors
     /// A budget is out of its range, or too small.
-    pub fn settings(&self) -> Result<Settings, StartError> {
+    pub fn settings(&self) -> Result<Settings, ProcessError> {
         let usage =
-            |flags: &str, error: PrivacyError| StartError::Usage(format!("{flags}: {error}"));
+            |flags: &str, error: PrivacyError| ProcessError::Usage(format!("{flags}: {error}"));
         let year = Guarantee::new(self.epsilon, self.delta);
         let year = year.map_err(|error| usage("--epsilon, --delta", error))?;
         let day = Guarantee::new(self.trend_epsilon, self.trend_delta);
@@ -100,10 +100,10 @@ impl AggregateArgs {
     ///
     /// # Errors
     /// There is no such file, or it holds no tables that devices can read.
-    pub fn tables(&self) -> Result<TablesFile, StartError> {
+    pub fn tables(&self) -> Result<TablesFile, ProcessError> {
         let named = |what: &dyn Display| {
             let file = self.pattern_tables.as_deref().unwrap_or(Path::new("the package's"));
-            StartError::Usage(format!("--pattern-tables {}: {what}", file.display()))
+            ProcessError::Usage(format!("--pattern-tables {}: {what}", file.display()))
         };
         let bytes: Arc<[u8]> = match &self.pattern_tables {
             None => DEFAULT_TABLES.into(),

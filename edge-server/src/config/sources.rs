@@ -4,7 +4,7 @@
 //! there, so that clap checks it like every other; what is wrong then says where it came from.
 
 use super::Cli;
-use crate::error::StartError;
+use crate::error::ProcessError;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -52,7 +52,7 @@ pub fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
 pub(super) fn complete(
     given: Vec<OsString>,
     variable: Variable,
-) -> Result<(Vec<OsString>, BTreeMap<String, String>), StartError> {
+) -> Result<(Vec<OsString>, BTreeMap<String, String>), ProcessError> {
     let cli = Cli::command();
     let known = given.get(1).and_then(|name| cli.find_subcommand(name));
     let Some(command) = known else { return Ok((given, BTreeMap::new())) };
@@ -108,7 +108,7 @@ impl Line {
         command: &Command,
         source: &dyn Fn(&str) -> Result<Option<String>, String>,
         origin: &dyn Fn(&str) -> String,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), ProcessError> {
         let has_address = ADDRESS.iter().any(|name| self.has(name));
         for setting in settings(command) {
             let Some(name) = setting.get_long() else { continue };
@@ -117,14 +117,14 @@ impl Line {
             if self.has(name) || other || has_address && ADDRESS.contains(&name) {
                 continue;
             }
-            let usage = |reason| StartError::Usage(format!("{}: {reason}", origin(name)));
+            let usage = |reason| ProcessError::Usage(format!("{}: {reason}", origin(name)));
             let Some(value) = source(name).map_err(usage)? else { continue };
             match (setting.get_action(), value.as_str()) {
                 (ArgAction::SetTrue, "true") => self.words.push(format!("--{name}").into()),
                 (ArgAction::SetTrue, "false") => {}
                 (ArgAction::SetTrue, _) => {
                     let usage = format!("{} must be true or false, not '{value}'", origin(name));
-                    return Err(StartError::Usage(usage));
+                    return Err(ProcessError::Usage(usage));
                 }
                 _ => self.words.push(format!("--{name}={value}").into()),
             }
@@ -135,8 +135,8 @@ impl Line {
 }
 
 /// The settings in a file. Several commands may read one file, so it may have those of any.
-fn read(path: &Path, cli: &Command) -> Result<Table, StartError> {
-    let usage = |reason: String| StartError::Usage(format!("{}: {reason}", path.display()));
+fn read(path: &Path, cli: &Command) -> Result<Table, ProcessError> {
+    let usage = |reason: String| ProcessError::Usage(format!("{}: {reason}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     let file: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));

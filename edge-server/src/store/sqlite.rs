@@ -21,7 +21,7 @@ pub use self::database::FILE_NAME;
 use self::database::{Database, Job, Work};
 #[cfg(test)]
 pub(crate) use self::seen::seen_on_disk;
-use super::{Answer, Held, Store, StoreError};
+use super::{Answer, Held, OpenError, Store, StoreError};
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{DeviceId, EpochId, HouseholdId};
 use omega_sync_core::session::server::{Commit, Stored};
@@ -104,7 +104,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The folder can't be used or is in use, or the database is damaged or from a newer version.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let lock = Arc::new(database::lock(folder)?);
         let writer = Database::open(folder)?;
         let reader = Database::open_reader(folder)?;

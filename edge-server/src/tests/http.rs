@@ -1,9 +1,9 @@
 //! Health, development tokens, static files, and errors over HTTP.
 
 use super::*;
-use crate::error::{Kind, StartError};
+use crate::error::{Kind, ProcessError};
 use crate::limits::{HEADERS_BYTES_MAX, JSON_BYTES_MAX, REQUEST_ID_BYTES_MAX};
-use crate::store::StoreError;
+use crate::store::OpenError;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_status_version_and_checks() {
@@ -334,7 +334,7 @@ async fn static_files_have_their_types_and_are_not_cached_in_development() {
     assert!(home.get("/missing.js").await.0.starts_with("HTTP/1.1 404"));
 }
 
-async fn start_error(args: ServeArgs) -> StartError {
+async fn start_error(args: ServeArgs) -> ProcessError {
     let error = Server::start(&args, Limits::default()).await.err().unwrap();
     assert!(!error.to_string().contains('\n'), "{error}");
     error
@@ -348,24 +348,24 @@ async fn a_server_that_can_not_start_says_why_in_one_line() {
     let good = args(fresh.path());
 
     let error = start_error(ServeArgs { listen: Some(taken), ..good.clone() }).await;
-    assert!(matches!(error, StartError::AddressInUse(_)), "{error}");
+    assert!(matches!(error, ProcessError::AddressInUse(_)), "{error}");
     let folder = home.folder.path().join("store");
     let error = start_error(ServeArgs { data: folder, ..good.clone() }).await;
-    assert!(matches!(error, StartError::Store(StoreError::Locked(_))), "{error}");
+    assert!(matches!(error, ProcessError::Open(OpenError::Locked(_))), "{error}");
     let file = fresh.path().join("file");
     std::fs::write(&file, "short").unwrap();
     let error = start_error(ServeArgs { data: file.join("below"), ..good.clone() }).await;
-    assert!(matches!(error, StartError::Store(StoreError::Folder { .. })), "{error}");
+    assert!(matches!(error, ProcessError::Open(OpenError::Folder { .. })), "{error}");
     let mut short = good.clone();
     short.jwt_secret_file = Some(file.clone());
     assert!(start_error(short).await.to_string().contains("use 32 to 4096 random bytes"));
     let mut missing = ServeArgs { dev: false, ..good.clone() };
     missing.jwt_secret_file = Some(fresh.path().join("none"));
-    assert!(matches!(start_error(missing).await, StartError::Secret(_)));
+    assert!(matches!(start_error(missing).await, ProcessError::Secret(_)));
     let error = start_error(ServeArgs { static_folder: Some(file), ..good.clone() }).await;
-    assert!(matches!(error, StartError::Static(_)), "{error}");
+    assert!(matches!(error, ProcessError::Static(_)), "{error}");
     let error = start_error(ServeArgs { listen: Some("192.0.2.1:1".into()), dev: false, ..good });
-    assert!(matches!(error.await, StartError::Listen { .. }));
+    assert!(matches!(error.await, ProcessError::Listen { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

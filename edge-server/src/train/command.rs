@@ -1,7 +1,7 @@
 //! `omega-edge train`: reads a catalogue, reports what is to be expected, writes the tables.
 
 use super::{Catalogue, Options, expect, ticks, train};
-use crate::error::StartError;
+use crate::error::ProcessError;
 use clap::Args;
 use omega_sync_core::pattern::tables::Tables;
 use std::io::{IsTerminal, Write};
@@ -44,8 +44,8 @@ fn rank() -> clap::builder::RangedI64ValueParser<u16> {
 ///
 /// # Errors
 /// When the catalogue can't be read or used, or the file not be written.
-pub fn run(args: &TrainArgs) -> Result<String, StartError> {
-    let usage = |error: &dyn std::fmt::Display| StartError::Usage(error.to_string());
+pub fn run(args: &TrainArgs) -> Result<String, ProcessError> {
+    let usage = |error: &dyn std::fmt::Display| ProcessError::Usage(error.to_string());
     let meta = args.meta.clone().unwrap_or_else(|| {
         let name = args.catalogue.to_string_lossy();
         let stem = name.trim_end_matches(".npy").trim_end_matches("_f16").to_owned();
@@ -53,7 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<String, StartError> {
     });
     let only = args.only.as_deref().map(|only| only.split_once('='));
     if only == Some(None) {
-        return Err(StartError::Usage("--only must be FIELD=TEXT".to_owned()));
+        return Err(ProcessError::Usage("--only must be FIELD=TEXT".to_owned()));
     }
     let catalogue =
         Catalogue::read(&args.catalogue, &meta, only.flatten()).map_err(|error| usage(&error))?;
@@ -64,7 +64,7 @@ pub fn run(args: &TrainArgs) -> Result<String, StartError> {
     };
     let mut bar = Bar { done: 0, whole: 2 * ticks(), shown: std::io::stderr().is_terminal() };
     let small = |error| {
-        StartError::Usage(format!(
+        ProcessError::Usage(format!(
             "{} titles are not enough to train on: {error}",
             catalogue.titles().len()
         ))
@@ -75,7 +75,7 @@ pub fn run(args: &TrainArgs) -> Result<String, StartError> {
     let id = Tables::read(&bytes).map_err(|error| usage(&error))?.id();
     let out = args.out.display();
     std::fs::write(&args.out, &bytes)
-        .map_err(|error| StartError::System(format!("can't write {out}: {error}")))?;
+        .map_err(|error| ProcessError::System(format!("can't write {out}: {error}")))?;
     let (known, unknown) = expected.titles;
     Ok(format!(
         "{out}: tables {id:08x}, {} bytes, from {} titles of {} genres\n\

@@ -6,7 +6,7 @@
 
 use super::database::classify;
 use super::erasure;
-use crate::store::StoreError;
+use crate::store::{OpenError, StoreError};
 use rusqlite::{Connection, Transaction};
 use std::path::Path;
 
@@ -33,13 +33,14 @@ const WAIT: &str = "
         OR household IN (SELECT household FROM opted_out_device);";
 
 /// Puts a database that is to be replaced beside a restored one. Not within a transaction.
-pub(super) fn attach(connection: &Connection, replaced: &Path) -> Result<(), StoreError> {
-    let name = replaced.to_str().ok_or_else(|| StoreError::Folder {
+pub(super) fn attach(connection: &Connection, replaced: &Path) -> Result<(), OpenError> {
+    let name = replaced.to_str().ok_or_else(|| OpenError::Folder {
         path: replaced.display().to_string(),
         reason: "its name is no text".into(),
     })?;
     let sql = format!("ATTACH DATABASE ?1 AS {REPLACED}");
-    connection.execute(&sql, [name]).map(drop).map_err(classify)
+    connection.execute(&sql, [name]).map_err(classify)?;
+    Ok(())
 }
 
 /// Forgets what waits: it may have been taken back, or counted.

@@ -1,7 +1,7 @@
 //! Looks a database over: the file, each household, and what belongs to none.
 
 use super::database::{classify, open_existing, read, recognise};
-use crate::store::StoreError;
+use crate::store::OpenError;
 use omega_sync_core::id::HouseholdId;
 use omega_sync_core::session::server::{Room, Stored};
 use rusqlite::{Connection, Transaction};
@@ -23,7 +23,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// It is not there, not ours, or of a newer version.
-pub fn check(file: &Path, tell: &mut dyn FnMut(&str)) -> Result<Checked, StoreError> {
+pub fn check(file: &Path, tell: &mut dyn FnMut(&str)) -> Result<Checked, OpenError> {
     let mut connection = open_existing(file)?;
     recognise(&connection)?;
     let mut checked = Checked::default();

@@ -1,6 +1,6 @@
 //! One connection to the database file: opening, schema, and every line of SQL.
 
-use crate::store::StoreError;
+use crate::store::{OpenError, StoreError};
 use omega_sync_core::id::{EpochId, HouseholdId, ReplicaId};
 use omega_sync_core::session::server::{Commit, Snapshot, Stored};
 use rusqlite::{
@@ -40,7 +40,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// Creates the folder if it is missing and takes its lock, which ends with the file or the process.
-pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let failed = |error: io::Error| unusable(folder, &error);
     if !folder.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
@@ -48,7 +48,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let file = owned(&folder.join(LOCK_NAME)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(folder.display().to_string())),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.display().to_string())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -58,8 +58,8 @@ fn owned(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-pub(super) fn unusable(folder: &Path, error: &io::Error) -> StoreError {
-    StoreError::Folder { path: folder.display().to_string(), reason: error.to_string() }
+pub(super) fn unusable(folder: &Path, error: &io::Error) -> OpenError {
+    OpenError::Folder { path: folder.display().to_string(), reason: error.to_string() }
 }
 
 /// A write that is no household's commit.
@@ -80,7 +80,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens for writing and brings the schema up to date.
-    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(FILE_NAME);
         // SQLite gives the files beside the database the same mode as the database.
         owned(&path).map_err(|error| unusable(folder, &error))?;
@@ -91,7 +91,7 @@ impl Database {
             .map_err(classify)?;
         if mode != "wal" {
             let reason = format!("the file system allows no write-ahead log (mode {mode})");
-            return Err(StoreError::Folder { path: folder.display().to_string(), reason });
+            return Err(OpenError::Folder { path: folder.display().to_string(), reason });
         }
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT).map_err(classify)?;
         migrate(&mut connection, found)?;
@@ -188,9 +188,9 @@ impl Database {
 }
 
 /// Opens a database that is there, to read only: one that a server uses, or a backup.
-pub(super) fn open_existing(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_existing(path: &Path) -> Result<Connection, OpenError> {
     if !path.is_file() {
-        return Err(StoreError::Missing(path.display().to_string()));
+        return Err(OpenError::Missing(path.display().to_string()));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(classify)?;
@@ -219,7 +219,7 @@ fn schema_version(connection: &Connection) -> Result<i64, StoreError> {
 
 /// Refuses what is not ours or too new, before anything is written, and returns the schema's
 /// version.
-pub(super) fn recognise(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn recognise(connection: &Connection) -> Result<i64, OpenError> {
     let known = MIGRATIONS.len() as i64;
     let found = schema_version(connection)?;
     let application: i64 = connection
@@ -228,10 +228,10 @@ pub(super) fn recognise(connection: &Connection) -> Result<i64, StoreError> {
     // A new file; also one of a first start that was killed before its first migration.
     let empty = application == 0 && found == 0 && tables(connection)? == 0;
     if application != APPLICATION_ID && !empty {
-        return Err(StoreError::Corrupt("it belongs to another program".into()));
+        return Err(StoreError::Corrupt("it belongs to another program".into()).into());
     }
     if found > known {
-        return Err(StoreError::Newer { found, known });
+        return Err(OpenError::Newer { found, known });
     }
     Ok(found)
 }

@@ -6,7 +6,7 @@
 //! the write-ahead log is emptied before an erasure is answered.
 
 use super::database::{Database, FILE_NAME, classify, lock, open_existing, read, recognise};
-use crate::store::{Held, Rows, StoreError};
+use crate::store::{Held, OpenError, Rows, StoreError};
 use omega_sync_core::id::{EpochId, HouseholdId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -32,10 +32,10 @@ struct Table {
 ///
 /// # Errors
 /// The folder is in use, or the database can't be used.
-pub fn erase(folder: &Path, household: &HouseholdId) -> Result<bool, StoreError> {
+pub fn erase(folder: &Path, household: &HouseholdId) -> Result<bool, OpenError> {
     let _lock = lock(folder)?;
     if !folder.join(FILE_NAME).exists() {
-        return Err(StoreError::Missing(folder.join(FILE_NAME).display().to_string()));
+        return Err(OpenError::Missing(folder.join(FILE_NAME).display().to_string()));
     }
     let mut database = Database::open(folder)?;
     let existed = database.erase(household)?;
@@ -103,10 +103,10 @@ impl Database {
 ///
 /// # Errors
 /// There is no database, or it can't be read.
-pub fn export(folder: &Path, household: &HouseholdId) -> Result<Option<Held>, StoreError> {
+pub fn export(folder: &Path, household: &HouseholdId) -> Result<Option<Held>, OpenError> {
     let mut connection = open_existing(&folder.join(FILE_NAME))?;
     recognise(&connection)?;
-    held(&mut connection, household)
+    Ok(held(&mut connection, household)?)
 }
 
 /// Everything that is held of a household, from one moment.

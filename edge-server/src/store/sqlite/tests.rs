@@ -39,7 +39,7 @@ fn open(folder: &TempDir) -> SqliteStore {
     SqliteStore::open(folder.path()).unwrap()
 }
 
-fn refusal(folder: &TempDir) -> StoreError {
+fn refusal(folder: &TempDir) -> OpenError {
     SqliteStore::open(folder.path()).err().unwrap()
 }
 
@@ -210,7 +210,7 @@ fn a_file_that_is_no_database_of_ours_is_refused_untouched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE_NAME);
     std::fs::write(&path, vec![7; 8192]).unwrap();
-    assert!(matches!(refusal(&folder), StoreError::Corrupt(_)));
+    assert!(matches!(refusal(&folder), OpenError::Store(StoreError::Corrupt(_))));
     assert_eq!(std::fs::read(&path).unwrap(), vec![7; 8192]);
     std::fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (x)").unwrap();
@@ -225,7 +225,7 @@ fn a_newer_schema_is_refused() {
     let known: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     connection.pragma_update(None, "user_version", known + 1).unwrap();
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { found: known + 1, known });
+    assert_eq!(refusal(&folder), OpenError::Newer { found: known + 1, known });
 }
 
 /// A database as the first schema's program left it.
@@ -276,7 +276,7 @@ fn two_stores_on_one_folder_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let error = refusal(&folder);
-    assert!(matches!(error, StoreError::Locked(_)), "{error}");
+    assert!(matches!(error, OpenError::Locked(_)), "{error}");
     assert!(!error.to_string().contains('\n'));
     run(store.close()).unwrap();
     run(open(&folder).close()).unwrap();

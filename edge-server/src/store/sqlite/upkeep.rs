@@ -9,7 +9,7 @@ use super::carried;
 use super::database::{
     self, Database, FILE_NAME, classify, connect, lock, migrate, open_existing, recognise,
 };
-use crate::store::StoreError;
+use crate::store::OpenError;
 use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -25,16 +25,16 @@ const REPLACED: &str = ".replaced";
 ///
 /// # Errors
 /// There is no database, it can't be read, or the file is there already or can't be written.
-pub fn backup(folder: &Path, out: &Path) -> Result<(), StoreError> {
+pub fn backup(folder: &Path, out: &Path) -> Result<(), OpenError> {
     let source = open_existing(&folder.join(FILE_NAME))?;
     copy(&source, out)
 }
 
 /// Copies a database of ours into a new file, which is there whole or not at all.
-fn copy(source: &Connection, out: &Path) -> Result<(), StoreError> {
+fn copy(source: &Connection, out: &Path) -> Result<(), OpenError> {
     recognise(source)?;
     if out.exists() {
-        return Err(StoreError::Exists(out.display().to_string()));
+        return Err(OpenError::Exists(out.display().to_string()));
     }
     let partial = beside(out, PARTIAL);
     let failed = |error: io::Error| database::unusable(&partial, &error);
@@ -77,16 +77,16 @@ pub struct Restored {
 /// # Errors
 /// The folder is in use, there is what must not be replaced, or a file can't be used. Then nothing has
 /// changed.
-pub fn restore(folder: &Path, backup: &Path, replace: Replace) -> Result<Restored, StoreError> {
+pub fn restore(folder: &Path, backup: &Path, replace: Replace) -> Result<Restored, OpenError> {
     let _lock = lock(folder)?;
     let place = folder.join(FILE_NAME);
     let kept = beside(&place, REPLACED);
     let present = place.exists();
     if present && replace == Replace::Nothing {
-        return Err(StoreError::Exists(place.display().to_string()));
+        return Err(OpenError::Exists(place.display().to_string()));
     }
     if present && kept.exists() {
-        return Err(StoreError::Exists(kept.display().to_string()));
+        return Err(OpenError::Exists(kept.display().to_string()));
     }
     let failed = |error: io::Error| database::unusable(folder, &error);
     let new = beside(&place, ".restored");
@@ -97,7 +97,7 @@ pub fn restore(folder: &Path, backup: &Path, replace: Replace) -> Result<Restore
         && replace != Replace::Anything
     {
         remove(&new).map_err(failed)?;
-        return Err(StoreError::Unread(reason.clone()));
+        return Err(OpenError::Unread(reason.clone()));
     }
     if present {
         keep(&place, &kept).map_err(failed)?;
@@ -109,7 +109,7 @@ pub fn restore(folder: &Path, backup: &Path, replace: Replace) -> Result<Restore
 }
 
 /// Makes a copy of a backup the next life of its households; says why what it replaces can't be read.
-fn renew(new: &Path, replaced: Option<&PathBuf>) -> Result<Option<StoreError>, StoreError> {
+fn renew(new: &Path, replaced: Option<&PathBuf>) -> Result<Option<OpenError>, OpenError> {
     let mut connection = connect(new)?;
     let found = recognise(&connection)?;
     migrate(&mut connection, found)?;
@@ -126,7 +126,8 @@ fn renew(new: &Path, replaced: Option<&PathBuf>) -> Result<Option<StoreError>, S
         )
         .map_err(classify)?;
     carried::forget_what_waits(&transaction)?;
-    let carried = beside.map(|attached| attached.and_then(|()| carried::carry(&mut transaction)));
+    let carried =
+        beside.map(|attached| attached.and_then(|()| Ok(carried::carry(&mut transaction)?)));
     transaction.commit().map_err(classify)?;
     // What was erased again leaves no trace in the file either.
     connection.execute_batch("VACUUM main").map_err(classify)?;
@@ -135,10 +136,10 @@ fn renew(new: &Path, replaced: Option<&PathBuf>) -> Result<Option<StoreError>, S
 }
 
 /// Makes a database that is to be replaced one file, of this schema.
-fn settle(place: &Path) -> Result<(), StoreError> {
+fn settle(place: &Path) -> Result<(), OpenError> {
     // Opening brings it up to date, closing folds its write-ahead log into it.
     let database = Database::open(place.parent().unwrap_or(Path::new(".")))?;
-    database.connection.close().map_err(|(_, error)| classify(error))
+    Ok(database.connection.close().map_err(|(_, error)| classify(error))?)
 }
 
 /// Gives a database another name as well; one that could not be read keeps its files.

@@ -1,7 +1,7 @@
 //! The store's promises about pairings and revocations, on a real file.
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::OpenError;
 use tempfile::TempDir;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -66,7 +66,7 @@ fn reopened(folder: &TempDir) -> SqliteStore {
     loop {
         match SqliteStore::open(folder.path()) {
             Ok(store) => return store,
-            Err(StoreError::Locked(_)) => std::thread::yield_now(),
+            Err(OpenError::Locked(_)) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }

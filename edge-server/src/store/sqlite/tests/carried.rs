@@ -162,7 +162,7 @@ fn a_database_that_lacks_a_table_can_t_be_read() {
     intruder.execute_batch("DROP TABLE opted_out").unwrap();
     intruder.close().unwrap();
     let refused = restore(folder.path(), &out, Replace::Readable);
-    assert!(matches!(refused, Err(StoreError::Unread(_))), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Unread(_))), "{refused:?}");
     let restored = restore(folder.path(), &out, Replace::Anything).unwrap();
     assert!(restored.unread.is_some());
     assert_eq!(spent(&open(&folder)), Rho::from_trillionths(5), "of it nothing is taken over");

@@ -79,7 +79,7 @@ fn a_backup_is_one_moment_of_a_store_that_goes_on() {
     assert_eq!(run(store.load(&household(0))).unwrap().unwrap().version, 5);
     assert_eq!(findings(&out), [""; 0]);
     let again = upkeep::backup(folder.path(), &out);
-    assert!(matches!(again, Err(StoreError::Exists(_))), "{again:?}");
+    assert!(matches!(again, Err(OpenError::Exists(_))), "{again:?}");
     assert_eq!(files(&elsewhere), std::slice::from_ref(&out), "nothing beside it");
     {
         use std::os::unix::fs::PermissionsExt;
@@ -97,7 +97,7 @@ fn a_backup_is_one_moment_of_a_store_that_goes_on() {
     assert_eq!(Stored { epoch: before.epoch, ..after }, before);
     assert_eq!(run(restored.load(&household(0))).unwrap().unwrap().version, 3);
     let missing = upkeep::backup(elsewhere.path(), &elsewhere.path().join("other"));
-    assert!(matches!(missing, Err(StoreError::Missing(_))), "{missing:?}");
+    assert!(matches!(missing, Err(OpenError::Missing(_))), "{missing:?}");
 }
 
 #[test]
@@ -107,22 +107,22 @@ fn a_restore_needs_a_stopped_server_and_keeps_what_was_there() {
     let out = folder.path().join("backup");
     upkeep::backup(folder.path(), &out).unwrap();
     let restore = |replace| upkeep::restore(folder.path(), &out, replace);
-    assert!(matches!(restore(Replace::Readable), Err(StoreError::Locked(_))));
+    assert!(matches!(restore(Replace::Readable), Err(OpenError::Locked(_))));
     run(store.commit(&household(0), commits(0, 3).pop().unwrap())).unwrap();
     run(store.close()).unwrap();
-    assert!(matches!(restore(Replace::Nothing), Err(StoreError::Exists(_))));
+    assert!(matches!(restore(Replace::Nothing), Err(OpenError::Exists(_))));
     let kept = restore(Replace::Readable).unwrap().kept.unwrap();
     assert_eq!(findings(&kept), [""; 0]);
     let store = open(&folder);
     assert_eq!(run(store.load(&household(0))).unwrap().unwrap().version, 2);
     run(store.close()).unwrap();
     let full = restore(Replace::Readable);
-    assert_eq!(full, Err(StoreError::Exists(kept.display().to_string())), "one is kept already");
+    assert_eq!(full, Err(OpenError::Exists(kept.display().to_string())), "one is kept already");
     // Over one that can't be read only if that is meant; then it is kept as well.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(folder.path().join(FILE_NAME), vec![7; 8192]).unwrap();
     let before = files(&folder);
-    assert!(matches!(restore(Replace::Readable), Err(StoreError::Unread(_))));
+    assert!(matches!(restore(Replace::Readable), Err(OpenError::Unread(_))));
     assert_eq!(files(&folder), before, "nothing has changed");
     assert_eq!(std::fs::read(folder.path().join(FILE_NAME)).unwrap(), vec![7; 8192]);
     let restored = restore(Replace::Anything).unwrap();
@@ -215,13 +215,13 @@ fn erasure_by_command_needs_a_stopped_server() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(&folder, &[2]);
     let erase = || erasure::erase(folder.path(), &household(0));
-    assert!(matches!(erase(), Err(StoreError::Locked(_))));
+    assert!(matches!(erase(), Err(OpenError::Locked(_))));
     run(store.close()).unwrap();
     assert_eq!(erase(), Ok(true));
     assert_eq!(erase(), Ok(false));
     let empty = tempfile::tempdir().unwrap();
     let missing = erasure::erase(empty.path(), &household(0));
-    assert!(matches!(missing, Err(StoreError::Missing(_))), "{missing:?}");
+    assert!(matches!(missing, Err(OpenError::Missing(_))), "{missing:?}");
 }
 
 /// Tables with rows that belong to no household. Every other one has a column `household`.
@@ -320,7 +320,7 @@ fn a_check_finds_what_is_wrong() {
     let torn = findings(&path);
     assert!(torn.iter().any(|line| line.starts_with("database: ")), "{torn:?}");
     std::fs::write(&path, vec![7; 8192]).unwrap();
-    assert!(matches!(check(&path, &mut |_| {}), Err(StoreError::Corrupt(_))));
+    assert!(matches!(check(&path, &mut |_| {}), Err(OpenError::Store(StoreError::Corrupt(_)))));
 }
 
 /// A household that has a snapshot, a log after it, and a title that is gone.
