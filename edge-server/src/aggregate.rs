@@ -27,6 +27,7 @@ use self::privacy::{Entropy, NoEntropy, Rho};
 use self::region::Region;
 use self::release::Place;
 use self::settings::{DAY_MS, Settings, day, epoch_ends, over, year_of_day, year_of_epoch};
+use crate::clock::now;
 use crate::config::aggregate::TablesFile;
 use crate::metrics::{Count, Metrics};
 use crate::store::StoreError;
@@ -36,7 +37,7 @@ use omega_sync_core::id::{ContentId, DeviceId, HouseholdId};
 use omega_sync_core::pattern::tables::Tables;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -316,10 +317,4 @@ fn hash(text: &str) -> u64 {
 /// When a list of trends of a day is not fresh any more: the day after it is over.
 pub(crate) fn trends_until(of: u64) -> u64 {
     (of + 2) * DAY_MS
-}
-
-/// The clock.
-pub(crate) fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod aggregate;
 pub mod auth;
+mod clock;
 pub mod config;
 mod dev;
 mod dispatch;

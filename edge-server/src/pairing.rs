@@ -11,7 +11,7 @@ pub(crate) mod code;
 use self::code::{NoEntropy, UserCode, digest, random_text};
 use crate::address::Addresses;
 use crate::aggregate::region::Region;
-use crate::auth::revoked::now_s;
+use crate::clock::now_s;
 use crate::error::Error;
 use crate::limits::{
     PAIR_ASKED_ADDRESS_MAX, PAIR_ASKED_MAX, PAIR_CODE_LIFE, PAIR_GUESS_EVERY, PAIR_GUESSES,

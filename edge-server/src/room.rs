@@ -14,6 +14,7 @@ use self::batch::{Batch, Effect};
 use self::message::{Call, CallResult, Envelope, RoomMessage, RoomView};
 use self::seat::Seat;
 use crate::aggregate::region::Region;
+use crate::clock::now;
 use crate::dispatch::{Dispatch, Known, Watch, message};
 use crate::json::news::news;
 use crate::limits::{BATCH_INPUTS_MAX, BATCH_OUTPUT_BYTES_MAX, LISTENERS_MAX};
@@ -30,7 +31,7 @@ use omega_sync_core::message::{CloseCode, ServerFrame};
 use omega_sync_core::session::server::relay::RelayOutput;
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput};
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 use tracing::{Instrument, Span};
@@ -470,10 +471,4 @@ impl RoomTask<'_> {
             tracing::debug!(%household, %error, "when devices were heard of is not stored");
         }
     }
-}
-
-/// The clock, read here because the core has none.
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

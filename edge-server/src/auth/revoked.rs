@@ -5,6 +5,7 @@
 //! waits in [`Revoked::ended`] is told of every revocation after it began to wait.
 
 use super::{AuthError, Principal};
+use crate::clock::now_s;
 use crate::error::Error;
 use crate::limits::REVOCATIONS_MAX;
 use crate::store::StoreError;
@@ -13,7 +14,6 @@ use omega_sync_core::id::{DeviceId, HouseholdId};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Mutex, watch};
 
 /// As a [`Mark`] has them.
@@ -152,9 +152,4 @@ fn add(held: &mut Held, mark: Mark, now: u64) {
         let place = held.entry(mark.name).or_default();
         *place = mark.at.max(*place);
     }
-}
-
-/// The time as tokens have it.
-pub(crate) fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

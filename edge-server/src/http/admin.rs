@@ -1,7 +1,7 @@
 //! What an operator's programs may change, with a token of the scope `admin` wherever they run.
 
 use crate::aggregate::region::{REGION_PATTERN, Region};
-use crate::auth::revoked::now_s;
+use crate::clock::now_s;
 use crate::config::TOKEN_LIFE_MAX;
 use crate::edge::Edge;
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! The devices of a household: what they say of themselves, whether they are here, and what one tells
 //! another to do.
 
-use crate::aggregate::now;
 use crate::auth::Principal;
+use crate::clock::now;
 use crate::dispatch::{Known, Sent};
 use crate::edge::Edge;
 use crate::error::{Error, Subject};

@@ -4,6 +4,7 @@
 //! one that comes twice ends all that came of it.
 
 use crate::aggregate::region::Region;
+use crate::clock::now;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::http::form::{Fields, Form, FormError};
@@ -22,7 +23,7 @@ use omega_sync_core::id::{DeviceId, HouseholdId};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// The grant of a device code.
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -283,7 +284,7 @@ async fn redeem(edge: &Edge, code: &str, client: &str) -> Result<Tokens, Failure
         }
     };
     let refresh = RefreshToken::random(None)?;
-    let now = now_ms();
+    let now = now().0;
     let Allowed { residence: Residence { household, region }, device, scope, allowed_s } = allowed;
     let pairing = Pairing {
         id: refresh.pairing(),
@@ -316,7 +317,7 @@ async fn refresh(edge: &Edge, text: &str, wanted: Option<&str>) -> Result<Tokens
     let unknown = || OAuthError::fail("invalid_grant", "the device is not paired: pair it anew");
     let used = RefreshToken::read(text).ok_or_else(unknown)?;
     let next = RefreshToken::random(Some(used.pairing()))?;
-    let now = now_ms();
+    let now = now().0;
     let rotation = Rotation {
         id: used.pairing(),
         used: used.digest(),
@@ -371,8 +372,4 @@ pub(crate) async fn revoke(State(edge): State<Arc<Edge>>, form: Form) -> Result<
         }
     }
     Ok((NO_STORE, StatusCode::OK).into_response())
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }

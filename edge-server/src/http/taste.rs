@@ -1,8 +1,9 @@
 //! What a household may see and decide of its part in what all households teach, and the operator's
 //! feed of titles.
 
-use crate::aggregate::{Own, now};
+use crate::aggregate::Own;
 use crate::auth::Principal;
+use crate::clock::now;
 use crate::edge::Edge;
 use crate::error::{Error, FieldError};
 use crate::http::body::{json, parse_body};

@@ -1,7 +1,7 @@
 //! Tokens that are revoked count no more, at once and after a restart, and their sessions end.
 
 use super::*;
-use crate::auth::revoked::now_s;
+use crate::clock::now_s;
 use crate::http::admin::TIME_S_MAX;
 use serde_json::{Value, json};
 
