@@ -1,13 +1,10 @@
-//! First plays of a day, as a room sees them in its commits.
+//! First plays of a day, as a room sees them in what it commits.
 
 use crate::aggregate::settings::day;
 use crate::aggregate::trends::TITLES_OF_DAY_MAX;
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::codec::Reader;
-use omega_sync_core::delta::Delta;
 use omega_sync_core::id::ContentId;
-use omega_sync_core::operation::{Change, PlayState};
-use omega_sync_core::session::server::Commit;
+use omega_sync_core::operation::{Change, Operation, PlayState};
 use std::collections::BTreeSet;
 
 /// What was told already today, so that the usual progress update costs nothing. The store has the
@@ -19,23 +16,19 @@ pub(crate) struct FirstPlays {
 }
 
 impl FirstPlays {
-    /// Titles that a commit says are playing and that were not told today; at most so many a day.
-    pub(crate) fn of(&mut self, commit: &Commit, now: UnixMillis) -> BTreeSet<ContentId> {
+    /// Titles that operations say are playing and that were not told today; at most so many a day.
+    pub(crate) fn of(&mut self, operations: &[Operation], now: UnixMillis) -> BTreeSet<ContentId> {
         let today = day(now);
         if today != self.day {
             *self = Self { day: today, told: BTreeSet::new() };
         }
         let mut played = BTreeSet::new();
-        for (_, entry) in &commit.entries {
-            // An entry that can't be read is the core's own affair.
-            let Ok(delta) = Delta::load(&mut Reader::new(entry)) else { continue };
-            for operation in delta.operations {
-                let Change::Progress(content, Some(progress)) = operation.change else { continue };
-                let is_playing = progress.state == PlayState::Playing;
-                let room = self.told.len() < TITLES_OF_DAY_MAX;
-                if is_playing && room && self.told.insert(content.clone()) {
-                    played.insert(content);
-                }
+        for operation in operations {
+            let Change::Progress(content, Some(progress)) = &operation.change else { continue };
+            let is_playing = progress.state == PlayState::Playing;
+            let room = self.told.len() < TITLES_OF_DAY_MAX;
+            if is_playing && room && self.told.insert(content.clone()) {
+                played.insert(content.clone());
             }
         }
         played
@@ -47,11 +40,10 @@ mod tests {
     use super::*;
     use crate::aggregate::settings::DAY_MS;
     use omega_sync_core::clock::Timestamp;
-    use omega_sync_core::codec::Writer;
-    use omega_sync_core::id::{EpochId, ProfileId, ReplicaId};
-    use omega_sync_core::operation::{Operation, Progress};
+    use omega_sync_core::id::ProfileId;
+    use omega_sync_core::operation::Progress;
 
-    fn commit(titles: &[(&str, PlayState)]) -> Commit {
+    fn operations(titles: &[(&str, PlayState)]) -> Vec<Operation> {
         let operations = titles.iter().enumerate().map(|(at, (title, state))| Operation {
             timestamp: Timestamp::new(UnixMillis(1_000 + at as u64), 0),
             profile: ProfileId::DEFAULT,
@@ -60,19 +52,7 @@ mod tests {
                 Some(Progress { position_s: 1, duration_s: 2, state: *state }),
             ),
         });
-        let operations: Vec<Operation> = operations.collect();
-        let through = operations.last().unwrap().timestamp;
-        let mut writer = Writer::new();
-        Delta { replica: ReplicaId(1), through, operations }.store(&mut writer);
-        Commit {
-            epoch: EpochId(1),
-            follows: 0,
-            revision: 1,
-            version: 1,
-            entries: vec![(1, writer.finish())],
-            replicas: Vec::new(),
-            snapshot: None,
-        }
+        operations.collect()
     }
 
     fn titles(played: BTreeSet<ContentId>) -> Vec<String> {
@@ -83,10 +63,10 @@ mod tests {
     fn a_title_is_told_once_a_day_and_only_when_it_plays() {
         let mut plays = FirstPlays::default();
         let noon = UnixMillis(100 * DAY_MS + 12);
-        let both = commit(&[("a", PlayState::Playing), ("b", PlayState::Paused)]);
+        let both = operations(&[("a", PlayState::Playing), ("b", PlayState::Paused)]);
         assert_eq!(titles(plays.of(&both, noon)), ["a"]);
         assert_eq!(titles(plays.of(&both, noon)), [""; 0]);
-        let resumed = commit(&[("b", PlayState::Playing), ("b", PlayState::Playing)]);
+        let resumed = operations(&[("b", PlayState::Playing), ("b", PlayState::Playing)]);
         assert_eq!(titles(plays.of(&resumed, noon)), ["b"]);
         assert_eq!(titles(plays.of(&both, UnixMillis(101 * DAY_MS))), ["a"], "another day");
     }
@@ -97,6 +77,6 @@ mod tests {
         let names: Vec<String> = (0..TITLES_OF_DAY_MAX + 3).map(|at| format!("t{at:02}")).collect();
         let many: Vec<(&str, PlayState)> =
             names.iter().map(|name| (name.as_str(), PlayState::Playing)).collect();
-        assert_eq!(plays.of(&commit(&many), UnixMillis(DAY_MS)).len(), TITLES_OF_DAY_MAX);
+        assert_eq!(plays.of(&operations(&many), UnixMillis(DAY_MS)).len(), TITLES_OF_DAY_MAX);
     }
 }

@@ -10,7 +10,7 @@ mod batch;
 pub(crate) mod message;
 pub(crate) mod seat;
 
-use self::batch::{Batch, Effect};
+use self::batch::{Batch, Effect, operations};
 use self::message::{Call, CallResult, Envelope, RoomMessage, RoomView};
 use self::seat::Seat;
 use crate::aggregate::region::Region;
@@ -163,22 +163,16 @@ impl RoomTask<'_> {
                 self.accept(envelope, &mut batch);
             }
             let commit = batch.commit.take();
-            let played = commit.as_ref().map(|commit| self.plays.of(commit, now()));
+            let operations = commit.as_ref().and_then(operations);
+            let played = operations.as_ref().map(|operations| self.plays.of(operations, now()));
             let told = commit.as_ref().filter(|_| !self.listeners.is_empty());
-            let news = told.map_or(Vec::new(), |commit| news(commit, self.room.household()));
+            let news = told.map_or(Vec::new(), |commit| {
+                news(commit, operations.as_deref(), self.room.household())
+            });
             if let Some(commit) = commit
                 && let Err(error) = self.persist(commit).instrument(batch.span_of_commit()).await
             {
-                let _in = batch.span().entered();
-                tracing::warn!(household = %self.seat.household, %error, "a room ends");
-                let code = error.close_code();
-                for effect in batch.effects {
-                    if let Effect::Answer(_, refused) = effect {
-                        // Who asked may have gone.
-                        let _ = refused.send(code);
-                    }
-                }
-                return Some(code);
+                return Some(self.refuse_all(batch, &error));
             }
             let first = batch.arrivals.iter().min().copied();
             if self.presence.has_new() {
@@ -205,6 +199,20 @@ impl RoomTask<'_> {
                 return Some(CloseCode::Restart);
             }
         }
+    }
+
+    /// Ends the room, whose commit failed: nobody is told that anything was done.
+    fn refuse_all(&self, batch: Batch, error: &StoreError) -> CloseCode {
+        let _in = batch.span().entered();
+        tracing::warn!(household = %self.seat.household, %error, "a room ends");
+        let code = error.close_code();
+        for effect in batch.effects {
+            if let Effect::Answer(_, refused) = effect {
+                // Who asked may have gone.
+                let _ = refused.send(code);
+            }
+        }
+        code
     }
 
     /// Erases the household; what the room still has of it goes with the room.

@@ -9,7 +9,8 @@ use super::pages::{Page, PageKey};
 use super::region::Region;
 use super::release::Place;
 use super::settings::day;
-use super::{Aggregate, VERSION_BITS, hash, marked, now, trends_until};
+use super::{Aggregate, VERSION_BITS, hash, marked, trends_until};
+use crate::clock::now;
 use crate::metrics::Count;
 use crate::store::StoreError;
 use crate::store::aggregate::{

@@ -1,12 +1,10 @@
 //! What connections that speak JSON are told of a change: the present value of each thing it touched.
 //!
-//! Made from the log entries of a commit, so everything that becomes durable is told, whoever did it.
+//! Made from the operations of a commit, so everything that becomes durable is told, whoever did it.
 //! When that can't say all that changed, the message is [`RESET`]: read the lists anew.
 
 use crate::json::value::State;
 use omega_sync_core::clock::Timestamp;
-use omega_sync_core::codec::Reader;
-use omega_sync_core::delta::Delta;
 use omega_sync_core::household::Household;
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::operation::{Change, Operation};
@@ -27,19 +25,19 @@ enum Touched {
     Devices,
 }
 
-/// The messages, as texts. `household` has the commit in it.
-pub(crate) fn news(commit: &Commit, household: &Household) -> Vec<String> {
+/// The messages, as texts. `operations` are those of the commit, `household` has it in it.
+pub(crate) fn news(
+    commit: &Commit,
+    operations: Option<&[Operation]>,
+    household: &Household,
+) -> Vec<String> {
+    let Some(operations) = operations else { return vec![RESET.into()] };
     let mut touched: BTreeMap<Touched, Timestamp> = BTreeMap::new();
-    for (_, entry) in &commit.entries {
-        let Ok(delta) = Delta::load(&mut Reader::new(entry)) else {
-            return vec![RESET.into()];
+    for operation in operations {
+        match touch(operation) {
+            Some(key) => touched.insert(key, operation.timestamp),
+            None => return vec![RESET.into()],
         };
-        for operation in delta.operations {
-            match touch(&operation) {
-                Some(key) => touched.insert(key, operation.timestamp),
-                None => return vec![RESET.into()],
-            };
-        }
     }
     // An offer has a snapshot in place of entries.
     let offered = commit.entries.is_empty() && commit.snapshot.is_some();

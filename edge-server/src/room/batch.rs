@@ -1,7 +1,10 @@
 //! What came of the inputs that a room took together: one commit, and what is to be done once it is
 //! durable.
 
+use omega_sync_core::codec::Reader;
+use omega_sync_core::delta::Delta;
 use omega_sync_core::message::CloseCode;
+use omega_sync_core::operation::Operation;
 use omega_sync_core::session::server::relay::RelayOutput;
 use omega_sync_core::session::server::{Commit, ConnectionId, RoomOutput};
 use std::time::Instant;
@@ -15,6 +18,15 @@ pub(super) enum Effect {
     Answer(Box<dyn FnOnce() + Send>, oneshot::Sender<CloseCode>),
     /// Of a command; the rest of its life counts from then.
     Relay(RelayOutput, tokio::time::Instant),
+}
+
+/// The operations of a commit; none if an entry can't be read, which is the core's own affair.
+pub(super) fn operations(commit: &Commit) -> Option<Vec<Operation>> {
+    let mut operations = Vec::new();
+    for (_, entry) in &commit.entries {
+        operations.extend(Delta::load(&mut Reader::new(entry)).ok()?.operations);
+    }
+    Some(operations)
 }
 
 /// What came of a batch of inputs.
