@@ -4,6 +4,9 @@
 //! store's contract; `answer` says what a device gets. Invariants: a release is published in the
 //! transaction that debits its cost and erases what it was made of; nothing of a household that takes
 //! no part is kept; what was released without noise is marked wherever it is shown.
+//!
+//! An *epoch* is here a span of time whose patterns are released together. Everywhere else it is one life
+//! of the database (`EpochId`); nothing connects the two.
 
 mod answer;
 pub mod close;

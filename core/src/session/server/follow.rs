@@ -1,4 +1,5 @@
-//! Several nodes on one store: how a room takes in what another node committed.
+//! Several nodes on one store: how a room takes in what another node committed. The simulator runs it;
+//! the server, which is one node, does not yet.
 //!
 //! Each node may have a room of the same household. The store puts their commits into one order: a
 //! commit names the revision it follows and is refused when another one came first. So a room that
