@@ -85,7 +85,7 @@ pub enum AuthError {
 pub struct Scope {
     /// Receive the household's state.
     pub read: bool,
-    /// Change it.
+    /// Change the household's state.
     pub write: bool,
     /// Command other devices.
     pub control: bool,
@@ -119,11 +119,11 @@ impl Scope {
 /// Who is connected, and what they may do. Everything after it is confined to its household.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// Whose data.
+    /// The household whose data it is.
     pub household: HouseholdId,
-    /// On which device.
+    /// The device that the token is for.
     pub device: DeviceId,
-    /// What is allowed.
+    /// What the token allows.
     pub scope: Scope,
     /// Where the household is, if the token says it.
     pub region: Option<Region>,

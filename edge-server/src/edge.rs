@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
-/// What all requests share.
+/// What all requests and sockets share.
 pub(crate) struct Edge {
     pub(crate) hub: Hub,
     pub(crate) store: Arc<dyn Store>,

@@ -34,7 +34,7 @@ const BACKLOG: u32 = 1_024;
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// What it may send.
+    /// The bytes that it may send.
     pub(crate) credit: Arc<Credit>,
     _place: Arc<OwnedSemaphorePermit>,
     _entrance: Option<Arc<Entrance>>,

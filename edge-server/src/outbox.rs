@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 /// A command for the device at the other end.
 pub(crate) struct Delivery {
-    /// What to write.
+    /// The message.
     pub(crate) bytes: Bytes,
-    /// Until when.
+    /// When it is too late to write it.
     pub(crate) deadline: Instant,
     /// Called when it is written, for a device that can't answer.
     pub(crate) written: Option<Box<dyn FnOnce() + Send>>,

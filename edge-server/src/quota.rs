@@ -74,7 +74,7 @@ impl Pace {
     }
 }
 
-/// What is counted.
+/// What a bucket counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Of {
     /// Requests and JSON messages.
@@ -88,9 +88,9 @@ pub(crate) enum Of {
 /// How much of something a device and its household may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Each device.
+    /// The rate of each device.
     pub device: Rate,
-    /// All devices of a household together.
+    /// The rate of all devices of a household together.
     pub household: Rate,
 }
 

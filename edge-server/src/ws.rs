@@ -139,7 +139,7 @@ struct Claim {
     named: HeaderMap,
     /// The address that it comes from.
     from: IpAddr,
-    /// What it may send.
+    /// The bytes that the connection may send.
     credit: Arc<Credit>,
 }
 

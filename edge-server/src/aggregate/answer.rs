@@ -58,7 +58,7 @@ impl NoNews {
     }
 }
 
-/// Whose request it is.
+/// The device that asks, and its household.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) household: HouseholdId,

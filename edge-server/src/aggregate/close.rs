@@ -36,12 +36,12 @@ pub enum CloseError {
     NoEntropy(#[from] NoEntropy),
 }
 
-/// How an end went.
+/// What came of ending an epoch or a day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
-    /// What the store did.
+    /// Whether the store ended it.
     pub close: Close,
-    /// What it cost.
+    /// The privacy loss that was debited.
     pub rho: Rho,
     /// Patterns or trends that were released.
     pub released: usize,
@@ -51,9 +51,9 @@ pub struct Ended {
 
 /// Ends spans of time against a store; blocks, so it runs on a thread that may.
 pub struct Closing<'a> {
-    /// Where everything is kept.
+    /// The store of contributions and releases.
     pub store: &'a dyn AggregateStore,
-    /// What the operator chose.
+    /// The operator's settings.
     pub settings: &'a Settings,
     /// Runs what the store does.
     pub runtime: &'a Handle,

@@ -141,7 +141,7 @@ impl Cell {
         self.axes.iter_mut().chain(counts)
     }
 
-    /// Households.
+    /// How many households are in it.
     pub fn households(&self) -> f64 {
         self.count as f64 / COUNT_UNITS as f64
     }

@@ -46,9 +46,9 @@ impl fmt::Display for Why {
 /// A cluster that may have been poisoned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alarm {
-    /// Which.
+    /// The cluster.
     pub cluster: PatternId,
-    /// Why.
+    /// What looks wrong about it.
     pub why: Why,
 }
 
@@ -57,7 +57,7 @@ pub struct Alarm {
 pub struct Members(Vec<([f32; AXES], f32)>);
 
 impl Members {
-    /// Adds one.
+    /// Adds a household, by what it contributed.
     pub fn add(&mut self, contribution: &Contribution) {
         self.0.push(contribution.placed());
     }

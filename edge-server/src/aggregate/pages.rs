@@ -27,7 +27,7 @@ const DEBTORS: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) bytes: Vec<u8>,
-    /// Of titles: which.
+    /// The titles in it, if it has titles.
     pub(super) contents: Vec<ContentId>,
     /// Version of the last row in it, 0 for none.
     pub(super) through: u64,
@@ -35,10 +35,10 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
-/// Which page.
+/// What tells one page from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct PageKey {
-    /// Of the newest row there is.
+    /// Version of the newest row there is.
     pub(super) version: u64,
     /// The places of patterns, or nothing for titles.
     pub(super) places: Option<Vec<Place>>,

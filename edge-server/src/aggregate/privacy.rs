@@ -65,7 +65,7 @@ pub struct Guarantee {
 }
 
 impl Guarantee {
-    /// Checks both.
+    /// A guarantee of an ε and a δ that are in their ranges.
     ///
     /// # Errors
     /// One is out of its range; the error names it.
@@ -79,12 +79,12 @@ impl Guarantee {
         Ok(Self { epsilon, delta })
     }
 
-    /// ε.
+    /// The ε of the guarantee.
     pub fn epsilon(self) -> f64 {
         self.epsilon
     }
 
-    /// δ.
+    /// The δ of the guarantee.
     pub fn delta(self) -> f64 {
         self.delta
     }
@@ -95,7 +95,7 @@ impl Guarantee {
 pub struct Rho(u64);
 
 impl Rho {
-    /// Nothing.
+    /// No loss.
     pub const ZERO: Self = Self(0);
 
     /// From trillionths; more than can be counted counts as the most.
@@ -103,12 +103,12 @@ impl Rho {
         Self(trillionths.min(RHO_MAX))
     }
 
-    /// Trillionths.
+    /// ρ in trillionths.
     pub fn trillionths(self) -> u64 {
         self.0
     }
 
-    /// ρ.
+    /// ρ as a number.
     pub fn value(self) -> f64 {
         self.0 as f64 / TRILLION as f64
     }
@@ -157,7 +157,7 @@ impl Rho {
         Self::from_trillionths(self.0.saturating_mul(u64::from(count)))
     }
 
-    /// Both together.
+    /// The loss of two releases together.
     pub fn plus(self, other: Self) -> Self {
         Self::from_trillionths(self.0.saturating_add(other.0))
     }
@@ -264,7 +264,7 @@ impl Ledger {
         Self { limit, spent }
     }
 
-    /// Spends some.
+    /// The ledger after a release of this cost.
     ///
     /// # Errors
     /// There is too little left; nothing was spent.
@@ -276,12 +276,12 @@ impl Ledger {
         Ok(Self { limit: self.limit, spent: self.spent.plus(rho) })
     }
 
-    /// What is spent.
+    /// The loss of all releases so far.
     pub fn spent(self) -> Rho {
         self.spent
     }
 
-    /// What is left.
+    /// The loss that further releases may cost.
     pub fn left(self) -> Rho {
         Rho(self.limit.0.saturating_sub(self.spent.0))
     }

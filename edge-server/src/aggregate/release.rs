@@ -23,11 +23,11 @@ pub type Place = Option<Region>;
 /// How far apart places of one level are from each other in the order of back-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Everybody.
+    /// The world.
     World,
     /// A country.
     Country,
-    /// A part of one.
+    /// A part of a country.
     Part,
 }
 
@@ -59,7 +59,7 @@ impl Places {
         own.chain([None]).collect()
     }
 
-    /// All.
+    /// All places on the list.
     pub fn all(&self) -> impl Iterator<Item = &Place> {
         self.0.iter()
     }
@@ -127,13 +127,13 @@ impl Noise {
 /// What is known before an epoch closes; all of it public or released.
 #[derive(Debug, Clone)]
 pub struct Geometry {
-    /// The clusters.
+    /// The clusters of all genres.
     pub anchors: Vec<Anchor>,
-    /// The axes.
+    /// The public axes that patterns are projected on.
     pub axes: Axes,
-    /// Where to release.
+    /// The places that patterns are released for.
     pub places: Places,
-    /// What was released last.
+    /// The last release of each cluster in each place.
     pub released: BTreeMap<(Place, PatternId), Pattern>,
 }
 
@@ -164,7 +164,7 @@ impl Geometry {
 /// A cluster's pattern in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Released {
-    /// Where.
+    /// The place.
     pub place: Place,
     /// The pattern: its samples are households.
     pub pattern: Pattern,

@@ -35,9 +35,9 @@ type Point = Vec<f64>;
 /// One of the catalogue's titles, as far as it matters here.
 #[derive(Debug, Clone)]
 pub struct Title {
-    /// What kind it is.
+    /// The title's genre.
     pub genre: Genre,
-    /// What it is like.
+    /// The title's place among all titles.
     pub embedding: Embedding,
 }
 

@@ -27,7 +27,7 @@ const SLOW: f64 = 2.0 / 15.0;
 /// A rise by more deviations counts as by so many.
 const RISE_MAX: f64 = 3.0;
 
-/// How a day is counted.
+/// The noise of a day's counts, and the count from which on a title is shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DayNoise {
     gaussian: Gaussian,
@@ -162,7 +162,7 @@ pub fn next_day(courses: &mut Courses, day: &BTreeMap<ContentId, u32>) {
 /// A title on a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trend {
-    /// Which.
+    /// The title.
     pub content: ContentId,
     /// Its genre.
     pub genre: Genre,

@@ -38,9 +38,9 @@ pub enum ReadError {
     /// The file can't be read.
     #[error("can't read {path}: {source}")]
     File {
-        /// Which file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// It is larger than [`JWKS_BYTES_MAX`].
@@ -100,7 +100,7 @@ struct Held {
     failed: Option<(Instant, String)>,
 }
 
-/// How the keys do.
+/// How fresh the keys are, for the health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// How many there are.
@@ -124,7 +124,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// None yet.
+    /// The keys of a source that was not read yet.
     pub fn new(source: Source, rules: Rules, patience: Patience) -> Self {
         let (held, asked_at) = (RwLock::default(), Mutex::default());
         Self { source, rules, patience, held, asked_at }
@@ -174,7 +174,7 @@ impl Keys {
         self.read_now().await
     }
 
-    /// How they do.
+    /// How fresh the keys are.
     pub fn state(&self) -> State {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let failed_at = held.failed.as_ref().map(|(at, _)| *at);

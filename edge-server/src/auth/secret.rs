@@ -20,17 +20,17 @@ pub enum SecretError {
         "can't read the secret file {path}: {source}; put {SECRET_BYTES_MIN} random bytes there"
     )]
     Read {
-        /// Which file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// The file can't be created.
     #[error("can't create the secret file {path}: {source}; choose a path that can be written")]
     Create {
-        /// Which file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// The secret is too short or too long.

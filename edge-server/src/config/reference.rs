@@ -5,7 +5,7 @@ use super::sources::{settings, variable_of};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use std::fmt::Write;
 
-/// The page.
+/// The text of the page.
 pub fn page() -> String {
     let mut cli = Cli::command();
     cli.build();

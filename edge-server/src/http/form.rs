@@ -8,13 +8,13 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use std::collections::BTreeMap;
 
-/// What such a body says it is.
+/// The media type of a form.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What is wrong with a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FormError {
-    /// It is none.
+    /// The body is no form.
     Malformed,
     /// A parameter is there twice.
     Twice,

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-/// What the page is.
+/// The media type of the page.
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 /// The page may do nothing but be looked at.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";

@@ -199,7 +199,7 @@ pub(crate) const CODE_PARAMETER: &[Parameter] = &[Parameter {
     schema: || json!({"type": "string"}),
 }];
 
-/// The same, of a picture.
+/// The same parameter, without which there is no picture.
 pub(crate) const PICTURE_PARAMETER: &[Parameter] = &[Parameter {
     name: "user_code",
     about: "The code that the device shows",

@@ -112,12 +112,12 @@ pub(crate) enum Content {
     Json(fn(&mut SchemaGenerator) -> Schema),
     /// A form of this schema.
     Form(fn(&mut SchemaGenerator) -> Schema),
-    /// Of this media type.
+    /// A body of this media type.
     Other(&'static str),
 }
 
 impl Route {
-    /// One that asks.
+    /// A route that reads something.
     pub(crate) fn get(
         path: &'static str,
         access: Access,
@@ -138,7 +138,7 @@ impl Route {
         }
     }
 
-    /// One that changes something.
+    /// A route that changes something.
     pub(crate) fn post(
         path: &'static str,
         access: Access,
@@ -147,7 +147,7 @@ impl Route {
         Self { method: Method::POST, ..Self::get(path, access, handler) }
     }
 
-    /// One that changes a part of something.
+    /// A route that changes a part of something.
     pub(crate) fn patch(
         path: &'static str,
         access: Access,
@@ -156,7 +156,7 @@ impl Route {
         Self { method: Method::PATCH, ..Self::get(path, access, handler) }
     }
 
-    /// One that takes something away.
+    /// A route that takes something away.
     pub(crate) fn delete(
         path: &'static str,
         access: Access,

@@ -39,9 +39,9 @@ use axum::routing::{delete, get, patch, post};
 use omega_sync_core::message::EXCHANGE_BYTES_MAX;
 use serde_json::Value;
 
-/// Of a list.
+/// What is wrong with a list that can't be read.
 const REFUSED: &[Kind] = &[Kind::ProfileUnknown, Kind::ProfileDeleted];
-/// Of a change that the household does not take.
+/// What is wrong with a change of a watchlist that the household does not take.
 const WATCHLIST_REFUSED: &[Kind] = &[
     Kind::NotOnWatchlist,
     Kind::ProfileUnknown,
@@ -49,6 +49,7 @@ const WATCHLIST_REFUSED: &[Kind] = &[
     Kind::HouseholdFull,
     Kind::Drift,
 ];
+/// What is wrong with progress that the household does not take.
 const PROGRESS_REFUSED: &[Kind] = &[
     Kind::Superseded,
     Kind::ProfileUnknown,
@@ -56,6 +57,7 @@ const PROGRESS_REFUSED: &[Kind] = &[
     Kind::HouseholdFull,
     Kind::Drift,
 ];
+/// What is wrong with a one-shot session.
 const SYNC_REFUSED: &[Kind] = &[
     Kind::Malformed,
     Kind::Invalid,
@@ -63,8 +65,9 @@ const SYNC_REFUSED: &[Kind] = &[
     Kind::HouseholdMismatch,
     Kind::StaleSession,
 ];
-
+/// Why a device does not get a command.
 const COMMAND_REFUSED: &[Kind] = &[Kind::DeviceUnknown, Kind::DeviceOffline, Kind::NotSupported];
+/// Why a title does not go on on another device.
 const HANDOFF_REFUSED: &[Kind] =
     &[Kind::DeviceUnknown, Kind::DeviceOffline, Kind::NotSupported, Kind::Expired];
 

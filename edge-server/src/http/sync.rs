@@ -31,7 +31,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// A session's frames, and the code it was closed with if it did not come to its end.
 type Said = (Vec<Vec<u8>>, Option<CloseCode>);
 
-/// What its bodies are.
+/// The media type of a session's bodies.
 pub(crate) const BINARY: &str = "application/octet-stream";
 
 /// `POST /api/v1/sync`.

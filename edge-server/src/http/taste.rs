@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// Said wherever something is shown that was released without noise.
 pub(crate) const NOT_PRIVATE: &str = "not private";
-/// Said otherwise.
+/// Said wherever all that is shown was released with noise.
 pub(crate) const PRIVATE: &str = "private";
 
 /// The version of the global patterns.

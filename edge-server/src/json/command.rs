@@ -78,7 +78,7 @@ fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
 }
 
 impl CommandBody {
-    /// The command.
+    /// The command, if the fields are those of its type.
     ///
     /// # Errors
     /// A field that its type needs is missing, or one that it does not have is there.
@@ -169,7 +169,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// Of an outcome.
+    /// The status of an outcome.
     ///
     /// # Errors
     /// The command was refused.

@@ -4,14 +4,15 @@ use super::value::MILLIS_MAX;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// Of texts of 1 to 64 bytes of UTF-8: JSON Schema counts letters and not bytes.
+/// Texts of 1 to 64 bytes of UTF-8: JSON Schema counts letters and not bytes.
 pub(crate) const ID_FORMAT: &str = "omega-id";
 /// What ids look like: without control characters.
 pub(crate) const ID_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
-/// Letters that such a text has at most.
+/// Letters of an id at most, in the schema.
 const ID_LETTERS_MAX: u64 = 64;
-/// The same of 32 bytes: a genre.
+/// Texts of 1 to 32 bytes of UTF-8: genres.
 const GENRE_FORMAT: &str = "omega-genre";
+/// Letters of a genre at most, in the schema.
 const GENRE_LETTERS_MAX: u64 = 32;
 
 /// A title's or device's id.

@@ -10,7 +10,7 @@ use omega_sync_core::id::HouseholdId;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// What people type.
+/// The letters of codes: without vowels, so that no word comes of them.
 pub(crate) const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// Letters of a code: 20^8, 34 bits. It lives for minutes, and guesses are counted.
 pub(crate) const CODE_LETTERS: usize = 8;
@@ -34,13 +34,13 @@ impl From<getrandom::Error> for NoEntropy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Letters<const N: usize>([u8; N]);
 
-/// What a TV shows.
+/// The code that a TV shows.
 pub(crate) type UserCode = Letters<CODE_LETTERS>;
-/// What a household's members confirm with in a browser.
+/// The key with which a household's members confirm in a browser.
 pub(crate) type PairingKey = Letters<KEY_LETTERS>;
 
 impl<const N: usize> Letters<N> {
-    /// Random ones.
+    /// Letters drawn at random.
     pub(crate) fn random() -> Result<Self, NoEntropy> {
         let mut letters = [0; N];
         for letter in &mut letters {

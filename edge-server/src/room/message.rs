@@ -66,7 +66,7 @@ pub(crate) enum RoomMessage {
         device: DeviceId,
         /// Where its token says that the household is.
         region: Option<Region>,
-        /// What it said.
+        /// Its hello.
         hello: Box<Hello>,
         /// Whether its token allows writing.
         may_write: bool,
@@ -90,7 +90,7 @@ pub(crate) enum RoomMessage {
     Frame {
         /// The connection's name.
         connection: ConnectionId,
-        /// What it sent.
+        /// The frame.
         bytes: Bytes,
         /// When it came.
         at: Instant,

@@ -79,7 +79,7 @@ fn bernoulli_exp(above: u128, below: u128, entropy: &mut impl Entropy) -> Result
     bernoulli_exp_fraction(above % below, below, entropy)
 }
 
-/// The same for γ up to 1.
+/// True with probability exp(−γ), for γ = `above` / `below` up to 1.
 fn bernoulli_exp_fraction(
     above: u128,
     below: u128,
