@@ -39,9 +39,14 @@ enum Sends {
 
 /// Every route's entry. What names a title names one of the first household's.
 fn entries() -> Vec<Entry> {
-    let get = |route, scope| Entry { route, scope, sends: Sends::Nothing, good: 200 };
-    let form = |route, body, good| Entry { route, scope: "", sends: Sends::Form(body), good };
-    let post = |route, scope, body| Entry { route, scope, sends: Sends::Json(body), good: 200 };
+    let of = |route, scope, sends, good| Entry { route, scope, sends, good };
+    let get = |route, scope| of(route, scope, Sends::Nothing, 200);
+    let form = |route, body, good| of(route, "", Sends::Form(body), good);
+    let post = |route, scope, body| of(route, scope, Sends::Json(body), 200);
+    let add = json!({"operation": "add", "content_id": SECRET_TITLE});
+    let progress = json!({
+        "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2, "state": "stopped",
+    });
     vec![
         // First: it takes away what the others bring.
         get(ERASE, "write control"),
@@ -50,65 +55,39 @@ fn entries() -> Vec<Entry> {
         get("GET /metrics", "admin"),
         get("GET /openapi.json", "admin"),
         get("GET /docs", "admin"),
-        Entry { route: "GET /ws", scope: "read", sends: Sends::Upgrade, good: 101 },
-        Entry { route: "POST /api/v1/sync", scope: "read", sends: Sends::Hello, good: 200 },
-        post(
-            "POST /api/v1/sync/watchlist",
-            "write",
-            json!({"operation": "add", "content_id": SECRET_TITLE}),
-        ),
-        post(
-            "POST /api/v1/sync/progress",
-            "write",
-            json!({
-                "content_id": SECRET_TITLE, "position_seconds": 1, "duration_seconds": 2,
-                "state": "stopped",
-            }),
-        ),
+        of("GET /ws", "read", Sends::Upgrade, 101),
+        of("POST /api/v1/sync", "read", Sends::Hello, 200),
+        post("POST /api/v1/sync/watchlist", "write", add),
+        post("POST /api/v1/sync/progress", "write", progress),
         get("GET /api/v1/sync/version", "read"),
         get("GET /api/v1/taste/contributions", "read"),
-        Entry {
-            route: "GET /api/v1/taste/tables/{id}",
-            scope: "read",
-            sends: Sends::Nothing,
-            good: 404,
-        },
-        Entry {
-            route: "POST /api/v1/taste/opt-out",
-            scope: "write",
-            sends: Sends::Nothing,
-            good: 200,
-        },
-        Entry {
-            route: "DELETE /api/v1/taste/opt-out",
-            scope: "write",
-            sends: Sends::Nothing,
-            good: 200,
-        },
+        of("GET /api/v1/taste/tables/{id}", "read", Sends::Nothing, 404),
+        of("POST /api/v1/taste/opt-out", "write", Sends::Nothing, 200),
+        of("DELETE /api/v1/taste/opt-out", "write", Sends::Nothing, 200),
         post("POST /api/v1/content", "admin", taste::feed_of(&["a-public-title"])),
         get("GET /api/v1/watchlist", "read"),
         get("GET /api/v1/progress", "read"),
         get("GET /api/v1/devices", "read"),
         get("GET /api/v1/household/export", "read"),
         // The device that asks is known, and has no socket.
-        Entry {
-            route: "POST /api/v1/devices/handoff",
-            scope: "control",
-            sends: Sends::Json(json!({"target_device_id": "tv", "content_id": SECRET_TITLE})),
-            good: 409,
-        },
-        Entry {
-            route: "POST /api/v1/devices/{id}/commands",
-            scope: "control",
-            sends: Sends::Json(json!({"type": "pause"})),
-            good: 409,
-        },
-        Entry {
-            route: "POST /api/v1/pairing",
-            scope: "control",
-            sends: Sends::Json(json!({"user_code": "BCDF-GHJK", "decision": "show"})),
-            good: 404,
-        },
+        of(
+            "POST /api/v1/devices/handoff",
+            "control",
+            Sends::Json(json!({"target_device_id": "tv", "content_id": SECRET_TITLE})),
+            409,
+        ),
+        of(
+            "POST /api/v1/devices/{id}/commands",
+            "control",
+            Sends::Json(json!({"type": "pause"})),
+            409,
+        ),
+        of(
+            "POST /api/v1/pairing",
+            "control",
+            Sends::Json(json!({"user_code": "BCDF-GHJK", "decision": "show"})),
+            404,
+        ),
         post("POST /api/v1/admin/pairing-keys", "admin", json!({"household": "matrix"})),
         form("POST /oauth/device_authorization", "client_id=tv-app", 200),
         form("POST /oauth/token", "grant_type=refresh_token&refresh_token=x", 400),
@@ -116,13 +95,8 @@ fn entries() -> Vec<Entry> {
         form("POST /pair", "user_code=BCDFGHJK&household=first&key=x", 403),
         get("GET /pair", ""),
         get("GET /pair/qr.svg?user_code=BCDF-GHJK", ""),
-        Entry { route: FORGET, scope: "write control", sends: Sends::Nothing, good: 404 },
-        Entry {
-            route: "PATCH /api/v1/devices/{id}",
-            scope: "write",
-            sends: Sends::Json(json!({"device_name": "TV"})),
-            good: 200,
-        },
+        of(FORGET, "write control", Sends::Nothing, 404),
+        of("PATCH /api/v1/devices/{id}", "write", Sends::Json(json!({"device_name": "TV"})), 200),
         post(
             "POST /api/v1/admin/revocations",
             "admin",
