@@ -270,6 +270,17 @@ async fn the_log_has_no_token_and_no_title() {
 }
 
 #[test]
+fn a_setting_without_effect_is_told_in_the_log() {
+    let place = Place::new();
+    let flags = ["--delta-sync-min-batch-size=10"];
+    let log = place.start_in(&flags, &[("DELTA_SYNC_COMPRESSION", "true")]).stop();
+    for name in ["DELTA_SYNC_COMPRESSION", "DELTA_SYNC_MIN_BATCH_SIZE"] {
+        assert!(log.contains(&format!("{name} has no effect")), "{log}");
+    }
+    assert!(!place.start().stop().contains("has no effect"));
+}
+
+#[test]
 fn a_log_that_nobody_reads_stops_nothing() {
     const REQUESTS: usize = 8_000;
     let place = Place::new();
