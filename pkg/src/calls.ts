@@ -33,7 +33,8 @@ export interface Writes {
   profileDelete: [profile: string];
   /**
    * Notes what a device says of itself. `kind`: 0 TV, 1 phone, 2 tablet, 3 computer, 4 other;
-   * `capabilities`: the bits that `docs/protocol.md` lists under "Record".
+   * `capabilities`: the bits that `docs/protocol.md` lists under "Record"; `keepsName`: 1 to keep the name
+   * that it has instead, also when that is not known here yet.
    */
   deviceDescribe: [
     device: string,
@@ -42,6 +43,7 @@ export interface Writes {
     platform: string,
     appVersion: string,
     capabilities: number,
+    keepsName: number,
   ];
   /** Takes a device off the list. */
   deviceRemove: [device: string];

@@ -109,7 +109,9 @@ export class Devices {
 
   /**
    * Says what this device is, in place of what it said before; call it at each start, saying the same
-   * again costs nothing. Resolves when that is durable on this device.
+   * again costs nothing. Resolves when that is durable on this device. Without a name, on a device that
+   * has heard nothing of its household yet, that is said with the first answer of the server, which may
+   * know the name; until then it counts as pending, in memory only: an app that ends before says it again.
    *
    * Rejects with `invalid_device` when a text is too long, a name is not in its list or the screen
    * is out of range, with `outbox_full`, and for the rest as a write of {@link Watchlist}. A household
@@ -118,15 +120,16 @@ export class Devices {
    */
   async describe(description: DeviceDescription): Promise<void> {
     const {
+      name = null,
       deviceType = "other",
       platform = "",
       appVersion = "",
+      capabilities = {},
     } = fieldsOf(description, "invalid_device");
-    const name = description.name ?? this.rows().find(([id]) => id === this.device)?.[1] ?? "";
     const kind = placeOf(deviceType, DEVICE_TYPES);
-    const bits = bitsOf(description.capabilities ?? {});
-    const { copy, device } = this;
-    return copy.write("deviceDescribe", device, String(name), kind, platform, appVersion, bits);
+    const bits = bitsOf(capabilities ?? {});
+    const texts = [String(name ?? ""), kind, platform, appVersion] as const;
+    return this.copy.write("deviceDescribe", this.device, ...texts, bits, Number(name === null));
   }
 
   /**
@@ -143,7 +146,8 @@ export class Devices {
    * offline: the command waits as long as it lives, and is not sent later. Whether the device takes
    * commands it says itself: {@link Capabilities.remoteControllable}.
    *
-   * Rejects with `invalid_device` or `invalid_command`, and with `closed`.
+   * Rejects with `invalid_device` or `invalid_command`, with `closed`, or with what ended the client:
+   * `superseded`, `storage_newer`, `destroyed` or `engine_failed`.
    */
   send(device: string, command: Command): Promise<CommandStatus> {
     return this.remote.send(device, command);

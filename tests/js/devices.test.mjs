@@ -1,6 +1,7 @@
 // Devices of a household: what each says of itself, on the real server.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { MemoryStorage } from "omega-sync";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv } from "./tv.mjs";
 import { eventually } from "./until.mjs";
@@ -125,6 +126,43 @@ test("saying the same again is no write; the last description stays; any device 
   await eventually(tv, "gone", () => tv.devices.list().length === 0);
   await tv.devices.describe(TELEVISION);
   await eventually(phone, "back", () => phone.devices.list()[0]?.name === TELEVISION.name);
+});
+
+for (const [way, options] of /** @type {const} */ ([
+  ["a socket", {}],
+  ["requests", { poll: { everySeconds: 600 } }],
+])) {
+  test(`by ${way}: a new installation that says no name keeps the one it has`, async (context) => {
+    const household = newHousehold();
+    const before = await openTv(context, edge, household, "tv");
+    await before.devices.describe({ ...TELEVISION, name: "Living room" });
+    await before.flushed();
+    await before.close();
+    const tv = await openTv(context, edge, household, "tv", options);
+    await tv.devices.describe({ deviceType: "tv", platform: "webOS 6" });
+    assert.equal(tv.pending, 1);
+    await tv.flushed();
+    const phone = await openTv(context, edge, household, "phone");
+    for (const client of [tv, phone]) {
+      await eventually(client, "the platform", () => {
+        return client.devices.list()[0]?.platform === "webOS 6";
+      });
+      assert.equal(client.devices.list()[0]?.name, "Living room");
+    }
+  });
+}
+
+test("a device that says no name while it is offline says it at its next start", async (context) => {
+  const household = newHousehold();
+  const storage = new MemoryStorage();
+  const gone = "http://127.0.0.1:1";
+  const offline = await openTv(context, edge, household, "tv", { url: gone, storage });
+  await offline.devices.describe({ platform: "webOS 6" });
+  await offline.close();
+  const tv = await openTv(context, edge, household, "tv", { storage });
+  await tv.devices.describe({ platform: "webOS 6" });
+  await tv.flushed();
+  assert.equal(tv.devices.list()[0]?.platform, "webOS 6");
 });
 
 test("what describes no device fails the one call", async (context) => {

@@ -4,6 +4,7 @@ mod backoff;
 mod changes;
 mod clocks;
 mod commands;
+mod described;
 mod erasure;
 mod exchange;
 mod growth;

@@ -159,11 +159,14 @@ pub fn make(
                 _ => Intent::DeleteProfile(profile),
             }
         }
-        write::DEVICE_DESCRIBE | write::DEVICE_REMOVE => {
-            let device = values.device()?;
-            let record = if call == write::DEVICE_DESCRIBE { Some(values.record()?) } else { None };
-            Intent::DescribeDevice(device, record)
+        write::DEVICE_DESCRIBE => {
+            let (device, record) = (values.device()?, values.record()?);
+            if values.whole() != 0 {
+                return client.describe(now, device, record).map_err(|error| error.code());
+            }
+            Intent::DescribeDevice(device, Some(record))
         }
+        write::DEVICE_REMOVE => Intent::DescribeDevice(values.device()?, None),
         write::DEVICE_ASK => {
             let ticket = values.whole();
             let (target, request) = values.request()?;

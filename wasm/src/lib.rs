@@ -169,7 +169,7 @@ impl Replica {
 
     /// How many operations wait for the server.
     pub fn pending(&self) -> u32 {
-        self.client.replica().outbox().len() as u32
+        self.client.pending() as u32
     }
 
     /// 0 offline, 1 connecting, 2 syncing, 3 live, 4 stopped, 5 polling.

@@ -6,6 +6,7 @@ mod commands;
 mod connection;
 mod effect;
 mod fault;
+mod operate;
 mod receive;
 mod request;
 mod wait;
@@ -21,11 +22,10 @@ use super::backoff::Backoff;
 use super::metrics::{Metrics, Replay, Tally};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::DecodeError;
-use crate::id::{EpochId, HouseholdId, Random};
+use crate::id::{DeviceId, EpochId, HouseholdId, Random};
 use crate::message::{ClientFrame, CloseCode, Hello, Session};
-use crate::operation::{Intent, Operation};
-use crate::outbox::Outbox;
-use crate::replica::{Now, OperationError, Record, Replica, Stored};
+use crate::operation::{DeviceRecord, Operation};
+use crate::replica::{Now, Record, Replica, Stored};
 
 /// Deltas that may wait for their ack; more operations coalesce in the outbox meanwhile.
 pub const IN_FLIGHT_MAX: usize = 8;
@@ -74,6 +74,8 @@ pub struct Client {
     tally: Tally,
     commands: Commands,
     requests: Requests,
+    /// What a device says of itself once its name is known.
+    described: Option<(DeviceId, DeviceRecord)>,
     /// Whether it asks for what changed, where it can.
     differences: bool,
 }
@@ -124,6 +126,7 @@ impl Client {
             tally: Tally::default(),
             commands: Commands::default(),
             requests: Requests::default(),
+            described: None,
             differences: true,
         };
         Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
@@ -139,33 +142,6 @@ impl Client {
     /// Whether it asks for what changed since it was connected; if not, always for the whole state.
     pub fn set_differences(&mut self, differences: bool) {
         self.differences = differences;
-    }
-
-    /// Carries out what a user wants, here at once and at the server as soon as can be.
-    ///
-    /// # Errors
-    /// [`OperationError`]; nothing has changed then.
-    pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
-        let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
-        let link = &self.link;
-        let leaves = |outbox: &Outbox| match link {
-            // Alone it fits a frame; more may need several.
-            Link::Open(connection) => {
-                connection.in_flight.len() < IN_FLIGHT_MAX
-                    && outbox.above(connection.sent).nth(1).is_none()
-            }
-            _ => false,
-        };
-        let before = self.replica.outbox().len();
-        if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
-            let connected = matches!(self.link, Link::Open(_));
-            self.tally.made(before, self.replica.outbox().len(), connected);
-            outputs.push(Output::Changed(changed));
-            self.store(record, &mut outputs);
-            self.flush(&mut outputs);
-            self.hasten(now, &mut outputs);
-        }
-        Ok(outputs)
     }
 
     /// Takes an input and says what to do.

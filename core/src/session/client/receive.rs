@@ -76,7 +76,7 @@ impl Client {
             ServerFrame::Offered => connection.offered = true,
             ServerFrame::Snapshot(number, version, state) => {
                 connection.expect(number)?;
-                self.replace_state(version, *state, outputs)?;
+                self.replace_state(now, version, *state, outputs)?;
             }
             ServerFrame::Difference(number, versions, body) => {
                 connection.expect(number)?;
@@ -171,6 +171,7 @@ impl Client {
     /// Takes a whole state in place of what is here.
     fn replace_state(
         &mut self,
+        now: Now,
         version: u64,
         state: Household,
         outputs: &mut Vec<Output>,
@@ -184,6 +185,7 @@ impl Client {
         self.note_offered();
         self.store_image(outputs);
         self.caught_up(version);
+        self.describe_now(now, outputs);
         Ok(())
     }
 
