@@ -18,6 +18,7 @@ import { callWrite, engineFailure, readOutputs, readRows, syncState } from "./en
 import { type ErrorCode, failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { CloseReason } from "./reasons.js";
+import { CLOSED_ABNORMALLY } from "./socket.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
 import { Transport, type TransportParts } from "./transport.js";
 
@@ -75,7 +76,9 @@ interface Barrier {
 }
 
 type Told = { kind: "changed" | "status" | "rejected" | "replayed" | RemoteOutput["kind"] };
-type Task = Exclude<Output, Told> | { kind: "mark"; mark: WriteMark } | Barrier;
+/** `hides`: a request of a page that goes to the background. */
+type Effect = Exclude<Output, Told> & { hides?: boolean };
+type Task = Effect | { kind: "mark"; mark: WriteMark } | Barrier;
 
 /** One replica with its storage, its socket and its timers. */
 export class Driver {
@@ -83,7 +86,6 @@ export class Driver {
   readonly storage: Storage;
   private readonly events: DriverEvents;
   private readonly transport: Transport;
-  private hides = false;
   private readonly stopWatching: () => void;
   private queue: Task[] = [];
   /** The parts that look different by what is queued, or by what is not stored yet. */
@@ -113,14 +115,12 @@ export class Driver {
       frame: (bytes) => this.feed((replica, ...now) => replica.frame(bytes, ...now)),
       closed: (code) => {
         this.feed((replica, ...now) => replica.closed(code, ...now));
-        if (this.transport.goesOn) return;
-        const refused = this.refused();
-        this.syncEnded(refused ?? syncFailed(`the connection ended with code ${code}`));
-        if (refused !== undefined) this.events.failed(refused);
+        this.attemptEnded(`the connection ended with code ${code}`);
       },
       asked: (token) => this.feed((replica, ...now) => replica.asked(token, ...now)),
       answered: (number, bytes) => {
         this.feed((replica, ...now) => replica.answered(number, bytes, ...now));
+        if (this.state() === "polling") this.transport.succeeded();
       },
       better: () => this.woke(),
       failed: (error) => this.events.failed(error),
@@ -164,6 +164,7 @@ export class Driver {
   pause(): void {
     this.paused = true;
     this.feed((replica, ...now) => replica.offline(...now));
+    this.syncEnded(syncFailed("it was paused"));
   }
 
   /** Back online, without waiting for a back-off to end, or for the time to try a socket again. */
@@ -319,24 +320,39 @@ export class Driver {
         }
         this.stored(keys);
       }
-      for (const task of batch) this.carryOut(task);
-      // The engine gave up waiting for an answer, unless a new connection follows at once.
-      const last = batch.map(({ kind }) => kind).filter((kind) => /connect/.test(kind));
+      for (const task of batch) {
+        try {
+          this.carryOut(task);
+        } catch (thrown) {
+          // The platform refuses: as if the connection had ended.
+          this.events.failed(syncFailed(String(thrown), thrown));
+          this.transport.lost(CLOSED_ABNORMALLY);
+        }
+      }
+      // The engine gave up waiting for an answer, unless a new connection or a request follows at once.
+      const last = batch.map(({ kind }) => kind).filter((kind) => /connect|exchange/.test(kind));
       if (last.pop() === "disconnect") this.gaveUp();
       if (this.ended?.code !== "closed") this.events.status();
     }
-    if (this.ended === undefined && SETTLED.has(this.state())) this.transport.succeeded();
+    if (this.state() === "live") this.transport.succeeded();
     // Before anybody is told: whoever hears it may queue more, and needs a new pump.
     this.pumping = undefined;
     this.releaseWaiters();
   }
 
+  /** The engine waits for no answer any more. */
   private gaveUp(): void {
-    const switchedOff = this.state() === "offline";
-    if (!switchedOff) this.transport.gaveUp();
-    if (switchedOff || !this.transport.goesOn) {
-      this.syncEnded(syncFailed("there was no answer in time"));
-    }
+    if (this.state() === "offline") return;
+    this.transport.gaveUp();
+    this.attemptEnded("there was no answer in time");
+  }
+
+  /** Nothing came of an attempt: who waits is told, unless another way is tried next. */
+  private attemptEnded(why: string): void {
+    const refused = this.refused();
+    if (refused !== undefined) this.events.failed(refused);
+    else if (this.transport.goesOn) return;
+    this.syncEnded(refused ?? syncFailed(why));
   }
 
   /** While storage fails, only a write or the retry timer tries again. */
@@ -386,11 +402,10 @@ export class Driver {
         this.transport.send(task.bytes);
         break;
       case "exchange":
-        this.transport.exchange(task.number, task.bytes, this.hides);
-        this.hides = false;
+        this.transport.exchange(task.number, task.bytes, task.hides === true);
         break;
       case "connect":
-        if (this.ended === undefined) this.transport.connect();
+        this.transport.connect();
         break;
       case "disconnect":
         this.transport.disconnect();
@@ -420,10 +435,9 @@ export class Driver {
   private hide(): void {
     const { token } = this.transport;
     if (this.paused || this.failure !== undefined || token === "") return;
-    this.hides = true;
+    const before = this.queue.length;
     this.feed((replica, ...now) => replica.hiding(token, ...now));
-    // Without an exchange among the outputs there was nothing to send.
-    this.hides = this.queue.some(({ kind }) => kind === "exchange");
+    for (const task of this.queue.slice(before)) if (task.kind === "exchange") task.hides = true;
   }
 
   private woke(): void {
@@ -524,8 +538,8 @@ export function stoppedBy(reason: string): OmegaError {
 }
 
 /** What waits for the server does so in vain. */
-export function syncFailed(why: string): OmegaError {
-  return new OmegaError("sync_failed", `not synced: ${why}`);
+export function syncFailed(why: string, cause?: unknown): OmegaError {
+  return new OmegaError("sync_failed", `not synced: ${why}`, cause);
 }
 
 function aside(setAside: string): StorageChange {

@@ -103,10 +103,7 @@ export class Transport {
       (url) =>
         new Socket(socketUrl(url), parts.WebSocket, token, {
           ...events,
-          failed: (error) => {
-            this.tokenless = true;
-            events.failed(error);
-          },
+          failed: (error) => this.noToken(error),
           closed: (code) => this.lost(code),
         }),
     );
@@ -134,8 +131,16 @@ export class Transport {
     this.failed(true);
   }
 
+  /** The attempt ended; if nobody was there the next one goes another way. */
+  lost(code: number): void {
+    this.failed(code < CLOSE_CODES_FROM);
+    this.disconnect();
+    this.events.closed(code);
+  }
+
   /** Opens a socket, or says that it must be a request. */
   connect(): void {
+    if (this.closed) return;
     this.disconnect();
     this.reached = false;
     this.tokenless = false;
@@ -153,8 +158,8 @@ export class Transport {
       },
       (error: OmegaError) => {
         if (attempt !== this.attempt) return;
-        this.events.failed(error);
-        this.events.closed(CLOSED_ABNORMALLY);
+        this.noToken(error);
+        this.lost(CLOSED_ABNORMALLY);
       },
     );
   }
@@ -173,14 +178,15 @@ export class Transport {
 
   /** Sends a request; one of a page that hides outlives it, and has its token inside. */
   exchange(number: number, body: Uint8Array<ArrayBuffer>, hides: boolean): void {
+    // What a page that hides has to say leaves also when the app closes the client then.
+    if (this.closed && !hides) return;
     this.disconnect();
     const { attempt } = this;
     const url = this.requestUrls[this.place] ?? "";
-    const { beacon } = this.parts;
-    if (hides && (beacon !== undefined || !("keepalive" in Request.prototype))) {
+    const beacon = hides ? (this.parts.beacon ?? beaconOfPage()) : undefined;
+    if (beacon !== undefined) {
       // Nobody hears the answer: the engine asks again, when the page comes back.
-      if (beacon === undefined) navigator.sendBeacon(url, body);
-      else beacon(url, body);
+      beacon(url, body);
       return;
     }
     const headers = {
@@ -256,11 +262,9 @@ export class Transport {
       });
   }
 
-  /** The attempt ended; if nobody was there the next one goes another way. */
-  private lost(code: number): void {
-    this.failed(code < CLOSE_CODES_FROM);
-    this.disconnect();
-    this.events.closed(code);
+  private noToken(error: OmegaError): void {
+    this.tokenless = true;
+    this.events.failed(error);
   }
 
   private failed(nobody: boolean): void {
@@ -318,6 +322,12 @@ function deviceOf(token: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** What a page sends with where a request does not outlive it, if there is anything. */
+function beaconOfPage(): TransportParts["beacon"] {
+  if ("keepalive" in Request.prototype || !("sendBeacon" in navigator)) return undefined;
+  return (url, body) => void navigator.sendBeacon(url, body);
 }
 
 /**

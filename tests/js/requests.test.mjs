@@ -145,7 +145,7 @@ async function answering(context, /** @type {number} */ status) {
   const server = createServer((question, answer) => {
     heard.requests += 1;
     question.resume();
-    answer.writeHead(status).end();
+    answer.writeHead(status, { "Content-Type": "application/octet-stream" }).end();
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -183,6 +183,19 @@ test("behind a proxy that breaks WebSockets everything goes by requests, and bac
   await tv.watchlist.remove("theirs");
   await eventually(tv, "a socket again", () => tv.status().state === "live");
   await eventually(other, "the removal", () => titles(other).length === 1);
+});
+
+test("a socket that is tried again and finds nobody costs one try, not one after the other", async (context) => {
+  const { edge, proxy, household } = await behindProxy(context);
+  const testing = { socketRetryMs: 1 };
+  const tv = await openTv(context, edge, household, "tv", { url: proxy.address, testing });
+  await eventually(tv, "polling", () => tv.status().state === "polling");
+  for (const title of ["first", "second"]) {
+    proxy.seen.length = 0;
+    await tv.watchlist.add(title);
+    await tv.flushed();
+    assert.deepEqual(proxy.seen.slice(0, 2), ["upgrade", "POST /api/v1/sync"]);
+  }
 });
 
 test("an app that resumes gets a socket at once, though requests do", async (context) => {

@@ -91,10 +91,14 @@ for (const { name, socket } of OTHERS) {
 
     const other = /** @type {WebSocketConstructor} */ (/** @type {unknown} */ (socket));
     const tv = await openTv(context, edge, household, "tv-living", { storage, WebSocket: other });
+    /** @type {string[]} */
+    const errors = [];
+    tv.on("error", ({ message }) => errors.push(message));
     await tv.watchlist.add("tmdb:2");
     await eventually(tv, "stopped", () => tv.status().state === "stopped");
     assert.equal(tv.status().closeReason, "version_unsupported");
     await tv.watchlist.add("tmdb:3");
+    assert.deepEqual(errors, ["not synced: this client has stopped (version_unsupported)"]);
     assert.deepEqual(titles(tv), ["tmdb:1", "tmdb:2", "tmdb:3"]);
     assert.equal(tv.pending, 2);
     await tv.close();
