@@ -14,10 +14,10 @@ import { openWith } from "./index.js";
 import { openStorage, TASTE_DATABASES } from "./indexeddb.js";
 import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
-import { MemoryStorage, type Storage } from "./storage.js";
+import { eraseStorage, MemoryStorage, type Storage } from "./storage.js";
 import { Tap } from "./tap.js";
 import { type ExportedTaste, Taste } from "./taste.js";
-import { TasteDriver } from "./taste-driver.js";
+import { TasteDriver, type TasteParts } from "./taste-driver.js";
 import { newTaste } from "./taste-engine.js";
 import { httpUrl } from "./transport.js";
 
@@ -97,7 +97,7 @@ export async function openPatterns(
   const client = await openWith({ ...options, WebSocket: tap.WebSocket }, engine, entropy);
   try {
     const { tables } = chosen;
-    const parts = {
+    const parts: TasteParts = {
       engine: configured(chosen),
       storages: chosen.storages ?? (await storagesOf(options)),
       tap,
@@ -112,13 +112,34 @@ export async function openPatterns(
       failed: (error) => report(client, error),
       stuck: (error) => taste?.stuck(error),
     });
-    await driver.load();
+    await loadOf(driver, parts, client);
     taste = new Taste(driver, client, options.profile ?? "");
     return joined(client, driver, taste, tap);
   } catch (thrown) {
     await client.close();
     throw fromEngine(thrown);
   }
+}
+
+/** Reads what is stored, and goes on from memory where that can't be read: the household is well without. */
+async function loadOf(driver: TasteDriver, parts: TasteParts, client: Client): Promise<void> {
+  try {
+    await driver.load();
+  } catch (thrown) {
+    const error = fromEngine(thrown);
+    if (error.code !== "storage_failed" && error.code !== "storage_full") throw error;
+    const [small, large] = parts.storages;
+    parts.storages = [inPlaceOf(small), inPlaceOf(large)];
+    const message = "what is stored of taste cannot be read: it lasts until this page closes";
+    report(client, new OmegaError("storage_memory", message, error));
+    await driver.load();
+  }
+}
+
+/** Memory; to erase it is to erase what can't be read. */
+function inPlaceOf(storage: Storage): Storage {
+  storage.close();
+  return Object.assign(new MemoryStorage(), { destroy: () => eraseStorage(storage) });
 }
 
 /** One client of both. */

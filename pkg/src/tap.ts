@@ -87,7 +87,15 @@ export class Tap {
 
   /** Sends a frame by the socket, or as a request when it is not open; a lost one is asked for again. */
   send(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.current?.readyState === OPEN) this.current.send(frame);
-    else this.request(frame).then(this.frame, () => this.frame(NO_ANSWER));
+    if (this.current?.readyState !== OPEN) {
+      this.request(frame).then(this.frame, () => this.frame(NO_ANSWER));
+      return;
+    }
+    try {
+      this.current.send(frame);
+    } catch {
+      // The household's driver hears of it with its own next frame.
+      this.frame(NO_ANSWER);
+    }
   }
 }

@@ -362,21 +362,23 @@ export class TasteDriver {
   private fetchTables(id: number): void {
     if (this.fetching) return;
     this.fetching = true;
-    this.parts.tables(id).then(
-      (file) => {
-        this.fetching = false;
-        this.feed((taste, ...now) => taste.tables(file, ...now));
-        // Another file than it was asked for.
-        if (this.ended === undefined && this.tablesId() !== id) this.events.synced("failed");
-      },
-      (cause: unknown) => {
-        this.fetching = false;
-        const message = "the tables for patterns could not be fetched; the next sync tries again";
-        const error = new OmegaError("tables_failed", message, cause);
-        this.events.failed(error);
-        this.events.stuck(error);
-      },
-    );
+    const fetched = (file: Uint8Array) => {
+      this.fetching = false;
+      this.feed((taste, ...now) => taste.tables(file, ...now));
+      // Another file than it was asked for.
+      if (this.ended === undefined && this.tablesId() !== id) this.events.synced("failed");
+    };
+    const failed = (cause: unknown) => {
+      this.fetching = false;
+      const message = "the tables for patterns could not be fetched; the next sync tries again";
+      const error = new OmegaError("tables_failed", message, cause);
+      this.events.failed(error);
+      this.events.stuck(error);
+    };
+    // The extra `then` turns a function of the app that throws at once into a rejection.
+    Promise.resolve()
+      .then(() => this.parts.tables(id))
+      .then(fetched, failed);
   }
 
   private tablesId(): number {

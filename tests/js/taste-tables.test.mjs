@@ -73,6 +73,32 @@ function watchFetches(context) {
   return asked;
 }
 
+test("a function of the app that throws instead of giving tables: told, and the rest goes on", async (context) => {
+  const household = newHousehold();
+  const tv = await open({
+    url: edge.address,
+    device: "tv",
+    token: async () => edge.token(household, "tv"),
+    storage: "memory",
+    WebSocket,
+    taste: {
+      tables: () => {
+        throw new Error("no such file");
+      },
+    },
+  });
+  context.after(() => tv.close());
+  /** @type {string[]} */
+  const errors = [];
+  tv.on("error", ({ code, cause }) => errors.push(`${code}: ${cause}`));
+  await eventually(tv, "live", () => tv.status().state === "live");
+  await tv.taste.learnTitles(titles("Drama", 1, 0, 12));
+  await assert.rejects(tv.taste.sync(), { code: "tables_failed" });
+  assert.equal(errors[0], "tables_failed: Error: no such file");
+  await tv.taste.record({ content: "Drama:1", watched: 1 });
+  await tv.close();
+});
+
 test("a TV fetches the operator's tables once, and has them after a restart", async (context) => {
   const asked = watchFetches(context);
   const household = newHousehold();

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { MemoryStorage, OmegaError, open } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { title, titles } from "./titles.mjs";
+import { codeOf } from "./tv.mjs";
 
 /** @typedef {readonly [MemoryStorage, MemoryStorage]} Storages */
 
@@ -242,6 +243,31 @@ test("a failing storage rejects the write, and stores it when it works again", a
   const again = await offline(context, [broken, kept[1]]);
   assert.equal(again.taste.patterns()[0]?.sampleCount, 2, "both are stored");
 });
+
+for (const code of /** @type {const} */ (["storage_failed", "storage_full"])) {
+  test(`taste that cannot be read (${code}) lasts until the end, and the household opens`, async (context) => {
+    const kept = storages();
+    let erased = 0;
+    kept[0].load = () => Promise.reject(new OmegaError(code, "the disk"));
+    kept[0].destroy = async () => {
+      erased += 1;
+    };
+    const tv = await offline(context, kept);
+    /** @type {OmegaError[]} */
+    const errors = [];
+    tv.on("error", (error) => errors.push(error));
+    const [told] = errors.filter((error) => error.code !== "token_failed");
+    assert.equal(told?.code, "storage_memory");
+    assert.equal(codeOf(told?.cause), code);
+    await tv.watchlist.add("film");
+    await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
+    await tv.taste.record({ content: "Drama:1", watched: 1 });
+    assert.equal(tv.taste.patterns()[0]?.sampleCount, 1);
+    assert.deepEqual(await kept[1].load(), [], "what could not be read is left as it is");
+    await tv.destroy();
+    assert.equal(erased, 1, "a logout erases it");
+  });
+}
 
 test("what the settings ask for is checked", async (context) => {
   for (const taste of [
