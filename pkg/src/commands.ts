@@ -192,7 +192,10 @@ export class Remote {
       this.waiting.set(ticket, { resolve, reject, timer });
       this.copy
         .write("deviceAsk", ticket, device, kind, profile, number, text)
-        .catch((error: OmegaError) => this.end(ticket)?.reject(error));
+        .catch((error: OmegaError) => {
+          // Of a storage that fails nothing leaves; the command waits as it does offline.
+          if (!/^storage_f/.test(error.code)) this.end(ticket)?.reject(error);
+        });
     });
   }
 
@@ -205,17 +208,20 @@ export class Remote {
 
   private async carryOut(order: Extract<RemoteOutput, { kind: "order" }>): Promise<void> {
     const received = { command: commandOf(order), from: order.from };
-    const replies = await Promise.all(
-      Array.from(this.listeners, async (listener) => {
+    const reply = await new Promise<(typeof REPLIES)[number]>((resolve) => {
+      const replies = Array.from(this.listeners, async (listener) => {
         try {
           const answer = await listener(received);
-          return answer === "not_supported" || answer === "invalid" ? answer : "done";
+          if (answer === "not_supported" || answer === "invalid") return answer;
         } catch {
           return "invalid";
         }
-      }),
-    );
-    const reply = replies.includes("done") ? "done" : (replies[0] ?? "not_supported");
+        // Whatever the others still do, and if they never answer.
+        resolve("done");
+        return "done";
+      });
+      Promise.all(replies).then(([first = "not_supported"]) => resolve(first));
+    });
     const number = REPLIES.indexOf(reply);
     // A client that is closed meanwhile answers nobody.
     await this.copy.write("deviceReply", order.high, order.low, number).catch(() => undefined);

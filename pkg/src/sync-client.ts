@@ -193,8 +193,9 @@ export class SyncClient implements Client, Copy {
   }
 
   async destroy(): Promise<void> {
-    this.devices.remote.close();
+    // With a storage that can't erase the client goes on, and so do its listeners.
     await this.tab.destroy();
+    this.devices.remote.close();
   }
 
   /** What is read now; of an engine that broke or is closed what was read last, of nothing nothing. */

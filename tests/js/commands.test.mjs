@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
+import { MemoryStorage } from "omega-sync";
 import WebSocket from "ws";
 import { Edge } from "./edge.mjs";
 import { newHousehold, openTv } from "./tv.mjs";
@@ -22,10 +23,10 @@ const CONTROLLABLE = { capabilities: { remoteControllable: true, canCast: true }
 /**
  * A TV that takes commands, and what it has taken.
  * @param {import("node:test").TestContext} context
- * @param {string} household @param {string} device
+ * @param {string} household @param {string} device @param {import("./tv.mjs").Options} [options]
  */
-async function television(context, household, device) {
-  const tv = await openTv(context, edge, household, device);
+async function television(context, household, device, options) {
+  const tv = await openTv(context, edge, household, device, options);
   await tv.devices.describe({ name: device, ...CONTROLLABLE });
   await tv.flushed();
   /** @type {Received[]} */
@@ -247,6 +248,31 @@ test("a command to a device that is not there is not kept for it", async (contex
     again.taken.map(({ command }) => command.type),
     ["play"],
   );
+});
+
+test("of several listeners one that has done it is enough, though another never answers", async (context) => {
+  const household = newHousehold();
+  const { tv: sender } = await television(context, household, "tv-1");
+  const { tv, taken, listen } = await television(context, household, "tv-2");
+  tv.devices.onCommand(() => "not_supported");
+  tv.devices.onCommand(() => new Promise(() => undefined));
+  listen();
+  await sees(sender, "tv-2");
+  assert.equal(await sender.devices.send("tv-2", { type: "pause" }), "delivered");
+  assert.equal(taken.length, 1);
+});
+
+test("a logout that is refused takes no listener away", async (context) => {
+  const household = newHousehold();
+  const storage = new MemoryStorage();
+  Object.defineProperty(storage, "destroy", { value: undefined });
+  const { tv: sender } = await television(context, household, "tv-1");
+  const { tv, taken, listen } = await television(context, household, "tv-2", { storage });
+  listen();
+  await sees(sender, "tv-2");
+  await assert.rejects(tv.destroy(), { code: "invalid_option" });
+  assert.equal(await sender.devices.send("tv-2", { type: "pause" }), "delivered");
+  assert.equal(taken.length, 1);
 });
 
 test("a closed client says so to whoever waits", async (context) => {
