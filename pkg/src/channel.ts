@@ -46,6 +46,8 @@ export type Message =
    * `first` has its answer.
    */
   | ({ kind: "write"; tab: string; to: string; first: number } & Asked)
+  /** I lead, and heard `to`; unlike `lead` it is no reason to ask for anything again. */
+  | { kind: "heard"; tab: string; to: string }
   /** A write of `to` is stored, or refused. */
   | ({ kind: "done"; tab: string; to: string; write: number } & Refusal)
   /** The exchange that `to` wished for has ended. */

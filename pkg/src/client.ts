@@ -23,7 +23,7 @@ import type { Storage, StorageChange, WriteMark } from "./storage.js";
 import { Transport, type TransportParts } from "./transport.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
-const STORAGE_RETRY_MS = 5_000;
+export const STORAGE_RETRY_MS = 5_000;
 /** Failures after which nothing may be written any more. */
 const ENDS = new Set(["superseded", "storage_newer", "destroyed"]);
 /** Where all is exchanged. */

@@ -54,6 +54,7 @@ export class Election {
 
   /** From now on this tab leads. */
   lead(): void {
+    if (this.isFollowing) this.takeovers.push(performance.now());
     this.isFollowing = false;
     clearInterval(this.askTimer);
     this.heard();
@@ -79,12 +80,11 @@ export class Election {
     if (!hasLocks()) this.expect(Math.random() * FIRST_ANSWER_MS);
   }
 
-  /** Whether it may take over once more, which is counted. */
+  /** Whether it may take over once more: one that came to nothing does not count. */
   mayTakeOver(): boolean {
     const nowMs = performance.now();
     this.takeovers = this.takeovers.filter((at) => nowMs - at < MINUTE_MS);
-    this.takeovers.push(nowMs);
-    return this.takeovers.length <= TAKEOVERS_MAX;
+    return this.takeovers.length < TAKEOVERS_MAX;
   }
 
   /** Takes no part any more. */

@@ -184,6 +184,9 @@ export class Follower {
         this.replica = replica;
         this.owner.followed(keys);
       } catch (thrown) {
+        // What is there to see is seen with the next word of the leader.
+        this.keys = undefined;
+        this.stored = -1;
         if (!this.closed) this.owner.lost(fromEngine(thrown));
         break;
       }

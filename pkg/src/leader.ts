@@ -80,8 +80,6 @@ export class Leader {
         break;
       case "write":
         this.orders.heard(message.tab);
-        // Who did not know it yet asks again.
-        this.say();
         if (message.to === this.term) this.makeFor(message);
         break;
       case "connection":
@@ -145,6 +143,7 @@ export class Leader {
   private makeFor({ tab: to, write, first, name, values }: Message & { kind: "write" }): void {
     const { driver, owner } = this;
     const asked = this.askedBy(to);
+    this.heard(to);
     const done = (refusal: Refusal) => {
       owner.post({ kind: "done", tab: owner.name, to, write, ...refusal });
     };
@@ -165,10 +164,14 @@ export class Leader {
     );
   }
 
+  private heard(to: string): void {
+    this.owner.post({ kind: "heard", tab: this.owner.name, to });
+  }
+
   private syncFor(to: string): void {
     const { driver, owner } = this;
     const said = { kind: "synced", tab: owner.name, to } as const;
-    this.say();
+    this.heard(to);
     driver.syncNow().then(
       () => owner.post(said),
       ({ code, message }: OmegaError) => {

@@ -14,7 +14,13 @@
 import type { ReadName, WriteName, Writes } from "./calls.js";
 import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
 import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
-import { type Driver, type DriverParts, stoppedBy, type TabEvents } from "./client.js";
+import {
+  type Driver,
+  type DriverParts,
+  STORAGE_RETRY_MS,
+  stoppedBy,
+  type TabEvents,
+} from "./client.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
 import { failure, fromEngine, OmegaError } from "./errors.js";
@@ -325,14 +331,19 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     if (this.rejected > rejected) this.events.rejected();
   }
 
-  /** Another tab leads now, or so the storage says. */
+  /** Another tab leads now, or so the storage says; or this one can't go on. */
   lost(error: OmegaError): boolean {
-    if (this.ended !== undefined) return false;
-    if (error.code === "destroyed") {
-      this.stop(error);
-      return true;
-    }
-    if (error.code !== "superseded" || this.channel === undefined) return false;
+    // A follower reads again with the next word of the leader.
+    if (this.ended !== undefined || isPassing(error)) return false;
+    if (this.willFollow(error)) this.followInstead();
+    else if (error.code !== "engine_failed") this.stop(error);
+    // What is queued is still stored. Then another tab, whose engine is sound, may lead.
+    else this.own.answered().then(() => this.stop(error));
+    return true;
+  }
+
+  private followInstead(): void {
+    if (this.ended !== undefined) return;
     const old = this.driver;
     this.follow().then(
       () => {
@@ -344,9 +355,12 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
         this.lookFlushed();
         this.events.status();
       },
-      (thrown: unknown) => this.stop(fromEngine(thrown)),
+      (thrown: unknown) => {
+        const error = fromEngine(thrown);
+        if (isPassing(error)) setTimeout(() => this.followInstead(), STORAGE_RETRY_MS);
+        else this.stop(error);
+      },
     );
-    return true;
   }
 
   private takeOver(steal: boolean): void {
@@ -361,8 +375,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       .then(() => this.lead())
       .catch((thrown: unknown) => {
         const error = fromEngine(thrown);
-        // A storage that failed once is tried again with the next question to nobody.
-        if (error.code === "storage_failed") this.events.failed(error);
+        // The next question to nobody tries again.
+        if (isPassing(error)) this.events.failed(error);
         else this.stop(error);
       })
       .then(() => {
@@ -372,6 +386,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
 
   private hear(message: Message): void {
     if (this.ended !== undefined || message.tab === this.name) return;
+    if ("to" in message && message.to === this.name) this.election.heard();
     if (message.kind === "destroyed") {
       this.stop(failure("destroyed"));
     } else if (this.leader !== undefined) this.leader.hear(message);
@@ -395,6 +410,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     if (isNew) {
       this.forwardAll();
       this.sync();
+      this.events.led();
     }
     this.events.status();
     this.lookFlushed();
@@ -434,7 +450,6 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   answered(write: number, error: OmegaError | undefined): void {
-    this.election.heard();
     const own = this.own.find(write);
     if (own !== undefined) this.settle(own, error);
     // Those after it were not made before this tab knew.
@@ -514,4 +529,9 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     for (const own of this.own.list()) this.own.settle(own, error);
     endAll(this.flushing.splice(0).concat(this.syncing.splice(0)), error);
   }
+}
+
+/** Whether a storage may work again after a while. */
+function isPassing({ code }: OmegaError): boolean {
+  return code === "storage_failed" || code === "storage_full";
 }

@@ -92,6 +92,35 @@ for (const { name, missing, build } of PLATFORMS) {
   });
 }
 
+/** From here on the engine that starts next in the page breaks when it is asked to write once `breaks` is set. */
+const BREAKS = `(() => {
+  const { instantiate } = WebAssembly;
+  WebAssembly.instantiate = async (...values) => {
+    const { exports } = await instantiate(...values);
+    const write = (...values) => {
+      if (window.breaks) throw new Error("broken");
+      return exports.replica_write(...values);
+    };
+    return { exports: Object.assign({}, exports, { replica_write: write }) };
+  };
+})()`;
+
+test("a leader whose engine broke leaves it to the other page to lead", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
+  const { first, second } = await twoPages(context, []);
+  await first.evaluate(BREAKS);
+  await first.evaluate("reopen()");
+  await add(first, "before");
+  await second.evaluate("reopen()");
+  await second.evaluate("until(() => client.status().role === 'follower')");
+  await first.evaluate("breaks = true");
+  assert.equal(await add(first, "broken"), "engine_failed");
+  assert.equal(await add(second, "after"), "stored");
+  assert.equal((await status(second)).role, "leader");
+  assert.equal((await status(first)).closeReason, "engine_failed");
+});
+
 test("pages that take turns while both write lose and double nothing", {
   timeout: TEST_MS_MAX,
 }, async (context) => {

@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { open } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { Disk, leaderAndFollower, NOWHERE } from "./disk.mjs";
+import { Edge } from "./edge.mjs";
 import { title } from "./titles.mjs";
-import { openTv, titles } from "./tv.mjs";
+import { newHousehold, openTv, titles } from "./tv.mjs";
 import { eventually } from "./until.mjs";
 
 test("what changes while a commit is under way is told once it is stored", async (context) => {
@@ -126,6 +127,30 @@ test("after a refusal that was not heard the writes behind it are made, and no o
   await right;
   assert.equal(lost, 1);
   assert.deepEqual(titles(leader), ["before", "right"]);
+});
+
+test("a tab that asked who is here goes on hearing it from the next leader", async (context) => {
+  const edge = await Edge.start();
+  context.after(() => edge.dispose());
+  const home = newHousehold();
+  const phone = await openTv(context, edge, home, "phone");
+  await phone.devices.describe({ deviceType: "phone" });
+  const disk = new Disk();
+  const storages = [disk.open(), disk.open(), disk.open()];
+  const tabs = [];
+  for (const storage of storages) tabs.push(await openTv(context, edge, home, "tv", { storage }));
+  const [leader, follower, next] = tabs;
+  assert.ok(leader && follower && next && storages[1]);
+  const isHere = () => follower.devices.list().some((at) => at.device === "phone" && at.isOnline);
+  await eventually(follower, "the phone is here", isHere);
+  // The other one will lead.
+  storages[1].load = () => new Promise(() => undefined);
+  await leader.close();
+  const leads = () => next.status().role === "leader" && next.status().state === "live";
+  await eventually(next, "it leads", leads);
+  await eventually(follower, "it is live", isHere);
+  await phone.close();
+  await eventually(follower, "the phone is gone", () => !isHere());
 });
 
 /** What somebody waits for. */
