@@ -121,7 +121,7 @@ export async function openPatterns(
   }
 }
 
-/** Reads what is stored, and goes on from memory where that can't be read: the household is well without. */
+/** Reads what is stored; goes on from memory where it can't: that is not the household's trouble. */
 async function loadOf(driver: TasteDriver, parts: TasteParts, client: Client): Promise<void> {
   try {
     await driver.load();
