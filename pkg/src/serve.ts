@@ -91,7 +91,7 @@ export interface PageCalls {
   channel(life: string): void;
   post(message: Message): void;
   closeChannel(): void;
-  beacon(url: string, body: Uint8Array<ArrayBuffer>): void;
+  beacon(url: string, body: Uint8Array<ArrayBuffer>): Promise<boolean>;
 }
 
 /** Events that pass as they are. */
@@ -149,7 +149,7 @@ class Served {
     const platform = {
       WebSocket: platformWebSocket(),
       token: () => this.port.call("token"),
-      beacon: (url: string, body: Uint8Array<ArrayBuffer>) => this.port.tell("beacon", url, body),
+      beacon: (url: string, body: Uint8Array<ArrayBuffer>) => this.port.call("beacon", url, body),
       channel: (life: string, hear: (message: Message) => void) => this.channel(life, hear),
       watch: (events: LifecycleEvents) => {
         this.life = events;

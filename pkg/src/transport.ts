@@ -57,8 +57,11 @@ export interface TransportParts {
   socketRetryMs: number;
   firstUrlRetryMs: number;
   tokenTimeoutMs: number;
-  /** Sends what outlives the page, where this thread can't: a Worker ends with it. */
-  beacon?: (url: string, body: Uint8Array<ArrayBuffer>) => void;
+  /**
+   * Sends what outlives the page, where this thread can't: a Worker ends with it. @returns whether the
+   * browser has taken it
+   */
+  beacon?: (url: string, body: Uint8Array<ArrayBuffer>) => Promise<boolean>;
 }
 
 /** What the driver hears beside the events of a socket. */
@@ -186,7 +189,11 @@ export class Transport {
     const beacon = hides ? (this.parts.beacon ?? beaconOfPage()) : undefined;
     if (beacon !== undefined) {
       // Nobody hears the answer: the engine asks again, when the page comes back.
-      beacon(url, body);
+      const taken = beacon(url, body).catch(() => false);
+      taken.then((isTaken) => {
+        // The browser has no room for more of them: as after any connection that ends.
+        if (!isTaken && attempt === this.attempt) this.events.closed(CLOSED_ABNORMALLY);
+      });
       return;
     }
     const headers = {
@@ -327,7 +334,7 @@ function deviceOf(token: string): unknown {
 /** What a page sends with where a request does not outlive it, if there is anything. */
 function beaconOfPage(): TransportParts["beacon"] {
   if ("keepalive" in Request.prototype || !("sendBeacon" in navigator)) return undefined;
-  return (url, body) => void navigator.sendBeacon(url, body);
+  return async (url, body) => navigator.sendBeacon(url, body);
 }
 
 /**

@@ -230,7 +230,7 @@ export class WorkerKeeper implements Keeper {
       },
       post: (message) => this.channel?.post(message),
       closeChannel: () => this.channel?.close(),
-      beacon: (url, body) => void navigator.sendBeacon(url, body),
+      beacon: async (url, body) => navigator.sendBeacon(url, body),
     };
   }
 

@@ -8,9 +8,11 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PKG } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
+import { Gateway } from "../js/gateway.mjs";
 import { newHousehold, openTv } from "../js/tv.mjs";
 import { eventually, WAIT_MS } from "../js/until.mjs";
 import { launchBrowser, uncaught } from "./browser.mjs";
+import { add, BUILDS, TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
 
@@ -69,6 +71,8 @@ const PAGE = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,
 const site = mkdtempSync(join(tmpdir(), "omega-lifecycle-"));
 /** @type {Edge} */
 let edge;
+/** The same server where no WebSocket gets through. @type {Gateway} */
+let gateway;
 /** @type {import("playwright-core").Browser} */
 let browser;
 
@@ -76,10 +80,12 @@ before(async () => {
   copyFileSync(join(PKG, "dist", SCRIPT), join(site, SCRIPT));
   writeFileSync(join(site, "index.html"), PAGE);
   edge = await Edge.start("--static", site);
+  gateway = await new Gateway(edge).start();
   browser = await launchBrowser();
 });
 after(async () => {
   await browser?.close();
+  await gateway?.stop();
   await edge?.dispose();
   rmSync(site, { recursive: true, force: true });
 });
@@ -88,8 +94,9 @@ after(async () => {
  * A page with a TV that has synced, and a phone.
  * @param {import("node:test").TestContext} context
  * @param {{everySeconds: number}} [poll] @param {string} [query] of the page
+ * @param {string} [address] of the server
  */
-async function oneTv(context, poll, query = "") {
+async function oneTv(context, poll, query = "", address = edge.address) {
   const pages = await browser.newContext();
   context.after(() => pages.close());
   const page = await pages.newPage();
@@ -99,8 +106,8 @@ async function oneTv(context, poll, query = "") {
   const phone = await openTv(context, edge, household, "phone");
   const token = edge.token(household, "tv");
   const begin = async () => {
-    await page.goto(`${edge.address}/${query}`);
-    const words = [edge.address, token, poll];
+    await page.goto(`${address}/${query}`);
+    const words = [address, token, poll];
     await page.evaluate((words) => Reflect.get(window, "begin")(...words), words);
   };
   await begin();
@@ -192,6 +199,9 @@ for (const { name, wake, query } of WAKES) {
   });
 }
 
+/** Longer than any test waits, in seconds. */
+const DAY_S = 86_400;
+
 /** What an engine has for a page that goes away. */
 const WAYS = [
   { query: "", way: "keepalive" },
@@ -200,7 +210,7 @@ const WAYS = [
 
 for (const { query, way } of WAYS) {
   test(`what waits leaves when the page is hidden, once: ${way}`, OPTIONS, async (context) => {
-    const { page, phone, errors } = await oneTv(context, { everySeconds: 86_400 }, query);
+    const { page, phone, errors } = await oneTv(context, { everySeconds: DAY_S }, query);
     await page.evaluate("client.watchlist.add('last words')");
     // A browser without a screen hides no page by itself.
     await page.evaluate(`{
@@ -213,17 +223,64 @@ for (const { query, way } of WAYS) {
   });
 }
 
-test(
-  "what a page that is gone at once could not send leaves at its next start",
-  OPTIONS,
-  async (context) => {
-    // A day until its next request.
-    const { page, phone, begin } = await oneTv(context, { everySeconds: 86_400 });
-    await page.evaluate("client.watchlist.add('last words')");
-    assert.equal(await page.evaluate("client.pending"), 1);
-    await page.goto("about:blank");
-    await begin();
-    assert.equal(await page.evaluate("client.watchlist.has('last words')"), true);
+/** Clients that have no socket: by their own wish, or because none gets through. */
+const SOCKETLESS = [
+  { name: "polls", poll: { everySeconds: DAY_S }, address: () => edge.address },
+  { name: "gets no socket", poll: undefined, address: () => gateway.address },
+];
+
+/** How a page goes away for good. @type {Array<(page: Page) => Promise<unknown>>} */
+const LEAVES = [(page) => page.goto("about:blank"), (page) => page.close()];
+
+for (const { query, way } of WAYS) {
+  for (const { name, poll, address } of SOCKETLESS) {
+    test(
+      `what a TV that ${name} wrote last leaves its page that goes away: ${way}`,
+      OPTIONS,
+      async (context) => {
+        for (const leave of LEAVES) {
+          const { page, phone } = await oneTv(context, poll, query, address());
+          await page.evaluate("client.watchlist.add('last words')");
+          await leave(page);
+          // Nobody opens it again.
+          await eventually(phone, "it arrives", () => phone.watchlist.has("last words"));
+        }
+      },
+    );
+  }
+}
+
+/** Nothing that waits for long goes on by itself. */
+const IMPATIENT = `{
+  const later = setTimeout;
+  self.setTimeout = (call, ms) => (ms > 5000 ? 0 : later(call, ms));
+}`;
+
+for (const build of BUILDS) {
+  test(`what a browser does not take from a page that hides is tried again: ${build}`, {
+    timeout: TEST_MS_MAX,
+  }, async (context) => {
+    const { first: page, phone, errors } = await twoPages(context, [], build);
+    await page.evaluate("delete Request.prototype.keepalive; navigator.sendBeacon = () => false");
+    await page.evaluate(`reopen({ poll: { everySeconds: ${DAY_S} } })`);
+    await page.evaluate("until(() => client.status().state === 'polling')");
+    const [worker] = page.workers();
+    await (worker === undefined ? page.evaluate(IMPATIENT) : worker.evaluate(IMPATIENT));
+    assert.equal(await add(page, "last words"), "stored");
+    await page.evaluate("hide(true)");
     await eventually(phone, "it arrives", () => phone.watchlist.has("last words"));
-  },
-);
+    assert.deepEqual(errors, [[], []]);
+  });
+}
+
+test("what could not leave with its page leaves at the next start", OPTIONS, async (context) => {
+  const { page, phone, begin } = await oneTv(context, { everySeconds: DAY_S }, "", gateway.address);
+  await page.evaluate("client.watchlist.add('last words')");
+  await gateway.stop();
+  await page.goto("about:blank");
+  await gateway.start();
+  assert.equal(phone.watchlist.has("last words"), false);
+  await begin();
+  assert.equal(await page.evaluate("client.watchlist.has('last words')"), true);
+  await eventually(phone, "it arrives", () => phone.watchlist.has("last words"));
+});

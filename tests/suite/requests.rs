@@ -1,10 +1,16 @@
 //! A device whose sessions are single requests: the client's end.
 
-use crate::home::{Home, Lost, TODAY_MS, Tv, add, play};
+use crate::home::{Home, Lost, TODAY_MS, Tv, add, household, play};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::message::{CloseCode, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
+use omega_sync_core::id::EpochId;
+use omega_sync_core::message::{
+    ClientFrame, CloseCode, EXCHANGE_FRAMES_MAX, Exchange, Exchanged, FrameNumber, TOKEN_BYTES_MAX,
+};
 use omega_sync_core::replica::Now;
-use omega_sync_core::session::client::{Input, Output, REST_AFTER_WRITE_MS, REST_MS, Status};
+use omega_sync_core::session::client::{
+    HIDING_BYTES_AIM, Input, LEAVING_OPERATIONS_MAX, Output, REST_AFTER_WRITE_MS, REST_MS, Status,
+};
+use omega_sync_core::session::server::Room;
 use proptest::prelude::*;
 
 /// A TV that gets no socket, after its first request.
@@ -157,10 +163,7 @@ fn after_a_restore_it_offers_what_was_confirmed() {
     home.operate(&mut tv, add("film"));
     later(&mut home, &mut tv);
     home.room = Home::new().room;
-    home.room = omega_sync_core::session::server::Room::create(
-        crate::home::household(),
-        omega_sync_core::id::EpochId(2),
-    );
+    home.room = Room::create(household(), EpochId(2));
     home.operate(&mut tv, add("later"));
     home.time_ms += REST_MS;
     let (_, outputs) = answered(&mut home, &mut tv, |answer| answer);
@@ -198,6 +201,100 @@ fn a_page_that_hides_sends_what_waits_in_the_session_it_has() {
     let mut again = home.tv_from(tv.disk.clone(), 3, 0);
     home.refresh(&mut again);
     assert_eq!(again.client.replica().confirmed(), home.room.household());
+}
+
+fn stored(outputs: &[Output]) -> usize {
+    let is_stored = |output: &&Output| matches!(output, Output::Append(_) | Output::Replace(_));
+    outputs.iter().filter(is_stored).count()
+}
+
+#[test]
+fn what_was_written_without_a_socket_leaves_a_hiding_page_with_nothing_to_store_before() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    for number in 0..LEAVING_OPERATIONS_MAX as u32 {
+        home.operate(&mut tv, play("film", number));
+    }
+    assert_eq!(tv.client.replica().outbox().len(), LEAVING_OPERATIONS_MAX, "each may leave");
+    let mut copy = home.tv_from(tv.disk.clone(), 3, 0);
+    home.refresh(&mut copy);
+    assert_eq!(home.position_s("film"), Some(LEAVING_OPERATIONS_MAX as u32 - 1), "and is stored");
+    let outputs = tv.client.handle(home.now(&tv), Input::Hiding(String::new()));
+    assert_eq!(stored(&outputs), 0, "a page that is going has no time for it");
+    assert!(outputs.iter().any(|output| matches!(output, Output::Exchange(..))));
+    // What more is written coalesces as ever, and is noted when the page hides.
+    for position_s in 100..110 {
+        home.operate(&mut tv, play("film", position_s));
+    }
+    assert_eq!(tv.client.replica().outbox().len(), LEAVING_OPERATIONS_MAX + 1);
+    let outputs = tv.client.handle(home.now(&tv), Input::Hiding(String::new()));
+    assert_eq!(stored(&outputs), 1);
+}
+
+#[test]
+fn a_page_that_says_twice_that_it_hides_asks_once() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    home.operate(&mut tv, add("film"));
+    let hide = |home: &mut Home, tv: &mut Tv| {
+        tv.requests.clear();
+        tv.losses.push_back(Lost::Answer);
+        home.input(tv, Input::Hiding(String::new()));
+        tv.losses.clear();
+        tv.requests.len()
+    };
+    assert_eq!(hide(&mut home, &mut tv), 1);
+    assert_eq!(hide(&mut home, &mut tv), 0, "it is on its way");
+    assert!(home.listed("film"));
+    home.operate(&mut tv, add("another"));
+    assert_eq!(hide(&mut home, &mut tv), 1, "which is not");
+    for _ in 0..3 {
+        home.retry(&mut tv);
+    }
+    assert!(home.listed("another"));
+}
+
+/// Bytes that a browser lets go of for a page that hides.
+const HIDING_BYTES_MAX: usize = 64 * 1024;
+
+/// What a TV hides with that owes an offer of so many titles and has much to say: the offer's length, and
+/// the request.
+fn hidden_with_offer(titles: u64) -> (usize, Vec<u8>) {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    let write = |home: &mut Home, tv: &mut Tv, from: u64, to: u64| {
+        for number in from..to {
+            // Each is as good as random.
+            let name = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let outputs = tv.client.operate(home.now(tv), add(&name)).expect("valid");
+            home.carry_out(tv, outputs);
+        }
+    };
+    write(&mut home, &mut tv, 0, titles);
+    later(&mut home, &mut tv);
+    assert!(tv.client.replica().outbox().is_empty());
+    home.room = Room::create(household(), EpochId(2));
+    write(&mut home, &mut tv, titles, titles + 1_500);
+    // It hears of the new life, and its offer is lost.
+    tv.losses.extend([Lost::Nothing, Lost::Request]);
+    later(&mut home, &mut tv);
+    let mut first = FrameNumber::FIRST;
+    let offer = ClientFrame::offer(first.advance(), tv.client.replica().owed());
+    tv.requests.clear();
+    tv.losses.push_back(Lost::Request);
+    home.input(&mut tv, Input::Hiding("t".repeat(TOKEN_BYTES_MAX)));
+    (offer.len(), tv.requests.pop().expect("it hid"))
+}
+
+#[test]
+fn a_hiding_page_leaves_an_offer_that_is_too_long_for_another_request() {
+    let (short, request) = hidden_with_offer(3_400);
+    assert!((HIDING_BYTES_AIM - 4_096..HIDING_BYTES_AIM).contains(&short), "{short}");
+    assert!(frames(&request) > 1, "an offer and what fits beside it");
+    assert!(request.len() < HIDING_BYTES_MAX, "{}", request.len());
+    let (long, request) = hidden_with_offer(3_800);
+    assert!((HIDING_BYTES_AIM + 1..HIDING_BYTES_AIM + 4_096).contains(&long), "{long}");
+    assert_eq!(frames(&request), 0, "nor is anything taken before it");
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod wait;
 
 pub use commands::{COMMANDS_WAITING_MAX, ORDERS_REMEMBERED_MAX};
 pub use effect::{Input, Output, Status};
-pub use request::{REST_AFTER_WRITE_MS, REST_MS};
+pub use request::{HIDING_BYTES_AIM, LEAVING_OPERATIONS_MAX, REST_AFTER_WRITE_MS, REST_MS};
 
 use self::commands::Commands;
 use self::connection::Connection;

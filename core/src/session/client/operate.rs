@@ -5,7 +5,7 @@
 //! which may have a name for it, nothing is written: that would take the name away. Until then it waits,
 //! in memory only, because a device says it again at each start.
 
-use super::{Client, IN_FLIGHT_MAX, Link, Output, USUAL_OUTPUTS};
+use super::{Client, IN_FLIGHT_MAX, LEAVING_OPERATIONS_MAX, Link, Output, USUAL_OUTPUTS};
 use crate::id::DeviceId;
 use crate::operation::{DeviceRecord, Intent};
 use crate::outbox::Outbox;
@@ -19,13 +19,14 @@ impl Client {
     pub fn operate(&mut self, now: Now, intent: Intent) -> Result<Vec<Output>, OperationError> {
         let mut outputs = Vec::with_capacity(USUAL_OUTPUTS);
         let link = &self.link;
+        let may_hide = self.may_hide();
         let leaves = |outbox: &Outbox| match link {
             // Alone it fits a frame; more may need several.
             Link::Open(connection) => {
                 connection.in_flight.len() < IN_FLIGHT_MAX
                     && outbox.above(connection.sent).nth(1).is_none()
             }
-            _ => false,
+            _ => may_hide && outbox.len() <= LEAVING_OPERATIONS_MAX,
         };
         let before = self.replica.outbox().len();
         if let Intent::DescribeDevice(device, _) = &intent {

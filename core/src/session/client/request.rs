@@ -16,8 +16,12 @@ use crate::replica::Now;
 
 /// Bytes of deltas that one request aims to stay below, by [`crate::operation::Operation::bytes_bound`].
 const REQUEST_BYTES_AIM: usize = 256 * 1024;
-/// The same for a page that hides: browsers let go of 64 KiB at most then, base and token included.
-const HIDING_BYTES_AIM: usize = 40 * 1024;
+/// The same for a page that hides, an offer included: browsers let go of 64 KiB at most then, base and
+/// token included.
+pub const HIDING_BYTES_AIM: usize = 40 * 1024;
+/// A client without sockets notes of a write that it may leave, for the case that the page goes away at
+/// once, while no more operations than these wait: they don't coalesce any more.
+pub const LEAVING_OPERATIONS_MAX: usize = 64;
 /// How long a client that gets no socket rests between two requests, in milliseconds, unless told.
 pub const REST_MS: u64 = 30_000;
 /// How long after a write a client that rests asks, in milliseconds, unless told.
@@ -83,13 +87,28 @@ impl Client {
         }
     }
 
+    /// Whether what is written now would leave at once if the page hid.
+    pub(super) fn may_hide(&self) -> bool {
+        let online = !matches!(self.link, Link::Offline | Link::Stopped);
+        online && self.requests.polls && self.may_fill()
+    }
+
+    /// Whether the server's clock is known, and that it is this life of its database.
+    fn may_fill(&self) -> bool {
+        self.requests.measured && self.replica.epoch().is_some()
+    }
+
     /// The page hides and may never come back: what waits leaves now, unless it is on its way.
     pub(super) fn hide(&mut self, now: Now, token: String, outputs: &mut Vec<Output>) {
-        let outbox = self.replica.outbox();
-        let left = match &self.link {
-            Link::Offline | Link::Stopped => return,
-            Link::Open(connection) => connection.sent,
-            _ => self.replica.acked().through,
+        let (outbox, acked) = (self.replica.outbox(), self.replica.acked().through);
+        let left = match (&self.link, &self.requests.open) {
+            (Link::Offline | Link::Stopped, _) => return,
+            (Link::Open(connection), _) => connection.sent,
+            // It has hidden a moment ago: only that request outlives the page.
+            (Link::Greeting(..), Some(Request { shares_session: true, in_flight, .. })) => {
+                in_flight.last().copied().unwrap_or(acked)
+            }
+            _ => acked,
         };
         if outbox.above(left).next().is_none() {
             return;
@@ -104,12 +123,10 @@ impl Client {
     }
 
     fn request(&mut self, now: Now, hello: Hello, hides: bool, outputs: &mut Vec<Output>) {
-        let bytes_aim = if hides { HIDING_BYTES_AIM } else { REQUEST_BYTES_AIM };
         let mut in_flight = Vec::new();
         let mut frames = Vec::new();
-        // The server's clock must be known, and that it is this life of its database.
-        if self.requests.measured && self.replica.epoch().is_some() {
-            self.fill(bytes_aim, &mut frames, &mut in_flight, outputs);
+        if self.may_fill() {
+            self.fill(hides, &mut frames, &mut in_flight, outputs);
         }
         let asked_more = !frames.is_empty();
         let acked = self.replica.acked().through;
@@ -125,17 +142,26 @@ impl Client {
     /// What follows the hello, from an empty context.
     fn fill(
         &mut self,
-        bytes_aim: usize,
+        hides: bool,
         frames: &mut Vec<Vec<u8>>,
         in_flight: &mut Vec<Timestamp>,
         outputs: &mut Vec<Output>,
     ) {
+        let bytes_aim = if hides { HIDING_BYTES_AIM } else { REQUEST_BYTES_AIM };
+        let mut bytes = 0;
         let mut number = FrameNumber::FIRST;
         if !self.replica.owed().is_empty() {
-            frames.push(ClientFrame::offer(number.advance(), self.replica.owed()));
+            let offer = ClientFrame::offer(number.advance(), self.replica.owed());
+            if hides {
+                bytes = offer.len();
+            }
+            if bytes > HIDING_BYTES_AIM {
+                // It waits for a request of another size, and so does what is taken after it only.
+                return;
+            }
+            frames.push(offer);
         }
         let mut context = Context::default();
-        let mut bytes = 0;
         let retry_through = self.replica.outbox().sent_through();
         let mut sent = self.replica.acked().through;
         while frames.len() < EXCHANGE_FRAMES_MAX && bytes < bytes_aim {
