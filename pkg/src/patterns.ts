@@ -68,7 +68,7 @@ export interface PatternsClient extends Client {
   exportData(): Promise<ExportedData & { taste: ExportedTaste }>;
 }
 
-/** Opens this device's copy; resolves and rejects as in `omega-sync`, with `invalid_option` for taste, too. */
+/** Opens this device's copy; resolves and rejects as in `omega-sync`, also `invalid_option` for taste. */
 export function open(options: PatternsOptions): Promise<PatternsClient> {
   const files = () => import("./patterns-wasm-url.js");
   return openPatterns(

@@ -3,9 +3,9 @@
 //!
 //! A cell is a cluster in a place. Places are a public list: the world, and the countries and parts of
 //! countries that the operator names, so that which cells there are tells nothing. A household adds at
-//! most [`CONTRIBUTED_GENRES_MAX`] contributions on each level (world, country, part), each to one cell: a level's
-//! vector over all of its cells has the squared L2 sensitivity `CONTRIBUTED_GENRES_MAX` · [`CELL_SQUARED`], and the
-//! levels' ρ add up to what the epoch costs.
+//! most [`CONTRIBUTED_GENRES_MAX`] contributions on each level (world, country, part), each to one cell:
+//! a level's vector over all of its cells has the squared L2 sensitivity
+//! `CONTRIBUTED_GENRES_MAX` · [`CELL_SQUARED`], and the levels' ρ add up to what the epoch costs.
 
 use super::contribution::{
     CELL_SQUARED, CONTRIBUTED_GENRES_MAX, Cell, Contribution, UNITS, counted, weight,

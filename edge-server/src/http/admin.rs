@@ -309,7 +309,10 @@ pub(crate) const LIST_PARAMETERS: &[Parameter] = &[
         name: "limit",
         about: "How many at most",
         required: false,
-        schema: || json!({"type": "integer", "minimum": 1, "maximum": LISTED_REVOCATIONS_MAX, "default": LISTED_REVOCATIONS}),
+        schema: || {
+            let (usual, most) = (LISTED_REVOCATIONS, LISTED_REVOCATIONS_MAX);
+            json!({"type": "integer", "minimum": 1, "maximum": most, "default": usual})
+        },
     },
     Parameter {
         name: "after",
