@@ -22,7 +22,7 @@ const WASM = join(HERE, "wasm", "omega_sync_wasm_bg.wasm");
  */
 const BYTE_ORDER_MARK = "\uFEFF";
 
-/** The engine that learns taste too, with a glue of its own. */
+/** The engine that learns taste too. */
 const PATTERNS = join(HERE, "wasm-patterns");
 const PATTERNS_WASM = join(PATTERNS, "omega_sync_wasm_bg.wasm");
 /** What patterns are coded with, unless the operator has tables of its own. */
@@ -60,19 +60,6 @@ const wasmAsText = (file) => ({
     });
   },
 });
-
-/**
- * One glue for all that is in the entry with patterns, whatever it imports.
- * @type {import("esbuild").Plugin}
- */
-const withPatterns = {
-  name: "with-patterns",
-  setup(builder) {
-    builder.onResolve({ filter: /\/omega_sync_wasm_bg\.js$/ }, () => ({
-      path: join(PATTERNS, "omega_sync_wasm_bg.js"),
-    }));
-  },
-};
 
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST);
@@ -112,7 +99,6 @@ await Promise.all([
     entryPoints: ["src/patterns.ts"],
     outfile: "dist/patterns.js",
     format: "esm",
-    plugins: [withPatterns],
     external: ["./wasm-url.js", "./patterns-wasm-url.js"],
   }),
   build({
@@ -129,7 +115,6 @@ await Promise.all([
     format: "esm",
     platform: "node",
     target: "node20",
-    plugins: [withPatterns],
   }),
   build({
     ...SHARED,
@@ -163,7 +148,7 @@ await Promise.all([
     format: "iife",
     globalName: "OmegaSync",
     banner: { js: BYTE_ORDER_MARK },
-    plugins: [withPatterns, wasmAsText(PATTERNS_WASM)],
+    plugins: [wasmAsText(PATTERNS_WASM)],
     external: ["./wasm-url.js", "./patterns-wasm-url.js"],
   }),
   build({

@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const FOLDER = new URL("wasm/", import.meta.url);
-const GLUE = fileURLToPath(new URL("omega_sync_wasm_bg.js", FOLDER));
+/** What the module imports is there. */
+const ENGINE = fileURLToPath(new URL("src/engine.ts", import.meta.url));
 const TRANSLATED = new URL("omega_sync_wasm_plain.js", FOLDER);
 
 /** What Chromium 53 lacks, under other names: nothing is added to the page's own objects. */
@@ -35,7 +36,7 @@ export const plainEngine = {
   setup(builder) {
     const namespace = "plain-engine";
     builder.onResolve({ filter: /^omega-sync-plain-engine$/ }, ({ path }) => ({ path, namespace }));
-    builder.onResolve({ filter: /_bg\.js$/, namespace }, () => ({ path: GLUE }));
+    builder.onResolve({ filter: /^env$/, namespace }, () => ({ path: ENGINE }));
     builder.onLoad({ filter: /engine$/, namespace }, () => ({
       contents: readFileSync(TRANSLATED, "utf8"),
     }));

@@ -1,4 +1,4 @@
-// Builds everything there is to run: the wasm module with its glue, the npm package, the demo and
+// Builds everything there is to run: the wasm module, the npm package, the demo and
 // the edge server. Independent parts run side by side, since each has a time in which it cannot use
 // all cores. A part whose inputs are unchanged is skipped.
 import { copyFileSync, mkdirSync, renameSync, rmSync } from "node:fs";
@@ -36,6 +36,9 @@ const PATTERNS = {
 };
 
 const WASM_OPT = [
+  "--strip-debug",
+  "--strip-producers",
+  "--strip-target-features",
   // Without it wasm-opt adds sign extension.
   "--mvp-features",
   "-Oz",
@@ -48,7 +51,7 @@ const WASM_OPT = [
 /** The translation to plain JavaScript, for TVs without WebAssembly. */
 const WASM2JS = ["-Oz"];
 
-/** What is in no test: the module calls a function that only the package's glue has. */
+/** What is in no test: the module calls a function that only the package has. */
 const SHIPPED = ["--cfg", "shipped"];
 
 /**
@@ -67,12 +70,12 @@ export async function build({ server = true, demo = true, testRunner = false } =
   // After the other one, whose compiled libraries are used again.
   const patterns = module.then(() => step("wasm module, patterns", () => buildModule(PATTERNS)));
   const edge = server && native.then(() => step("edge server", buildServer));
-  const glue = Promise.all([npm, binder, patterns]).then(() =>
-    step("wasm glue", () => Promise.all([DEFAULT, PATTERNS].map(buildGlue)).then(one)),
+  const checked = Promise.all([npm, binder, patterns]).then(() =>
+    step("wasm-opt", () => Promise.all([DEFAULT, PATTERNS].map(optimise)).then(one)),
   );
-  const pkg = glue.then(() => step("npm package", buildPackage));
+  const pkg = checked.then(() => step("npm package", buildPackage));
   const site = demo && pkg.then(() => step("demo", buildDemo));
-  await Promise.all([npm, tools, binder, module, edge, glue, pkg, site]);
+  await Promise.all([npm, tools, binder, module, edge, checked, pkg, site]);
 }
 
 /** Cargo decides what is fresh: it knows every file, flag and variable that counts. */
@@ -122,22 +125,21 @@ export function wasmTools() {
 }
 
 /**
- * The glue is written beside its place and moved there once it has passed every check.
+ * The module is written beside its place and moved there once it has passed every check.
  * @param {Module} module
  */
-function buildGlue({ name, folder, plain }) {
+function optimise({ name, folder, plain }) {
   const compiled = kept(name);
   const inputs = [compiled, TOOL_FOLDER, LOCK];
   const facts = [...WASM_OPT, ...WASM2JS];
-  return unlessStamped(`wasm-glue-${name}`, { inputs, facts, outputs: [folder] }, async () => {
+  return unlessStamped(`wasm-opt-${name}`, { inputs, facts, outputs: [folder] }, async () => {
     const made = `${folder}.new`;
     const module = join(made, `${MODULE}_bg.wasm`);
     rmSync(made, { recursive: true, force: true });
     mkdirSync(made, { recursive: true });
-    await run(paths.WASM_BUILD, ["bind", "--small", compiled, made]);
-    await run(paths.WASM_BUILD, ["check", module]);
+    await run(paths.WASM_BUILD, ["check", compiled]);
     // wasm-opt exits 0 on a module that it could not keep MVP: hence the second check.
-    await binaryen("wasm-opt", [...WASM_OPT, module, "-o", module]);
+    await binaryen("wasm-opt", [...WASM_OPT, compiled, "-o", module]);
     await run(paths.WASM_BUILD, ["check", module]);
     if (plain) {
       await binaryen("wasm2js", [...WASM2JS, module, "-o", join(made, `${MODULE}_plain.js`)]);

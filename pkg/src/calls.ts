@@ -87,6 +87,37 @@ export const WRITES: readonly WriteName[] = [
   "rejectedTaken",
 ];
 
+/** What the driver tells a replica, with its values; the numbers go on after those of the writes. */
+export const INPUTS = [
+  /** What is to be done first after loading? */
+  "firstOutputs",
+  /** Whether to catch up by what changed, 1 unless told otherwise, or by the whole state, 0. */
+  "catchUp",
+  /** How long to rest between two requests, and after a write, in milliseconds. */
+  "rest",
+  /** The app is up, the network is back, or the TV woke. */
+  "online",
+  /** The network is gone, or the viewer wants to be offline. */
+  "offline",
+  /** The socket is open, and this is the token. */
+  "opened",
+  /** A frame arrived. */
+  "frame",
+  /** The socket closed with this code, did not open, or there was no token. */
+  "closed",
+  /** There is no socket, but a token: a request instead. */
+  "asked",
+  /** The answer to the request with this number. */
+  "answered",
+  /** The page goes to the background; the token, or nothing. */
+  "hiding",
+  /** The time of the last wake has come. */
+  "wake",
+] as const;
+
+/** The name of what the driver tells. */
+export type InputName = (typeof INPUTS)[number];
+
 /** What the texts of a call are, by their places; a profile and a title where nothing is said. */
 const TEXTS: { [Name in WriteName | ReadName]?: string } = {
   profileName: "pn",
@@ -113,6 +144,9 @@ export function checkTexts(name: WriteName | ReadName, values: readonly unknown[
     if (code !== undefined) textOf(values[place], code);
   }
 }
+
+/** The engine's number of the first read. */
+export const READS_FROM = 32;
 
 /**
  * What can be read, in the order of the engine's numbers for it, and the cells of a row: `t` is a text, `n`
@@ -144,6 +178,8 @@ export const READS = {
    */
   metrics: "nnnnnnnnn",
   newProfileId: "t",
+  /** How many writes wait for the server, and the number of the state of the connection. */
+  standing: "nn",
 } as const;
 
 /** The name of a read. */

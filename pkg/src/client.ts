@@ -12,9 +12,9 @@
  * a log that has grown long by one image.
  */
 
-import type { WriteName } from "./calls.js";
-import type { Output, RemoteOutput, ReplayReport, Replica, SyncState } from "./engine.js";
-import { callWrite, engineFailure, readOutputs, readRows, syncState } from "./engine.js";
+import type { InputName, WriteName } from "./calls.js";
+import type { Output, RemoteOutput, ReplayReport, Replica, SyncState, Value } from "./engine.js";
+import { callWrite, engineFailure, readOutputs, readRows, standingOf } from "./engine.js";
 import { type ErrorCode, failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { CloseReason } from "./reasons.js";
@@ -66,9 +66,6 @@ export interface TabEvents extends Omit<DriverEvents, "stored" | "lost"> {
   led(): void;
 }
 
-/** A call into the engine: the two numbers are Unix and steady time in milliseconds. */
-export type EngineCall = (replica: Replica, unix: number, steady: number) => number;
-
 interface Barrier {
   kind: "barrier";
   resolve: () => void;
@@ -111,15 +108,15 @@ export class Driver {
     this.unstored = parts.damage === undefined ? undefined : aside(parts.damage);
     this.events = events;
     this.transport = new Transport(parts, {
-      opened: (token) => this.feed((replica, ...now) => replica.opened(token, ...now)),
-      frame: (bytes) => this.feed((replica, ...now) => replica.frame(bytes, ...now)),
+      opened: (token) => this.feed("opened", token),
+      frame: (bytes) => this.feed("frame", bytes),
       closed: (code) => {
-        this.feed((replica, ...now) => replica.closed(code, ...now));
+        this.feed("closed", code);
         this.attemptEnded(`the connection ended with code ${code}`);
       },
-      asked: (token) => this.feed((replica, ...now) => replica.asked(token, ...now)),
+      asked: (token) => this.feed("asked", token),
       answered: (number, bytes) => {
-        this.feed((replica, ...now) => replica.answered(number, bytes, ...now));
+        this.feed("answered", number, bytes);
         if (this.state() === "polling") this.transport.succeeded();
       },
       better: () => this.woke(),
@@ -136,8 +133,8 @@ export class Driver {
 
   /** First call: stores the image, then starts to connect, unless it was paused before. */
   start(): void {
-    this.feed((replica) => replica.firstOutputs());
-    if (!this.paused) this.feed((replica, ...now) => replica.online(...now));
+    this.feed("firstOutputs");
+    if (!this.paused) this.feed("online");
   }
 
   /**
@@ -148,7 +145,7 @@ export class Driver {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;
       if (name !== "rejectedTaken" || values[0] === this.rejectedCount()) {
-        this.apply(this.call((replica, ...now) => callWrite(replica, name, values, ...now)));
+        this.apply(this.call(name, values));
       }
       if (mark !== undefined) this.queue.push({ kind: "mark", mark });
       this.queue.push({ kind: "barrier", resolve, reject });
@@ -163,7 +160,7 @@ export class Driver {
   /** The offline switch: off until {@link resume}. */
   pause(): void {
     this.paused = true;
-    this.feed((replica, ...now) => replica.offline(...now));
+    this.feed("offline");
     this.syncEnded(syncFailed("it was paused"));
   }
 
@@ -225,7 +222,7 @@ export class Driver {
   /** Where the connection stands; `stopped` also when another instance took the storage. */
   state(): SyncState {
     if (this.ended !== undefined || engineFailure() !== undefined) return "stopped";
-    return syncState(this.replica.status());
+    return standingOf(this.replica).state;
   }
 
   /** The local reason why this client stopped or is kept offline, if there is one. */
@@ -249,19 +246,19 @@ export class Driver {
   }
 
   /** An event from outside the app; nobody waits for it. */
-  private feed(call: EngineCall): void {
+  private feed(name: InputName, ...values: Value[]): void {
     if (this.ended !== undefined) return;
     try {
-      this.apply(this.call(call));
+      this.apply(this.call(name, values));
     } catch (thrown) {
       if (this.ended === undefined) this.events.failed(fromEngine(thrown));
     }
     this.pump();
   }
 
-  private call(call: EngineCall): Output[] {
+  private call(name: WriteName | InputName, values: readonly Value[]): Output[] {
     try {
-      return readOutputs(call(this.replica, Date.now(), performance.now()));
+      return readOutputs(callWrite(this.replica, name, values, Date.now(), performance.now()));
     } catch (thrown) {
       throw this.failed(thrown);
     }
@@ -370,7 +367,7 @@ export class Driver {
     this.failure = undefined;
     clearTimeout(this.retryTimer);
     this.events.stored(keys);
-    if (returned && !this.paused) this.feed((replica, ...now) => replica.online(...now));
+    if (returned && !this.paused) this.feed("online");
   }
 
   private storageFailed(batch: Task[], change: StorageChange, error: OmegaError): void {
@@ -388,7 +385,7 @@ export class Driver {
     this.retryTimer = setTimeout(() => this.retryStorage(), STORAGE_RETRY_MS);
     if (!first) return;
     this.events.failed(error);
-    this.feed((replica, ...now) => replica.offline(...now));
+    this.feed("offline");
   }
 
   private retryStorage(): void {
@@ -426,9 +423,7 @@ export class Driver {
   private wakeAfter(afterMs: number): void {
     clearTimeout(this.wakeTimer);
     if (this.ended !== undefined) return;
-    this.wakeTimer = setTimeout(() => {
-      this.feed((replica, ...now) => replica.wake(...now));
-    }, delayOf(afterMs));
+    this.wakeTimer = setTimeout(() => this.feed("wake"), delayOf(afterMs));
   }
 
   /** The page goes to the background and may not come back: what waits leaves now. */
@@ -436,13 +431,13 @@ export class Driver {
     const { token } = this.transport;
     if (this.paused || this.failure !== undefined || token === "") return;
     const before = this.queue.length;
-    this.feed((replica, ...now) => replica.hiding(token, ...now));
+    this.feed("hiding", token);
     for (const task of this.queue.slice(before)) if (task.kind === "exchange") task.hides = true;
   }
 
   private woke(): void {
     if (this.failure !== undefined) this.retryStorage();
-    else if (!this.paused) this.feed((replica, ...now) => replica.online(...now));
+    else if (!this.paused) this.feed("online");
   }
 
   private releaseWaiters(): void {
@@ -468,7 +463,7 @@ export class Driver {
 
   private isPending(): boolean {
     try {
-      return this.read((replica) => replica.pending()) > 0;
+      return this.read(standingOf).pending > 0;
     } catch {
       // The engine broke: `read` has told whoever waits.
       return true;

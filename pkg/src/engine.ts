@@ -8,13 +8,21 @@
  * half changed then, and what it would still say or store could be wrong.
  */
 
-import * as glue from "../wasm/omega_sync_wasm_bg.js";
-import { type Cells, READS, type ReadName, WRITES, type WriteName } from "./calls.js";
+import {
+  type Cells,
+  INPUTS,
+  type InputName,
+  READS,
+  READS_FROM,
+  type ReadName,
+  WRITES,
+  type WriteName,
+} from "./calls.js";
 import { OmegaError, refusal } from "./errors.js";
 import type { RejectedReason } from "./reasons.js";
 
-/** The engine's class. */
-export type Replica = glue.Replica;
+/** What a call takes: texts, numbers, and bytes. */
+export type Value = string | number | Uint8Array;
 
 /** An effect the driver has to carry out; the plain numbers are the engine's tags. */
 export type Output =
@@ -96,6 +104,10 @@ const LISTS: readonly string[] = ["profiles", "watchlist:", "progress:", "device
 
 /** In place of an answer's length: the call was refused. */
 const REFUSED = 0xffff_ffff;
+/** The number of loading what was stored. */
+const LOAD = 31;
+/** In the order of the engine's numbers. */
+const CALLS: readonly string[] = [...WRITES, ...INPUTS];
 const LENGTH_BYTES = 4;
 const NUMBER_BYTES = 8;
 /** Words of 32 random bits that a replica starts with. */
@@ -107,22 +119,18 @@ const SHORT_FRAME_BYTES = 8;
 const ASCII_MAX = 0x7f;
 /** Of what JavaScript counts as one in a text's length. */
 const UTF8_BYTES_MAX = 3;
-const ALLOCATOR_ARGUMENTS = 2;
 
 let started: Promise<void> | undefined;
 let failure: OmegaError | undefined;
 /** For the first replica. */
 let seed: Uint32Array | undefined;
-let memory: WebAssembly.Memory;
+let exports: WebAssembly.Exports;
 /** Both look at the engine's memory; they are made anew when it has grown, which it says. */
 let octets = new Uint8Array(0);
 let view = new DataView(octets.buffer);
 let stale = true;
 /** Where the next value of the answer is. */
 let at = 0;
-/** The values of a call are put together here: a new array for each costs more than the call. */
-let packs = new Uint8Array(0);
-let packing = new DataView(packs.buffer);
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
@@ -144,13 +152,13 @@ export function startEngine(source: () => EngineSource, entropy: Entropy = rando
 
 async function instantiate(source: () => EngineSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
-  const exports = typeof given === "function" ? given() : await compile(given);
   seed = drawn;
-  memory = exports.memory as WebAssembly.Memory;
-  glue.__wbg_on_memory_grown(() => {
-    stale = true;
-  });
-  glue.__wbg_set_wasm(guarded(exports));
+  exports = typeof given === "function" ? given() : await compile(given);
+}
+
+/** What the engine calls when its memory has grown. */
+export function grown(): void {
+  stale = true;
 }
 
 /**
@@ -158,12 +166,11 @@ async function instantiate(source: () => EngineSource, entropy: Entropy): Promis
  * the page's policy forbids WebAssembly, Chromium 69 dies of bytes that it is to instantiate at once.
  */
 async function compile(given: WasmFile): Promise<WebAssembly.Exports> {
-  const imports = { "./omega_sync_wasm_bg.js": glue as unknown as WebAssembly.ModuleImports };
   const module =
     given instanceof WebAssembly.Module
       ? given
       : await WebAssembly.compile(await fetchBytes(given));
-  return (await WebAssembly.instantiate(module, imports)).exports;
+  return (await WebAssembly.instantiate(module, { env: { grown } })).exports;
 }
 
 /** `fetch` is touched for an address only: in Node its first use costs as much as all the rest. */
@@ -174,51 +181,47 @@ async function fetchBytes(given: URL | string | BufferSource): Promise<BufferSou
   return response.arrayBuffer();
 }
 
-/** The same exports; whatever one of them throws ends the engine. */
-function guarded(exports: WebAssembly.Exports): WebAssembly.Exports {
-  const result: WebAssembly.Exports = {};
-  for (const [name, value] of Object.entries(exports)) {
-    result[name] = typeof value === "function" ? guard(value as Call) : value;
+type Export = (...values: number[]) => number | undefined;
+
+/** Calls a function of the engine; whatever it throws ends the engine. */
+function invoke(name: string, ...values: number[]): number {
+  if (failure !== undefined) throw failure;
+  const call = exports[name] as Export;
+  try {
+    // An address has no sign.
+    return Number(call(...values)) >>> 0;
+  } catch (cause) {
+    const message = `the engine broke (${cause}): what is stored is safe, reload the app`;
+    failure = new OmegaError("engine_failed", message, cause);
+    throw failure;
   }
-  return result;
 }
 
-type Call = (...values: unknown[]) => unknown;
+/** Something in the engine's memory that answers calls: a replica, or what learns taste. */
+export class Engine {
+  private at: number;
 
-function guard(call: Call): Call {
-  // The allocator, which takes two numbers, is what is called most.
-  if (call.length === ALLOCATOR_ARGUMENTS) {
-    return (first, second) => {
-      try {
-        return call(first, second);
-      } catch (thrown) {
-        throw breakDown(thrown);
-      }
-    };
+  constructor(
+    private readonly kind: "replica" | "taste",
+    words: Uint32Array,
+  ) {
+    this.at = invoke(`${kind}_new`, ...Array.from(words));
   }
-  return (...values) => {
-    try {
-      return call(...values);
-    } catch (thrown) {
-      throw breakDown(thrown);
-    }
-  };
+
+  /** @returns the address of the answer */
+  call(number: number, values: readonly Value[], unix = 0, steady = 0): number {
+    return invoke(`${this.kind}_call`, this.at, number, put(values), unix, steady);
+  }
+
+  /** Lets its memory go, once. */
+  free(): void {
+    if (failure === undefined) invoke(`${this.kind}_free`, this.at);
+    this.at = 0;
+  }
 }
 
-function breakDown(cause: unknown): OmegaError {
-  const message = `the engine broke (${String(cause)}): what is stored is safe, reload the app`;
-  const error = new OmegaError("engine_failed", message, cause);
-  failure = error;
-  const refuse = (): never => {
-    throw error;
-  };
-  // What is let go later on has nothing left to free.
-  const release = (): void => undefined;
-  glue.__wbg_set_wasm(
-    new Proxy({}, { get: (_, name) => (/_free$/.test(String(name)) ? release : refuse) }),
-  );
-  return error;
-}
+/** The engine's copy of a household. */
+export type Replica = Engine;
 
 /** Why the engine can't be used any more, if so. */
 export function engineFailure(): OmegaError | undefined {
@@ -234,11 +237,10 @@ export function loadReplica(
   household: string,
   words = seed ?? random(),
 ): { replica: Replica; damage: string | undefined } {
-  const [a = 0, b = 0, c = 0, d = 0] = words;
   seed = undefined;
-  const replica = new glue.Replica(a, b, c, d);
+  const replica = new Engine("replica", words);
   try {
-    const [damage] = values(replica.load(packed(records), household), readText);
+    const [damage] = values(replica.call(LOAD, [household, ...records]), readText);
     return { replica, damage };
   } catch (thrown) {
     replica.free();
@@ -249,20 +251,6 @@ export function loadReplica(
 /** Words of random bits for an engine. */
 export function random(): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(SEED_WORDS));
-}
-
-/** Each record after its length. */
-export function packed(records: readonly Uint8Array[]): Uint8Array {
-  const length = records.reduce((sum, record) => sum + LENGTH_BYTES + record.length, 0);
-  const bytes = new Uint8Array(length);
-  const lengths = new DataView(bytes.buffer);
-  let to = 0;
-  for (const record of records) {
-    lengths.setUint32(to, record.length, true);
-    bytes.set(record, to + LENGTH_BYTES);
-    to += LENGTH_BYTES + record.length;
-  }
-  return bytes;
 }
 
 /** Reads the outputs of one call. */
@@ -361,41 +349,55 @@ export function rows(answer: number, shape: string): Cells[] {
 }
 
 /** Reads what has a name. */
-export function readRows(replica: Replica, name: ReadName, values: string[]): Cells[] {
-  const call = Object.keys(READS).indexOf(name);
-  return rows(replica.read(call, valuesOf(values)), READS[name]);
+export function readRows(replica: Replica, name: ReadName, values: readonly string[]): Cells[] {
+  const call = READS_FROM + Object.keys(READS).indexOf(name);
+  return rows(replica.call(call, values), READS[name]);
 }
 
-/** Makes the write that has a name, with the two clocks. @returns the address of the engine's answer */
+/** How many writes wait for the server, and where the connection stands. */
+export function standingOf(replica: Replica): { pending: number; state: SyncState } {
+  const [pending, state] = readRows(replica, "standing", [])[0] ?? [];
+  return { pending: Number(pending), state: syncState(Number(state)) };
+}
+
+/**
+ * Makes the write that has a name, or tells the replica what has happened, with the two clocks.
+ * @returns the address of the engine's answer
+ */
 export function callWrite(
   replica: Replica,
-  name: WriteName,
-  values: readonly (string | number)[],
-  unix: number,
-  steady: number,
+  name: WriteName | InputName,
+  values: readonly Value[],
+  unix?: number,
+  steady?: number,
 ): number {
-  return replica.write(WRITES.indexOf(name), valuesOf(values), unix, steady);
+  return replica.call(CALLS.indexOf(name), values, unix, steady);
 }
 
-/** Values of a call, each after its length, as `wasm/src/call.rs` reads them; good until the next call. */
-function valuesOf(values: readonly (string | number)[]): Uint8Array {
+/** Puts values where the next call finds them, each after its length. @returns the length of all */
+function put(values: readonly Value[]): number {
   let room = 0;
   for (const value of values) {
-    room +=
-      LENGTH_BYTES + (typeof value === "string" ? UTF8_BYTES_MAX * value.length : NUMBER_BYTES);
+    room += LENGTH_BYTES + NUMBER_BYTES;
+    if (typeof value === "string") room += UTF8_BYTES_MAX * value.length;
+    else if (value instanceof Uint8Array) room += value.length;
   }
-  if (room > packs.length) {
-    packs = new Uint8Array(2 * room);
-    packing = new DataView(packs.buffer);
-  }
-  let to = 0;
+  const start = invoke("room", room);
+  look();
+  let to = start;
   for (const value of values) {
     const from = to + LENGTH_BYTES;
-    to = typeof value === "string" ? putText(from, value) : from + NUMBER_BYTES;
-    if (typeof value !== "string") packing.setFloat64(from, value, true);
-    packing.setUint32(from - LENGTH_BYTES, to - from, true);
+    if (typeof value === "string") to = putText(from, value);
+    else if (value instanceof Uint8Array) {
+      octets.set(value, from);
+      to = from + value.length;
+    } else {
+      view.setFloat64(from, value, true);
+      to = from + NUMBER_BYTES;
+    }
+    view.setUint32(from - LENGTH_BYTES, to - from, true);
   }
-  return packs.subarray(0, to);
+  return to - start;
 }
 
 /** Writes a text. @returns where it ends */
@@ -404,21 +406,26 @@ function putText(from: number, text: string): number {
     const code = text.charCodeAt(nth);
     if (code > ASCII_MAX) {
       const bytes = encoder.encode(text);
-      packs.set(bytes, from);
+      octets.set(bytes, from);
       return from + bytes.length;
     }
-    packs[from + nth] = code;
+    octets[from + nth] = code;
   }
   return from + text.length;
 }
 
+/** Looks at the memory as it is now. */
+function look(): void {
+  if (!stale) return;
+  stale = false;
+  const { buffer } = exports.memory as WebAssembly.Memory;
+  octets = new Uint8Array(buffer);
+  view = new DataView(buffer);
+}
+
 /** Goes to the start of an answer. @returns where it ends */
 function begin(answer: number): number {
-  if (stale) {
-    stale = false;
-    octets = new Uint8Array(memory.buffer);
-    view = new DataView(memory.buffer);
-  }
+  look();
   const length = view.getUint32(answer, true);
   at = answer + LENGTH_BYTES;
   if (length === REFUSED) throw refusal(readText());

@@ -1,7 +1,7 @@
 /** Takes part among the tabs of a storage: what `open` does once engine and storage are there. */
 
 import type { TabEvents } from "./client.js";
-import { type Replica, readRows } from "./engine.js";
+import { callWrite, type Replica, readRows } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { householdMismatch, type Settings } from "./settings.js";
 import { MemoryStorage, type Storage } from "./storage.js";
@@ -44,7 +44,12 @@ export async function joinTab(
 function prepare(replica: Replica, { household, differences, poll }: Settings): void {
   const stored = readRows(replica, "about", [])[0]?.[HOUSEHOLD_CELL];
   if (household !== "" && stored !== household) throw householdMismatch();
-  replica.catchUpByDifferences(differences);
+  callWrite(replica, "catchUp", [Number(differences)]);
   if (poll === undefined) return;
-  replica.setRest(poll.everySeconds * SECOND_MS, poll.afterWriteSeconds * SECOND_MS);
+  const rests = [poll.everySeconds, poll.afterWriteSeconds];
+  callWrite(
+    replica,
+    "rest",
+    rests.map((seconds) => seconds * SECOND_MS),
+  );
 }

@@ -18,7 +18,7 @@ import { eraseStorage, MemoryStorage, type Storage } from "./storage.js";
 import { Tap } from "./tap.js";
 import { type ExportedTaste, Taste } from "./taste.js";
 import { TasteDriver, type TasteParts } from "./taste-driver.js";
-import { newTaste } from "./taste-engine.js";
+import { callTaste, newTaste } from "./taste-engine.js";
 import { httpUrl } from "./transport.js";
 
 export * from "./index.js";
@@ -235,7 +235,7 @@ async function ask(
 function keepProfiles(client: Client, driver: TasteDriver): void {
   const ids = client.profiles.list().map((profile) => profile.id);
   if (!ids.includes("")) ids.unshift("");
-  driver.feed((engine, ...now) => engine.profiles(ids.join("\n"), ...now));
+  driver.feed("profiles", ids.join("\n"));
 }
 
 function report(client: Client, error: OmegaError): void {
@@ -255,7 +255,8 @@ function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
   between("intervalMs.min", min, INTERVAL_MS_MIN, INTERVAL_MS_MAX);
   between("intervalMs.max", max, min, INTERVAL_MS_MAX);
   const engine = newTaste();
-  rows(engine.configure(successRate, sampleCount, floor, up, down, min, max, feed), "t");
+  const choice = [successRate, sampleCount, floor, up, down, min, max, Number(feed)];
+  rows(callTaste(engine, "configure", choice), "t");
   return engine;
 }
 

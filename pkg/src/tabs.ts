@@ -22,7 +22,14 @@ import {
   type TabEvents,
 } from "./client.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
-import { engineFailure, loadReplica, type Replica, readRows, type SyncState } from "./engine.js";
+import {
+  engineFailure,
+  loadReplica,
+  type Replica,
+  readRows,
+  type SyncState,
+  standingOf,
+} from "./engine.js";
 import { failure, fromEngine, OmegaError } from "./errors.js";
 import { Follower, type FollowerOwner } from "./follower.js";
 import { randomName } from "./indexeddb.js";
@@ -125,7 +132,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   pending(): number {
-    return this.read((replica) => replica.pending());
+    return this.read(standingOf).pending;
   }
 
   private read<T>(query: (replica: Replica) => T): T {

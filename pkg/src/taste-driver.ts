@@ -10,20 +10,24 @@
  * engine's records in the small log is one of the driver's own, which says whose they are.
  */
 
+import type { Cells } from "./calls.js";
 import { delayOf, stoppedBy, syncFailed } from "./client.js";
-import { rows } from "./engine.js";
+import type { Value } from "./engine.js";
 import { failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { eraseStorage, type Storage, type StorageChange } from "./storage.js";
 import type { Tap } from "./tap.js";
 import {
-  ABOUT,
   CHANGES,
+  callTaste,
   loadTaste,
+  readTaste,
   readTasteOutputs,
   TABLES_CELL,
+  type TasteCallName,
   type TasteChange,
   type TasteEngine,
   type TasteOutput,
+  type TasteReadName,
   type TasteSync,
 } from "./taste-engine.js";
 
@@ -112,7 +116,7 @@ export class TasteDriver {
     }
     // What was made meanwhile was made on what is no more.
     const writes = writesOf(this.queue.splice(0));
-    this.feed((taste) => taste.firstOutputs());
+    this.feed("firstOutputs");
     for (const write of writes) this.make(write);
     if (owner !== "") this.belongTo(owner);
   }
@@ -127,21 +131,21 @@ export class TasteDriver {
   }
 
   /** An event that nobody waits for. */
-  feed(call: TasteCall): void {
+  feed(name: TasteCallName, ...values: Value[]): void {
     if (this.ended !== undefined) return;
     try {
-      this.apply(this.call(call));
+      this.apply(this.call((engine, ...now) => callTaste(engine, name, values, ...now)));
     } catch (thrown) {
       this.events.failed(fromEngine(thrown));
     }
     this.pump();
   }
 
-  /** Runs a read. */
-  read<T>(query: (engine: TasteEngine, unix: number, steady: number) => T): T {
+  /** Reads what has a name. */
+  read(name: TasteReadName, ...values: Value[]): Cells[] {
     if (this.ended !== undefined) throw this.ended;
     try {
-      return query(this.parts.engine, Date.now(), performance.now());
+      return readTaste(this.parts.engine, name, values, Date.now(), performance.now());
     } catch (thrown) {
       throw fromEngine(thrown);
     }
@@ -153,14 +157,14 @@ export class TasteDriver {
     this.live = live;
     if (!live && this.asked && closeReason === "malformed") this.unsupported = true;
     this.asked = false;
-    if (live) this.feed((taste, ...now) => taste.connected(...now));
-    else this.feed((taste, ...now) => taste.disconnected(...now));
+    if (live) this.feed("connected");
+    else this.feed("disconnected");
   }
 
   /** An answer arrived. */
   frame(bytes: Uint8Array): void {
     this.asked = false;
-    this.feed((taste, ...now) => taste.frame(bytes, ...now));
+    this.feed("frame", bytes);
   }
 
   /** Why no sync can be had, if so. */
@@ -221,7 +225,7 @@ export class TasteDriver {
     this.queue = this.queue.filter(({ kind }) => kind === "write");
     this.live = false;
     loadTaste(this.parts.engine, [[], []]);
-    this.feed((taste) => taste.firstOutputs());
+    this.feed("firstOutputs");
     for (const what of CHANGES) this.events.changed(what);
     this.events.synced("failed");
   }
@@ -294,7 +298,7 @@ export class TasteDriver {
       this.queue = open.concat(this.queue);
       try {
         await this.load();
-        if (this.live) this.feed((taste, ...now) => taste.connected(...now));
+        if (this.live) this.feed("connected");
         this.events.changed("taste");
         // What was asked before was forgotten.
         this.events.synced("failed");
@@ -317,7 +321,7 @@ export class TasteDriver {
     this.failure = error;
     clearTimeout(this.retry);
     if (this.ended === undefined) {
-      this.retry = setTimeout(() => this.feed((taste, ...now) => taste.wake(...now)), RETRY_MS);
+      this.retry = setTimeout(() => this.feed("wake"), RETRY_MS);
     }
   }
 
@@ -355,7 +359,7 @@ export class TasteDriver {
   private wakeAfter(afterMs: number): void {
     clearTimeout(this.timer);
     if (this.ended !== undefined) return;
-    const wake = () => this.feed((taste, ...now) => taste.wake(...now));
+    const wake = () => this.feed("wake");
     this.timer = setTimeout(wake, delayOf(afterMs));
   }
 
@@ -364,7 +368,7 @@ export class TasteDriver {
     this.fetching = true;
     const fetched = (file: Uint8Array) => {
       this.fetching = false;
-      this.feed((taste, ...now) => taste.tables(file, ...now));
+      this.feed("tables", file);
       // Another file than it was asked for.
       if (this.ended === undefined && this.tablesId() !== id) this.events.synced("failed");
     };
@@ -382,8 +386,7 @@ export class TasteDriver {
   }
 
   private tablesId(): number {
-    const about = this.read((engine, ...now) => rows(engine.about(...now), ABOUT));
-    return Number(about[0]?.[TABLES_CELL]);
+    return Number(this.read("about")[0]?.[TABLES_CELL]);
   }
 }
 

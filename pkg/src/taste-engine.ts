@@ -3,11 +3,82 @@
  * answers are laid out as those of the replica (`engine.ts`); `wasm/src/taste.rs` has their order.
  */
 
-import * as glue from "../wasm-patterns/omega_sync_wasm_bg.js";
-import { packed, random, readByte, readBytes, readNumber, readText, values } from "./engine.js";
+import type { Cells } from "./calls.js";
+import {
+  Engine,
+  random,
+  readByte,
+  readBytes,
+  readNumber,
+  readText,
+  rows,
+  type Value,
+  values,
+} from "./engine.js";
 
-/** The engine's class. */
-export type TasteEngine = glue.Taste;
+/** What learns taste, in the engine's memory. */
+export type TasteEngine = Engine;
+
+/** Each call of it, in the order of the engine's numbers. */
+const CALLS = [
+  /**
+   * What the app chooses, before it is loaded: least share of successes (0 to 1) and least samples of what
+   * leaves; cosine floor; bytes of a batch and of an answer; bounds of the interval in milliseconds; 1 when
+   * titles come from the server too.
+   */
+  "configure",
+  /** How many records the first log has, and the records of both. */
+  "load",
+  /** What is to be done first after loading? */
+  "firstOutputs",
+  /**
+   * Somebody on a profile watched a title, of this genre and with this vector, which may be empty when
+   * the title is known: which part (0 to 1), and 1 when it was finished.
+   */
+  "record",
+  /** Ids and genres of titles, one a line, and their vectors one after the other. */
+  "learnTitles",
+  /** The household has only these profiles, one a line. */
+  "profiles",
+  /** 1 when the viewer takes no part. */
+  "optOut",
+  /** A file of tables was fetched. */
+  "tables",
+  /** Requests may leave. */
+  "connected",
+  /** The connection is gone. */
+  "disconnected",
+  /** An answer arrived. */
+  "frame",
+  /** The app wants to sync now. */
+  "syncNow",
+  /** The time of the last wake has come. */
+  "wake",
+  /** What a profile learned. */
+  "patterns",
+  /** What a profile watched. */
+  "viewed",
+  /** Titles for a profile: so many, of a genre or any (empty), without those of a list, an id a line. */
+  "recommend",
+  /** What is popular now. */
+  "trends",
+  /** What left and the server has. */
+  "contributions",
+  /** How things stand. */
+  "about",
+] as const;
+/** The name of a call. */
+export type TasteCallName = (typeof CALLS)[number];
+
+/** What a read answers: the cells of a row, as in `calls.ts`. */
+const ROWS = {
+  patterns: "ttnnt",
+  viewed: "tn",
+  recommend: "ttnnt",
+  trends: "ttn",
+  contributions: "ttnnn",
+  about: "nnnnnnnt",
+} as const;
 
 /** The two logs, by the engine's numbers. */
 export const LOGS = ["taste", "titles"] as const;
@@ -32,22 +103,45 @@ export type TasteChange = "taste" | "titles" | "contributions";
  */
 export type TasteSync = "ok" | "rate_limited" | "no_tables" | "failed";
 
-/** The cells of what the engine says of itself, and where among them the id of the tables is. */
-export const ABOUT = "nnnnnnnt";
+/** Where in what the engine says of itself the id of the tables is. */
 export const TABLES_CELL = 4;
 
 export const CHANGES: readonly TasteChange[] = ["taste", "titles", "contributions"];
 
 /** An engine that knows nothing yet. */
 export function newTaste(words: Uint32Array = random()): TasteEngine {
-  const [a = 0, b = 0, c = 0, d = 0] = words;
-  return new glue.Taste(a, b, c, d);
+  return new Engine("taste", words);
+}
+
+/** The name of a read. */
+export type TasteReadName = keyof typeof ROWS;
+
+/** Makes a call, with the two clocks. @returns the address of the engine's answer */
+export function callTaste(
+  engine: TasteEngine,
+  name: TasteCallName,
+  values: readonly Value[],
+  unix?: number,
+  steady?: number,
+): number {
+  return engine.call(CALLS.indexOf(name), values, unix, steady);
+}
+
+/** Reads what has a name. */
+export function readTaste(
+  engine: TasteEngine,
+  name: TasteReadName,
+  values: readonly Value[],
+  unix?: number,
+  steady?: number,
+): Cells[] {
+  return rows(callTaste(engine, name, values, unix, steady), ROWS[name]);
 }
 
 /** Loads both logs. @returns what damage was found in each; empty when none */
 export function loadTaste(engine: TasteEngine, records: readonly Uint8Array[][]): string[] {
   const [taste = [], titles = []] = records;
-  const answer = engine.load(packed(taste), packed(titles));
+  const answer = callTaste(engine, "load", [taste.length, ...taste, ...titles]);
   return values(answer, readText);
 }
 

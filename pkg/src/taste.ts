@@ -1,10 +1,9 @@
 /** What apps see of taste: record what was watched, read what follows from it. */
 
 import type { Client } from "./api.js";
-import { rows } from "./engine.js";
 import { fieldsOf, listenerOf, OmegaError, refusal, textOf } from "./errors.js";
 import type { TasteDriver } from "./taste-driver.js";
-import { ABOUT, type TasteChange, type TasteSync } from "./taste-engine.js";
+import { callTaste, type TasteChange, type TasteSync } from "./taste-engine.js";
 
 export type { TasteChange, TasteSync } from "./taste-engine.js";
 
@@ -190,7 +189,8 @@ export class Taste {
       const known = textOf(genre, "invalid_title");
       const part = Number(watched);
       if (!this.hasProfile()) throw refusal("unknown_profile");
-      return engine.record(this.profile, title, known, vector, part, Boolean(finished), ...now);
+      const values = [this.profile, title, known, bytesOf(vector), part, Number(Boolean(finished))];
+      return callTaste(engine, "record", values, ...now);
     });
   }
 
@@ -227,12 +227,13 @@ export class Taste {
     }
     const ids = group.map((title) => title.content).join("\n");
     const genres = group.map((title) => title.genre).join("\n");
-    return this.driver.write((engine, ...now) => engine.learnTitles(ids, genres, vectors, ...now));
+    const values = [ids, genres, bytesOf(vectors)];
+    return this.driver.write((engine, ...now) => callTaste(engine, "learnTitles", values, ...now));
   }
 
   /** What was learned, in the order in which it began. */
   patterns(): LearnedPattern[] {
-    const list = this.driver.read((engine) => rows(engine.patterns(this.profile), "ttnnt"));
+    const list = this.driver.read("patterns", this.profile);
     return list.map(([id, genre, samples, successes, example]) => ({
       id: String(id),
       genre: String(genre),
@@ -245,7 +246,7 @@ export class Taste {
 
   /** The titles that were watched here, oldest first; of the whole device the last 2,048 are kept. */
   viewed(): ViewedTitle[] {
-    const list = this.driver.read((engine) => rows(engine.viewed(this.profile), "tn"));
+    const list = this.driver.read("viewed", this.profile);
     return list.map(([content, success]) => ({
       content: String(content),
       success: success === 1,
@@ -274,11 +275,9 @@ export class Taste {
     const begun = progress.inProgress().concat(progress.completed());
     const excluded = begun.map((item) => item.content).concat(exclude);
     const { region } = this.status();
-    const list = this.driver.read((engine, ...now) => {
-      const text = excluded.join("\n");
-      const only = textOf(genre, "invalid_title");
-      return rows(engine.recommend(this.profile, Number(count), only, text, ...now), "ttnnt");
-    });
+    const only = textOf(genre, "invalid_title");
+    const wish = [this.profile, Number(count), only, excluded.join("\n")];
+    const list = this.driver.read("recommend", ...wish);
     return list.map(([content, ofGenre, score, kind, example]) => {
       const because = String(example);
       const reason = {
@@ -292,7 +291,7 @@ export class Taste {
 
   /** The trends of the region, strongest first; empty when they are older than a day. */
   trends(): Trend[] {
-    const list = this.driver.read((engine, unix) => rows(engine.trends(unix), "ttn"));
+    const list = this.driver.read("trends");
     return list.map(([content, genre, score]) => ({
       content: String(content),
       genre: String(genre),
@@ -312,7 +311,7 @@ export class Taste {
     if (obstacle !== undefined) return Promise.reject(obstacle);
     return new Promise((resolve, reject) => {
       this.waiting.add({ resolve, reject });
-      this.driver.feed((engine, ...now) => engine.syncNow(...now));
+      this.driver.feed("syncNow");
       // A server that wants to be left alone is: nothing leaves, so nothing would end.
       if (this.client.status().state === "live" && this.timeUntilNextSync() > 0) {
         this.ended("rate_limited");
@@ -332,7 +331,7 @@ export class Taste {
 
   /** What left this device and the server has. */
   contributions(): Contribution[] {
-    const list = this.driver.read((engine) => rows(engine.contributions(), "ttnnn"));
+    const list = this.driver.read("contributions");
     return list.map(([id, genre, samples, successes, at]) => ({
       id: String(id),
       genre: String(genre),
@@ -349,7 +348,8 @@ export class Taste {
    * with `storage_full` or `storage_failed`, with `closed`, or with what ended the client.
    */
   optOut(optedOut: boolean): Promise<void> {
-    return this.driver.write((engine, ...now) => engine.optOut(Boolean(optedOut), ...now));
+    const values = [Number(Boolean(optedOut))];
+    return this.driver.write((engine, ...now) => callTaste(engine, "optOut", values, ...now));
   }
 
   /** How things stand now. */
@@ -401,7 +401,7 @@ export class Taste {
   }
 
   private about(): [number, number, number, number, number, number, number, string] {
-    const [cells = []] = this.driver.read((engine, ...now) => rows(engine.about(...now), ABOUT));
+    const [cells = []] = this.driver.read("about");
     const [due, version, globals, titles, tables, optedOut, notPrivate, region] = cells;
     const [a, b, c, d] = [Number(due), Number(version), Number(globals), Number(titles)];
     return [a, b, c, d, Number(tables), Number(optedOut), Number(notPrivate), String(region)];
@@ -411,6 +411,10 @@ export class Taste {
 /** From which part on a viewing without word of its end counts as finished. */
 const FINISHED_FROM = 0.9;
 const KINDS = ["own", "global", "trend"] as const;
+
+function bytesOf(vector: Float32Array): Uint8Array {
+  return new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
+}
 
 function reasonText(kind: number, because: string, region: string): string {
   if (kind === 1) return "Liked in households with a taste like yours";

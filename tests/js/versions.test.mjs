@@ -18,7 +18,7 @@ import { eventually } from "./until.mjs";
 
 /** @typedef {import("omega-sync").WebSocketConstructor} WebSocketConstructor */
 
-const { loadReplica, readRows, startEngine } = engine;
+const { loadReplica, readRows, standingOf, startEngine } = engine;
 
 /** @type {Edge} */
 let edge;
@@ -137,7 +137,7 @@ function shown(records) {
     readRows(replica, "progressAll", [String(id)]),
   ]);
   const devices = readRows(replica, "devices", []);
-  const pending = replica.pending();
+  const { pending } = standingOf(replica);
   replica.free();
   return { pending, view: { profiles, lists, devices } };
 }

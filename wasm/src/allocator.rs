@@ -12,17 +12,17 @@ use core::cell::Cell;
 use core::ptr::null_mut;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
-/// Tells JavaScript that its views of the memory are stale. It can't find out by itself on Chromium
-/// 64, whose compiler takes the length of a view for constant. The glue of the package has it
-/// (`scripts/wasm-build`), that of tests has not.
 #[cfg(shipped)]
-#[link(wasm_import_module = "./omega_sync_wasm_bg.js")]
+#[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    safe fn memory_grew();
+    /// Tells JavaScript that its views of the memory are stale. It can't find out by itself on Chromium
+    /// 64, whose compiler takes the length of a view for constant. The package has it
+    /// (`pkg/src/engine.ts`), tests have not.
+    safe fn grown();
 }
 
 #[cfg(not(shipped))]
-fn memory_grew() {}
+fn grown() {}
 
 /// Sizes are rounded up to this, which is also their alignment, in bytes.
 const STEP: usize = 8;
@@ -70,7 +70,7 @@ impl Allocator {
     fn told(&self, block: *mut u8) -> *mut u8 {
         let pages = core::arch::wasm32::memory_size::<0>();
         if self.pages.replace(pages) != pages {
-            memory_grew();
+            grown();
         }
         block
     }

@@ -1,9 +1,8 @@
-//! The writes and reads of a [`Replica`](crate::Replica) by their numbers, and the values that come
-//! with them.
+//! The calls of a [`Replica`](crate::Replica) by their numbers, and the values that come with them.
 //!
-//! Each is one of many through the same door: a method for each would be twice as much code. The
-//! numbers are the places in the lists of `pkg/src/calls.ts`, which says what values each takes and
-//! gives.
+//! Each is one of many through the same door: a function for each would be twice as much code. The
+//! numbers follow from the places in the lists of `pkg/src/calls.ts`, which says what values each takes
+//! and gives.
 
 use crate::answer::Answer;
 use crate::convert::{self, Code};
@@ -32,23 +31,44 @@ pub mod write {
     pub const REJECTED_TAKEN: u8 = 11;
 }
 
+/// The numbers of what the driver says: they go on after those of the writes.
+#[allow(missing_docs, reason = "`pkg/src/calls.ts` documents each by its name")]
+pub mod input {
+    pub const FIRST_OUTPUTS: u8 = 12;
+    pub const CATCH_UP: u8 = 13;
+    pub const REST: u8 = 14;
+    pub const ONLINE: u8 = 15;
+    pub const OFFLINE: u8 = 16;
+    pub const OPENED: u8 = 17;
+    pub const FRAME: u8 = 18;
+    pub const CLOSED: u8 = 19;
+    pub const ASKED: u8 = 20;
+    pub const ANSWERED: u8 = 21;
+    pub const HIDING: u8 = 22;
+    pub const WAKE: u8 = 23;
+}
+
+/// The number of loading what was stored.
+pub const LOAD: u8 = 31;
+
 /// The numbers of the reads.
 #[allow(missing_docs, reason = "`pkg/src/calls.ts` documents each by its name")]
 pub mod read {
-    pub const PROFILES: u8 = 0;
-    pub const WATCHLIST: u8 = 1;
-    pub const HAS: u8 = 2;
-    pub const PROGRESS: u8 = 3;
-    pub const PROGRESS_ALL: u8 = 4;
-    pub const DEVICES: u8 = 5;
-    pub const REJECTED: u8 = 6;
-    pub const ABOUT: u8 = 7;
-    pub const METRICS: u8 = 8;
-    pub const NEW_PROFILE_ID: u8 = 9;
+    pub const PROFILES: u8 = 32;
+    pub const WATCHLIST: u8 = 33;
+    pub const HAS: u8 = 34;
+    pub const PROGRESS: u8 = 35;
+    pub const PROGRESS_ALL: u8 = 36;
+    pub const DEVICES: u8 = 37;
+    pub const REJECTED: u8 = 38;
+    pub const ABOUT: u8 = 39;
+    pub const METRICS: u8 = 40;
+    pub const NEW_PROFILE_ID: u8 = 41;
+    pub const STANDING: u8 = 42;
 }
 
 /// No such number: the package is of another version than the module.
-const UNKNOWN: Code = "unknown_call";
+pub(crate) const UNKNOWN: Code = "unknown_call";
 const INVALID_DEVICE: Code = "invalid_device";
 
 /// Values one after the other, each after its length (32 bits, little endian): a text as UTF-8, a
@@ -73,31 +93,38 @@ impl<'a> Values<'a> {
         self.map(<[u8]>::to_vec).collect()
     }
 
+    /// Bytes as they are.
     #[inline(never)]
-    fn text(&mut self) -> &'a str {
-        str::from_utf8(self.next().unwrap_or_default()).unwrap_or_default()
+    pub fn bytes(&mut self) -> &'a [u8] {
+        self.next().unwrap_or_default()
     }
 
+    /// A text.
     #[inline(never)]
-    fn number(&mut self) -> f64 {
-        let bytes = self.next().unwrap_or_default();
-        bytes.try_into().map_or(0.0, f64::from_le_bytes)
+    pub fn text(&mut self) -> &'a str {
+        str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    /// A number.
+    #[inline(never)]
+    pub fn number(&mut self) -> f64 {
+        self.bytes().try_into().map_or(0.0, f64::from_le_bytes)
     }
 
     /// A whole number; a negative one is a very large one, which is in no list and no range.
     #[inline(never)]
-    fn whole(&mut self) -> u64 {
+    pub fn whole(&mut self) -> u64 {
         self.number() as i64 as u64
     }
 
     #[inline(never)]
-    fn profile(&mut self) -> Result<ProfileId, Code> {
+    pub(crate) fn profile(&mut self) -> Result<ProfileId, Code> {
         convert::profile(self.text())
     }
 
     /// A title on a profile's shelf.
     #[inline(never)]
-    fn shelf(&mut self) -> Result<(ProfileId, ContentId), Code> {
+    pub(crate) fn shelf(&mut self) -> Result<(ProfileId, ContentId), Code> {
         Ok((self.profile()?, convert::content(self.text())?))
     }
 
@@ -135,7 +162,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Makes the write `call`.
+/// Makes the write `call`, or says to the client what the driver says.
 pub fn make(
     client: &mut Client,
     call: u8,
@@ -177,10 +204,36 @@ pub fn make(
             return Ok(client.reply(id, values.of(Reply::ALL).unwrap_or(Reply::Invalid)));
         }
         write::DEVICE_WATCH => return Ok(client.watch()),
-        write::REJECTED_TAKEN => return Ok(client.handle(now, Input::RejectedTaken)),
-        _ => return Err(UNKNOWN),
+        _ => return say(client, call, values, now),
     };
     client.operate(now, intent).map_err(|error| error.code())
+}
+
+/// Says to the client what happened, or how it is to be.
+fn say(client: &mut Client, call: u8, mut values: Values, now: Now) -> Result<Vec<Output>, Code> {
+    let input = match call {
+        input::FIRST_OUTPUTS => return Ok(client.first_outputs()),
+        input::CATCH_UP => {
+            client.set_differences(values.whole() != 0);
+            return Ok(Vec::new());
+        }
+        input::REST => {
+            client.set_rest(values.whole(), values.whole());
+            return Ok(Vec::new());
+        }
+        input::ONLINE => Input::Online,
+        input::OFFLINE => Input::Offline,
+        input::OPENED => Input::Opened(values.text().to_owned()),
+        input::FRAME => Input::Frame(values.bytes()),
+        input::CLOSED => Input::Closed(values.whole() as u16),
+        input::ASKED => Input::Asked(values.text().to_owned()),
+        input::ANSWERED => Input::Answered(values.whole() as u32, values.bytes()),
+        input::HIDING => Input::Hiding(values.text().to_owned()),
+        input::WAKE => Input::Woke,
+        write::REJECTED_TAKEN => Input::RejectedTaken,
+        _ => return Err(UNKNOWN),
+    };
+    Ok(client.handle(now, input))
 }
 
 /// Answers the read `call`.
@@ -227,6 +280,10 @@ pub fn answer(
         read::ABOUT => about(client, answer),
         read::METRICS => metrics(client, answer),
         read::NEW_PROFILE_ID => answer.id(client.random_id()),
+        read::STANDING => {
+            answer.number(client.pending() as f64);
+            answer.number(f64::from(client.status() as u8));
+        }
         _ => return Err(UNKNOWN),
     }
     Ok(())

@@ -2,12 +2,11 @@
 
 use crate::answer::Answer;
 use crate::command;
-use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::operation::{Change, Changed, Part, VoidReason};
+use omega_sync_core::replica::Rejected;
 use omega_sync_core::replica::view::ProgressItem;
-use omega_sync_core::replica::{Now, Rejected};
 use omega_sync_core::session::client::Output;
 use omega_sync_core::session::metrics::Replay;
 
@@ -22,11 +21,6 @@ pub fn content(text: &str) -> Result<ContentId, Code> {
 /// Parses a profile id.
 pub fn profile(text: &str) -> Result<ProfileId, Code> {
     ProfileId::new(text).map_err(|_| "invalid_profile")
-}
-
-/// Both clocks; anything that is no time counts as zero.
-pub fn now(unix_ms: f64, steady_ms: f64) -> Now {
-    Now { unix: UnixMillis(unix_ms as u64), steady_ms: steady_ms as u64 }
 }
 
 /// Kind and value of each output.

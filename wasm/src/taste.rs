@@ -1,26 +1,51 @@
 //! Taste, for JavaScript: learning, exchange and recommendations, in builds with the feature `patterns`.
 //!
 //! As in the rest of the module there is no logic here. Lists of ids cross as one text, an id a line:
-//! no id has a line break.
+//! no id has a line break; a vector as 32-bit floats, little endian.
 
 use crate::answer::{Address, Answer};
-use crate::call::Values;
-use crate::convert::{self, Code, content, now, profile};
+use crate::call::{UNKNOWN, Values};
+use crate::convert::{self, Code, content, profile};
 use omega_sync_core::id::{ContentId, ProfileId};
 use omega_sync_core::pattern::catalog::{Title, Vector};
+use omega_sync_core::pattern::learner::Viewing;
 use omega_sync_core::pattern::message::Floor;
 use omega_sync_core::pattern::recommend::{Pick, Reason, Wish};
 use omega_sync_core::pattern::{DIMENSIONS, Genre, Quality};
+use omega_sync_core::replica::Now;
 use omega_sync_core::session::taste::{Input, Output, Settings, Taste as Core};
-use wasm_bindgen::prelude::*;
 
 /// Thousandths of one.
 const PERMILLE: f64 = 1_000.0;
 /// What is no title: a genre, or a vector of another length, without direction or not finite.
 const INVALID_TITLE: Code = "invalid_title";
+const INVALID_OPTION: Code = "invalid_option";
+
+/// The numbers of the calls: the places in the list of `pkg/src/taste-engine.ts`, which says what values
+/// each takes and gives.
+mod number {
+    pub const CONFIGURE: u8 = 0;
+    pub const LOAD: u8 = 1;
+    pub const FIRST_OUTPUTS: u8 = 2;
+    pub const RECORD: u8 = 3;
+    pub const LEARN_TITLES: u8 = 4;
+    pub const PROFILES: u8 = 5;
+    pub const OPT_OUT: u8 = 6;
+    pub const TABLES: u8 = 7;
+    pub const CONNECTED: u8 = 8;
+    pub const DISCONNECTED: u8 = 9;
+    pub const FRAME: u8 = 10;
+    pub const SYNC_NOW: u8 = 11;
+    pub const WAKE: u8 = 12;
+    pub const PATTERNS: u8 = 13;
+    pub const VIEWED: u8 = 14;
+    pub const RECOMMEND: u8 = 15;
+    pub const TRENDS: u8 = 16;
+    pub const CONTRIBUTIONS: u8 = 17;
+    pub const ABOUT: u8 = 18;
+}
 
 /// What one device learns of its viewers.
-#[wasm_bindgen]
 pub struct Taste {
     core: Core,
     first: Vec<Output>,
@@ -29,200 +54,124 @@ pub struct Taste {
     answer: Answer,
 }
 
-#[wasm_bindgen]
 impl Taste {
-    /// One that knows nothing; the numbers are 16 bytes of entropy.
-    #[wasm_bindgen(constructor)]
-    pub fn new(a: u32, b: u32, c: u32, d: u32) -> Self {
-        let mut seed = [0; 16];
-        for (bytes, word) in seed.chunks_exact_mut(4).zip([a, b, c, d]) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
+    /// One that knows nothing, of 16 bytes of entropy.
+    pub fn new(seed: [u8; 16]) -> Self {
         let settings = Settings::default();
         let opened = Core::load(&[], &[], settings, seed).expect("nothing that could be refused");
         let (core, first) = (opened.taste, opened.outputs);
         Self { core, first, seed, settings, answer: Answer::default() }
     }
 
-    /// What the app chooses, before [`Taste::load`]: least share of successes (0 to 1) and least samples of
-    /// what leaves; cosine floor; bytes of a batch and of an answer; bounds of the interval in
-    /// milliseconds; whether titles come from the server too. Refuses with `invalid_option`.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "plain values are what crosses the border cheaply"
-    )]
-    pub fn configure(
-        &mut self,
-        success_rate: f64,
-        sample_count: u32,
-        floor: f64,
-        batch_bytes: u32,
-        answer_bytes: u32,
-        interval_min_ms: f64,
-        interval_max_ms: f64,
-        wants_titles: bool,
-    ) -> Address {
-        let floor = Floor::new(floor as f32);
-        let settings = floor.ok().map(|floor| Settings {
+    /// Makes a call. Refuses with the code of what is wrong with its values.
+    pub fn call(&mut self, call: u8, values: Values, now: Now) -> Address {
+        self.answer.clear();
+        match self.make(call, values, now) {
+            Ok(()) => self.answer.end(),
+            Err(code) => self.answer.refuse(code),
+        }
+    }
+
+    fn make(&mut self, call: u8, mut values: Values, now: Now) -> Result<(), Code> {
+        match call {
+            number::CONFIGURE => self.configure(values)?,
+            number::LOAD => self.load(values)?,
+            number::FIRST_OUTPUTS => {
+                outputs(&core::mem::take(&mut self.first), &mut self.answer);
+            }
+            number::PATTERNS => self.patterns(values.profile()?),
+            number::VIEWED => self.viewed(values.profile()?),
+            number::RECOMMEND => self.recommend(values, now)?,
+            number::TRENDS => self.trends(now),
+            number::CONTRIBUTIONS => self.contributions(),
+            number::ABOUT => self.about(now),
+            _ => {
+                let done = self.say(call, values, now)?;
+                outputs(&done, &mut self.answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says to the core what happened.
+    fn say(&mut self, call: u8, mut values: Values, now: Now) -> Result<Vec<Output>, Code> {
+        let profiles: Vec<ProfileId>;
+        let input = match call {
+            number::RECORD => Input::Viewed(self.viewing(values)?),
+            number::LEARN_TITLES => Input::Titles(titles(values)?),
+            number::PROFILES => {
+                // The default profile's id is the empty line.
+                profiles = values.text().split('\n').map(profile).collect::<Result<_, _>>()?;
+                Input::Profiles(&profiles)
+            }
+            number::OPT_OUT => Input::OptOut(values.whole() != 0),
+            number::TABLES => Input::Tables(values.bytes().to_vec()),
+            number::CONNECTED => Input::Connected,
+            number::DISCONNECTED => Input::Disconnected,
+            number::FRAME => Input::Frame(values.bytes()),
+            number::SYNC_NOW => Input::SyncNow,
+            number::WAKE => Input::Woke,
+            _ => return Err(UNKNOWN),
+        };
+        Ok(self.core.handle(now, input))
+    }
+
+    /// What the app chooses, before loading: least share of successes (0 to 1) and least samples of what
+    /// leaves; cosine floor; bytes of a batch and of an answer; bounds of the interval in milliseconds;
+    /// whether titles come from the server too.
+    fn configure(&mut self, mut values: Values) -> Result<(), Code> {
+        let success_rate = values.number();
+        let settings = Settings {
             quality: Quality {
                 success_permille: (success_rate * PERMILLE).round_ties_even() as u32,
-                sample_count,
+                sample_count: values.whole() as u32,
             },
-            floor,
-            batch_bytes,
-            answer_bytes,
-            interval_ms: (interval_min_ms as u64, interval_max_ms as u64),
-            wants_titles,
-        });
-        match settings.filter(Settings::is_valid) {
-            Some(settings) if (0.0..=1.0).contains(&success_rate) => {
-                self.settings = settings;
-                self.answer.clear();
-                self.answer.end()
-            }
-            _ => self.answer.refuse("invalid_option"),
+            floor: Floor::new(values.number() as f32).map_err(|_| INVALID_OPTION)?,
+            batch_bytes: values.whole() as u32,
+            answer_bytes: values.whole() as u32,
+            interval_ms: (values.whole(), values.whole()),
+            wants_titles: values.whole() != 0,
+        };
+        if !(0.0..=1.0).contains(&success_rate) || !settings.is_valid() {
+            return Err(INVALID_OPTION);
         }
+        self.settings = settings;
+        Ok(())
     }
 
-    /// Becomes what was stored in the small and the large log; each record comes after its length. Answers
-    /// what damage was found in each, empty when none. Refuses with `storage_newer`.
-    pub fn load(&mut self, taste: &[u8], catalog: &[u8]) -> Address {
-        let (taste, catalog) = (Values(taste).to_vecs(), Values(catalog).to_vecs());
-        match Core::load(&taste, &catalog, self.settings, self.seed) {
-            Err(_) => self.answer.refuse("storage_newer"),
-            Ok(opened) => {
-                self.core = opened.taste;
-                self.first = opened.outputs;
-                self.answer.clear();
-                for damage in opened.damage {
-                    self.answer.text(damage.map_or("", convert::damage));
-                }
-                self.answer.end()
-            }
+    /// Becomes what was stored: how many records of the small log follow, these, and those of the large
+    /// one. Answers what damage was found in each, empty when none.
+    fn load(&mut self, mut values: Values) -> Result<(), Code> {
+        let small = values.whole() as usize;
+        let mut taste = values.to_vecs();
+        let catalog = taste.split_off(small.min(taste.len()));
+        let opened = Core::load(&taste, &catalog, self.settings, self.seed);
+        let opened = opened.map_err(|_| "storage_newer")?;
+        self.core = opened.taste;
+        self.first = opened.outputs;
+        for damage in opened.damage {
+            self.answer.text(damage.map_or("", convert::damage));
         }
-    }
-
-    /// What to do first after loading.
-    #[wasm_bindgen(js_name = firstOutputs)]
-    pub fn first_outputs(&mut self) -> Address {
-        outputs(&core::mem::take(&mut self.first), self.answer.clear());
-        self.answer.end()
+        Ok(())
     }
 
     /// Somebody watched a part (0 to 1) of a title. Its genre and vector may be empty when the title is
-    /// known; refuses with `unknown_title` when it is not.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "plain values are what crosses the border cheaply"
-    )]
-    pub fn record(
-        &mut self,
-        profile_id: &str,
-        content_id: &str,
-        genre: &str,
-        vector: &[f32],
-        watched: f64,
-        finished: bool,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let viewing = profile(profile_id).and_then(|profile| {
-            let content = content(content_id)?;
-            let title = match (genre, vector) {
-                ("", []) => None,
-                _ => Some(title(&content, genre, vector)?),
-            };
-            // The cast turns what is no number into 0.
-            let permille = (watched.clamp(0.0, 1.0) * PERMILLE) as u16;
-            let viewing = self.core.viewing(profile, content, title, permille, finished);
-            viewing.ok_or("unknown_title")
-        });
-        match viewing {
-            Ok(viewing) => self.handle(Input::Viewed(viewing), unix_ms, steady_ms),
-            Err(code) => self.answer.refuse(code),
-        }
-    }
-
-    /// Learns titles: ids and genres, one a line, and their vectors one after the other.
-    #[wasm_bindgen(js_name = learnTitles)]
-    pub fn learn_titles(
-        &mut self,
-        content_ids: &str,
-        genres: &str,
-        vectors: &[f32],
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let named = content_ids.split('\n').zip(genres.split('\n'));
-        let titles = named
-            .zip(vectors.chunks(DIMENSIONS))
-            .map(|((id, genre), vector)| title(&content(id)?, genre, vector));
-        match titles.collect::<Result<Vec<Title>, Code>>() {
-            Ok(titles) => self.handle(Input::Titles(titles), unix_ms, steady_ms),
-            Err(code) => self.answer.refuse(code),
-        }
-    }
-
-    /// The household has only these profiles, one a line.
-    pub fn profiles(&mut self, profile_ids: &str, unix_ms: f64, steady_ms: f64) -> Address {
-        // The default profile's id is the empty line.
-        let ids: Result<Vec<ProfileId>, Code> = profile_ids.split('\n').map(profile).collect();
-        match ids {
-            Ok(ids) => self.handle(Input::Profiles(&ids), unix_ms, steady_ms),
-            Err(code) => self.answer.refuse(code),
-        }
-    }
-
-    /// Whether the viewer takes no part.
-    #[wasm_bindgen(js_name = optOut)]
-    pub fn opt_out(&mut self, opted_out: bool, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::OptOut(opted_out), unix_ms, steady_ms)
-    }
-
-    /// A file of tables was fetched.
-    pub fn tables(&mut self, file: Vec<u8>, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::Tables(file), unix_ms, steady_ms)
-    }
-
-    /// Requests may leave.
-    pub fn connected(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::Connected, unix_ms, steady_ms)
-    }
-
-    /// The connection is gone.
-    pub fn disconnected(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::Disconnected, unix_ms, steady_ms)
-    }
-
-    /// An answer arrived.
-    pub fn frame(&mut self, bytes: &[u8], unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::Frame(bytes), unix_ms, steady_ms)
-    }
-
-    /// The app wants to sync now.
-    #[wasm_bindgen(js_name = syncNow)]
-    pub fn sync_now(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::SyncNow, unix_ms, steady_ms)
-    }
-
-    /// The time of the last wake has come.
-    pub fn wake(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        self.handle(Input::Woke, unix_ms, steady_ms)
-    }
-
-    fn handle(&mut self, input: Input, unix_ms: f64, steady_ms: f64) -> Address {
-        let done = self.core.handle(now(unix_ms, steady_ms), input);
-        outputs(&done, self.answer.clear());
-        self.answer.end()
+    /// known.
+    fn viewing(&self, mut values: Values) -> Result<Viewing, Code> {
+        let (profile, content) = values.shelf()?;
+        let (genre, vector) = (values.text(), values.bytes());
+        let title = match (genre, vector) {
+            ("", []) => None,
+            _ => Some(title(&content, genre, &floats(vector))?),
+        };
+        // The cast turns what is no number into 0.
+        let permille = (values.number().clamp(0.0, 1.0) * PERMILLE) as u16;
+        let finished = values.whole() != 0;
+        self.core.viewing(profile, content, title, permille, finished).ok_or("unknown_title")
     }
 
     /// Id, genre, samples, successes and example (a title, or empty) of what a profile learned.
-    pub fn patterns(&mut self, profile_id: &str) -> Address {
-        let profile = match profile(profile_id) {
-            Ok(profile) => profile,
-            Err(code) => return self.answer.refuse(code),
-        };
-        self.answer.clear();
+    fn patterns(&mut self, profile: ProfileId) {
         for learned in self.core.learner().of(profile) {
             self.answer.id(learned.id.0 as u64);
             self.answer.text(learned.genre.as_str());
@@ -230,76 +179,46 @@ impl Taste {
             self.answer.number(learned.success_count.into());
             self.answer.text(learned.example.as_ref().map_or("", ContentId::as_str));
         }
-        self.answer.end()
     }
 
     /// Titles that a profile watched, the oldest first, and of each 1 when it was a success.
-    pub fn viewed(&mut self, profile_id: &str) -> Address {
-        let profile = match profile(profile_id) {
-            Ok(profile) => profile,
-            Err(code) => return self.answer.refuse(code),
-        };
-        self.answer.clear();
+    fn viewed(&mut self, profile: ProfileId) {
         for (content, success) in self.core.learner().outcomes(profile) {
             self.answer.text(content.as_str());
             self.answer.number(f64::from(u8::from(success)));
         }
-        self.answer.end()
     }
 
     /// Title, genre, score (about 0 to 1), reason (0 own, 1 global, 2 trend) and the title that is the
-    /// reason, of so many; `genre` may be empty, `excluded` has an id a line. Nothing is different
-    /// afterwards.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "plain values are what crosses the border cheaply"
-    )]
-    pub fn recommend(
-        &mut self,
-        profile_id: &str,
-        count: u32,
-        genre: &str,
-        excluded: &str,
-        unix_ms: f64,
-        steady_ms: f64,
-    ) -> Address {
-        let wanted = profile(profile_id).and_then(|profile| {
-            let genre = match genre {
-                "" => None,
-                name => Some(Genre::new(name).map_err(|_| INVALID_TITLE)?),
-            };
-            // What is no id is no title that could be recommended.
-            let excluded: Vec<ContentId> =
-                excluded.lines().filter_map(|id| ContentId::new(id).ok()).collect();
-            let (count, genre) = (count as usize, genre.as_ref());
-            let wish = Wish { profile, count, genre, excluded: &excluded };
-            Ok(self.core.recommend(now(unix_ms, steady_ms), &wish))
-        });
-        match wanted {
-            Ok(picks) => {
-                self.answer.clear();
-                picks.iter().for_each(|pick| picked(pick, &mut self.answer));
-                self.answer.end()
-            }
-            Err(code) => self.answer.refuse(code),
-        }
+    /// reason, of so many; the genre may be empty, what is excluded has an id a line. Nothing is
+    /// different afterwards.
+    fn recommend(&mut self, mut values: Values, now: Now) -> Result<(), Code> {
+        let (profile, count) = (values.profile()?, values.whole() as usize);
+        let genre = match values.text() {
+            "" => None,
+            name => Some(Genre::new(name).map_err(|_| INVALID_TITLE)?),
+        };
+        // What is no id is no title that could be recommended.
+        let excluded: Vec<ContentId> =
+            values.text().lines().filter_map(|id| ContentId::new(id).ok()).collect();
+        let wish = Wish { profile, count, genre: genre.as_ref(), excluded: &excluded };
+        let picks = self.core.recommend(now, &wish);
+        picks.iter().for_each(|pick| picked(pick, &mut self.answer));
+        Ok(())
     }
 
     /// Title, genre and score of each trend that counts, strongest first.
-    pub fn trends(&mut self, unix_ms: f64) -> Address {
-        self.answer.clear();
-        let trends = self.core.trends(now(unix_ms, 0.0)).into_iter();
+    fn trends(&mut self, now: Now) {
+        let trends = self.core.trends(now).into_iter();
         for trend in trends.flat_map(|trends| &trends.list) {
             self.answer.text(trend.content.as_str());
             self.answer.text(trend.genre.as_str());
             self.answer.number(f64::from(trend.score) / PERMILLE);
         }
-        self.answer.end()
     }
 
     /// Id, genre, samples, successes and time (Unix milliseconds) of what left and the server has.
-    pub fn contributions(&mut self) -> Address {
-        self.answer.clear();
+    fn contributions(&mut self) {
         for (id, acked) in self.core.contributions().iter() {
             self.answer.id(id.0 as u64);
             self.answer.text(acked.pattern.genre.as_str());
@@ -307,15 +226,12 @@ impl Taste {
             self.answer.number(acked.pattern.success_count().into());
             self.answer.number(acked.at.0 as f64);
         }
-        self.answer.end()
     }
 
     /// Milliseconds until the next sync is due, version of the global patterns, how many of them, how many
     /// titles, id of the tables (0 none), 1 when the viewer takes no part, 1 when what the server releases
     /// is not private; and the region of the trends, or nothing.
-    pub fn about(&mut self, unix_ms: f64, steady_ms: f64) -> Address {
-        let now = now(unix_ms, steady_ms);
-        self.answer.clear();
+    fn about(&mut self, now: Now) {
         for number in [
             self.core.time_until_sync(now) as f64,
             self.core.version() as f64,
@@ -329,8 +245,22 @@ impl Taste {
         }
         let region = self.core.trends(now).map_or("", |trends| &trends.region);
         self.answer.text(region);
-        self.answer.end()
     }
+}
+
+/// Ids and genres, one a line, and their vectors one after the other.
+fn titles(mut values: Values) -> Result<Vec<Title>, Code> {
+    let (ids, genres, vectors) = (values.text(), values.text(), floats(values.bytes()));
+    let named = ids.split('\n').zip(genres.split('\n'));
+    let titles = named
+        .zip(vectors.chunks(DIMENSIONS))
+        .map(|((id, genre), vector)| title(&content(id)?, genre, vector));
+    titles.collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (floats, _) = bytes.as_chunks();
+    floats.iter().map(|float| f32::from_le_bytes(*float)).collect()
 }
 
 fn title(content: &ContentId, genre: &str, vector: &[f32]) -> Result<Title, Code> {

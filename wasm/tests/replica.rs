@@ -1,16 +1,18 @@
-//! The class as JavaScript sees it, in Node and in a browser: the same tests, picked by the runner.
+//! The calls as JavaScript makes them, in Node and in a browser: the same tests, picked by the runner.
 
 use omega_sync_core::clock::UnixMillis;
 use omega_sync_core::id::{EpochId, HouseholdId};
 use omega_sync_core::message::ClientFrame;
+use omega_sync_core::replica::Now;
 use omega_sync_core::session::server::{ConnectionId, Room, RoomInput, RoomOutput};
 use omega_sync_wasm::Replica;
 use omega_sync_wasm::answer::{Address, REFUSED};
-use omega_sync_wasm::call::{read as reads, write as writes};
+use omega_sync_wasm::call::{LOAD, Values, input as inputs, read as reads, write as writes};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const NOW_MS: f64 = 1_800_000_000_000.0;
-const LIVE: u8 = 3;
+const OFFLINE: f64 = 0.0;
+const LIVE: f64 = 3.0;
 
 /// An answer, copied out of memory before the next call, and read from its start.
 #[derive(Debug)]
@@ -80,11 +82,27 @@ impl Value for f64 {
 }
 
 fn write(replica: &mut Replica, call: u8, values: &[u8]) -> Address {
-    replica.write(call, values, NOW_MS, 0.0)
+    replica.call(call, Values(values), Now { unix: UnixMillis(NOW_MS as u64), steady_ms: 0 })
 }
 
 fn read(replica: &mut Replica, call: u8, values: &[u8]) -> Answer {
-    Answer::copy(replica.read(call, values)).expect("valid")
+    Answer::copy(write(replica, call, values)).expect("valid")
+}
+
+fn new(seed: u8) -> Replica {
+    Replica::new([seed; 16])
+}
+
+/// Loads records, and says what damage was found.
+fn load(replica: &mut Replica, records: &[Vec<u8>]) -> Answer {
+    let values = [values![""], packed(records)].concat();
+    read(replica, LOAD, &values)
+}
+
+/// How many writes wait, and the state of the connection.
+fn standing(replica: &mut Replica) -> (f64, f64) {
+    let mut standing = read(replica, reads::STANDING, &[]);
+    (standing.number(), standing.number())
 }
 
 fn replica_id_and_household(replica: &mut Replica) -> (String, String) {
@@ -112,11 +130,10 @@ struct Tv {
 }
 
 impl Tv {
-    fn load(records: Vec<Vec<u8>>, seed: u32) -> Self {
-        let mut replica = Replica::new(seed, 0, 0, 0);
-        let damage = Answer::copy(replica.load(&packed(&records), "")).expect("readable");
-        assert!(damage.is_at_end());
-        let first = replica.first_outputs();
+    fn load(records: Vec<Vec<u8>>, seed: u8) -> Self {
+        let mut replica = new(seed);
+        assert!(load(&mut replica, &records).is_at_end());
+        let first = write(&mut replica, inputs::FIRST_OUTPUTS, &[]);
         let mut tv = Self { replica, records, frames: Vec::new() };
         tv.carry_out(first);
         tv
@@ -130,8 +147,7 @@ impl Tv {
                 1 => self.records = vec![outputs.bytes()],
                 2 => self.frames.push(outputs.bytes()),
                 3 => {
-                    let opened = self.replica.opened(String::new(), NOW_MS, 0.0);
-                    self.carry_out(opened);
+                    self.write(inputs::OPENED, &values![""]);
                 }
                 5 => {
                     for _ in 0..outputs.number() as usize {
@@ -160,8 +176,7 @@ impl Tv {
     }
 
     fn meet(&mut self, room: &mut Room, connection: u64) {
-        let outputs = self.replica.online(NOW_MS, 0.0);
-        self.carry_out(outputs);
+        self.write(inputs::ONLINE, &[]);
         let connection = ConnectionId(connection);
         while !self.frames.is_empty() {
             for bytes in std::mem::take(&mut self.frames) {
@@ -175,8 +190,7 @@ impl Tv {
                     if let RoomOutput::Send(to, frame) = output
                         && to == connection
                     {
-                        let outputs = self.replica.frame(&frame, NOW_MS, 0.0);
-                        self.carry_out(outputs);
+                        self.write(inputs::FRAME, &packed(&[frame]));
                     }
                 }
             }
@@ -196,7 +210,7 @@ fn a_write_is_seen_at_once_and_after_a_reload() {
     let cells: Vec<f64> = (0..6).map(|_| progress.number()).collect();
     assert_eq!(cells, [42.0, 8340.0, 0.0, 0.0, 42.0, NOW_MS]);
     assert!(progress.is_at_end());
-    assert_eq!(again.replica.pending(), 2);
+    assert_eq!(standing(&mut again.replica), (2.0, OFFLINE));
 }
 
 #[wasm_bindgen_test]
@@ -207,8 +221,7 @@ fn two_tvs_meet_at_a_room() {
     living.write(writes::WATCHLIST_ADD, &values!["", "tmdb:550"]);
     living.meet(&mut room, 1);
     bedroom.meet(&mut room, 2);
-    assert_eq!(living.replica.status(), LIVE);
-    assert_eq!(living.replica.pending(), 0);
+    assert_eq!(standing(&mut living.replica), (0.0, LIVE));
     assert!(has(&mut bedroom.replica, "tmdb:550"));
     let [one, other] =
         [&mut living, &mut bedroom].map(|tv| replica_id_and_household(&mut tv.replica));
@@ -248,16 +261,16 @@ fn bad_input_is_an_error_with_a_code() {
         let bad = write(&mut tv, writes::PROGRESS_SET, &values!["", "tmdb:1", 1.0, 1.0, state]);
         assert_eq!(Answer::copy(bad).err(), Some("invalid_progress".into()));
     }
-    let unknown = Answer::copy(write(&mut tv, writes::REJECTED_TAKEN + 1, &[]));
-    assert_eq!(unknown.err(), Some("unknown_call".into()));
-    let unknown = Answer::copy(tv.read(reads::NEW_PROFILE_ID + 1, &[]));
-    assert_eq!(unknown.err(), Some("unknown_call".into()));
+    for call in [inputs::WAKE + 1, reads::STANDING + 1, u8::MAX] {
+        let unknown = Answer::copy(write(&mut tv, call, &[]));
+        assert_eq!(unknown.err(), Some("unknown_call".into()), "{call}");
+    }
     let cut_off = values!["", "tmdb:1"];
     let cut_off = write(&mut tv, writes::WATCHLIST_ADD, &cut_off[..cut_off.len() - 1]);
     assert_eq!(Answer::copy(cut_off).err(), Some("invalid_content_id".into()));
-    let long = Answer::copy(tv.load(&[], &"x".repeat(65)));
+    let long = Answer::copy(write(&mut tv, LOAD, &values![&*"x".repeat(65)]));
     assert_eq!(long.err(), Some("invalid_household".into()));
-    assert_eq!(tv.pending(), 0);
+    assert_eq!(standing(&mut tv), (0.0, OFFLINE));
 }
 
 #[wasm_bindgen_test]
@@ -267,8 +280,8 @@ fn damaged_records_are_reported_and_the_rest_is_kept() {
         tv.write(writes::WATCHLIST_ADD, &values!["", title]);
     }
     tv.records.last_mut().expect("a record")[3] ^= 0xff;
-    let mut again = Replica::new(2, 0, 0, 0);
-    let mut damage = Answer::copy(again.load(&packed(&tv.records), "")).expect("readable");
+    let mut again = new(2);
+    let mut damage = load(&mut again, &tv.records);
     assert_eq!(damage.text(), "wrong checksum");
     assert!(has(&mut again, "tmdb:1"));
     assert!(!has(&mut again, "tmdb:2"));

@@ -1,4 +1,4 @@
-// The exported replica class without the package's driver: storage is a list of records, the
+// The package's engine without the package's driver: storage is a list of records, the
 // network is whoever carries its frames. What speeds are measured on.
 import { roomOutputs } from "./network.mjs";
 
@@ -30,14 +30,14 @@ export class Peer {
     this.#engine = engine;
     this.#start_ms = start_ms;
     this.#replica = engine.loadReplica(records, "", seed).replica;
-    this.#take(this.#replica.firstOutputs());
+    this.#take(this.#engine.callWrite(this.#replica, "firstOutputs", []));
   }
 
   /** Its socket is open: the hello waits in `frames`. @param {number} t */
   connect(t) {
-    const steady = t - this.#start_ms;
-    this.#take(this.#replica.online(t, steady));
-    this.#take(this.#replica.opened(TOKEN, t, steady));
+    const now = /** @type {const} */ ([t, t - this.#start_ms]);
+    this.#take(this.#engine.callWrite(this.#replica, "online", [], ...now));
+    this.#take(this.#engine.callWrite(this.#replica, "opened", [TOKEN], ...now));
   }
 
   /** One call and the reading of what it returns. @param {Operation} operation */
@@ -52,7 +52,7 @@ export class Peer {
 
   /** One frame and the reading of what comes of it. @param {Uint8Array} bytes @param {number} t */
   receive(bytes, t) {
-    this.#take(this.#replica.frame(bytes, t, t - this.#start_ms));
+    this.#take(this.#engine.callWrite(this.#replica, "frame", [bytes], t, t - this.#start_ms));
   }
 
   /** The frames so far, which leave with this. */
@@ -61,7 +61,7 @@ export class Peer {
   }
 
   pending() {
-    return this.#replica.pending();
+    return this.#engine.standingOf(this.#replica).pending;
   }
 
   /** What the home screen asks first. @returns {number} how many titles there are */
@@ -71,7 +71,7 @@ export class Peer {
 
   /** @returns {boolean} whether it has caught up */
   isLive() {
-    return this.#engine.syncState(this.#replica.status()) === "live";
+    return this.#engine.standingOf(this.#replica).state === "live";
   }
 
   free() {
