@@ -32,16 +32,29 @@ interface Waiting {
 }
 
 const NO_ANSWER = 0;
+/** Nobody waits for this one. */
+const PING = -1;
+/** So often a side that owes an answer is asked whether it is there, in milliseconds. */
+const PING_MS = 5_000;
+/**
+ * A side that was silent for so many of these times is gone. They are counted, not measured: in standby
+ * both sides stand still, and a slow TV may take long to compile or to load.
+ */
+const SILENT_MAX = 6;
 
 /** One end. `Theirs` are the functions of the other side. */
 export class Port<Theirs extends Calls<Theirs>> {
   private last = NO_ANSWER;
   private readonly waiting = new Map<number, Waiting>();
   private ended: OmegaError | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private silent = 0;
 
+  /** @param gone told when the other side owes an answer and is not there; left out where it can't go */
   constructor(
     private readonly inner: PortLike,
     private readonly ours: Record<string, (...values: never[]) => unknown>,
+    private readonly gone?: () => void,
   ) {
     inner.onmessage = ({ data }: MessageEvent<Message>) => this.hear(data);
   }
@@ -62,17 +75,34 @@ export class Port<Theirs extends Calls<Theirs>> {
       if (this.ended !== undefined) throw this.ended;
       this.waiting.set(call, { resolve, reject });
       this.post({ name, values, call });
+      if (this.gone !== undefined) this.watch();
     });
+  }
+
+  private watch(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      if (this.waiting.size === 0) return;
+      this.silent += 1;
+      if (this.silent > SILENT_MAX) this.gone?.();
+      else {
+        // Whatever it says to this is an answer.
+        this.post({ name: "", values: [], call: PING });
+        this.watch();
+      }
+    }, PING_MS);
   }
 
   /** No answer will come any more. */
   end(error: OmegaError): void {
     this.ended = error;
+    clearTimeout(this.timer);
     for (const { reject } of Array.from(this.waiting.values())) reject(error);
     this.waiting.clear();
   }
 
   private hear(message: Message): void {
+    this.silent = 0;
     if ("answer" in message) {
       const waiting = this.waiting.get(message.answer);
       this.waiting.delete(message.answer);

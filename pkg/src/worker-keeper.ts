@@ -158,7 +158,12 @@ export class WorkerKeeper implements Keeper {
   }
 
   async close(): Promise<void> {
-    if (this.ended === undefined) await this.ask((port) => port.call("close"));
+    if (this.ended === undefined) {
+      await this.ask((port) => port.call("close")).catch((error: OmegaError) => {
+        // Of an engine that is gone nothing is left to close.
+        if (error !== this.ended) throw error;
+      });
+    }
     await this.finish(failure("closed"));
   }
 
@@ -188,7 +193,7 @@ export class WorkerKeeper implements Keeper {
       shown,
       ...(wasm === undefined ? {} : { wasm }),
     };
-    return startEngineSide(url, opening, this.calls());
+    return startEngineSide(url, opening, this.calls(), (error) => this.fail(error));
   }
 
   private async ask<T>(call: (port: Port<EngineCalls>) => Promise<T>): Promise<T> {
@@ -259,7 +264,7 @@ export class WorkerKeeper implements Keeper {
     tell.apply(this.events, values);
   }
 
-  /** The engine did not come. */
+  /** The engine did not come, or is gone. */
   private fail(error: OmegaError): void {
     if (this.ended !== undefined) return;
     this.ended = error;

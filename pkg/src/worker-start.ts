@@ -19,12 +19,13 @@ export interface Started {
 
 /**
  * Starts the engine in a Worker, or in this page where no Worker starts, and opens it. Rejects with an
- * {@link OmegaError}.
+ * {@link OmegaError}. `gone`: the Worker has died since.
  */
 export async function startEngineSide(
   script: string | URL,
   opening: Opening,
   calls: PageCalls,
+  gone: (error: OmegaError) => void,
 ): Promise<Started> {
   const url = absolute(script);
   const { wasm } = opening;
@@ -48,7 +49,7 @@ export async function startEngineSide(
       },
     };
   };
-  return inWorker(url, calls)
+  return inWorker(url, calls, gone)
     .then(open)
     .catch(async (thrown: unknown) => {
       // Anything else is no fault of the place.
@@ -61,7 +62,11 @@ export async function startEngineSide(
  * By a text of its own, because a page from `file://` may not start a Worker from another file, while a
  * Worker may load one.
  */
-function inWorker(url: string, calls: PageCalls): Promise<Started> {
+function inWorker(
+  url: string,
+  calls: PageCalls,
+  gone: (error: OmegaError) => void,
+): Promise<Started> {
   const started = new Promise<Started>((resolve, reject) => {
     const text = `importScripts(${JSON.stringify(url)});OmegaSync.serve(self)`;
     const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
@@ -83,7 +88,13 @@ function inWorker(url: string, calls: PageCalls): Promise<Started> {
       worker.onerror = null;
       resolve({ port, end });
     };
-    const port: Port<EngineCalls> = new Port(worker, { ...calls, served });
+    const died = () => {
+      const error = new OmegaError("engine_failed", "the engine's Worker is gone: reload the app");
+      end();
+      gone(error);
+      port.end(error);
+    };
+    const port: Port<EngineCalls> = new Port(worker, { ...calls, served }, died);
   });
   // A policy may refuse the Worker at once.
   return started.catch((cause: unknown) => {
