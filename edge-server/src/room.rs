@@ -29,7 +29,7 @@ use omega_sync_core::command::Order;
 use omega_sync_core::id::EpochId;
 use omega_sync_core::message::{CloseCode, ServerFrame};
 use omega_sync_core::session::server::relay::RelayOutput;
-use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput};
+use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomSettings};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -44,8 +44,10 @@ pub(crate) async fn run(seat: Seat, mut inbox: Inbox, first: Span) {
     drop(first);
     let (outboxes, code) = match load(&seat).instrument(span).await {
         Ok((mut room, presence)) => {
-            room.set_differences(seat.shared.differences);
-            room.set_entries_max(seat.shared.limits.entries_max);
+            room.set(RoomSettings {
+                differences: seat.shared.differences,
+                entries_max: seat.shared.limits.entries_max,
+            });
             let mut task = RoomTask {
                 seat: &seat,
                 room,

@@ -3,7 +3,7 @@
 use crate::home::{Home, Tv, add};
 use omega_sync_core::id::{EpochId, ProfileId};
 use omega_sync_core::session::client::{Input, Status};
-use omega_sync_core::session::server::Room;
+use omega_sync_core::session::server::{Room, RoomSettings};
 
 const SNAPSHOT: u8 = 1;
 const DIFFERENCE: u8 = 2;
@@ -38,7 +38,7 @@ fn each_end_can_ask_for_the_whole_state_and_get_the_same() {
     ] {
         home.operate(&mut bedroom, add(&format!("film {}", shown.len())));
         living.client.set_differences(of_client);
-        home.room.set_differences(of_room);
+        home.room.set(RoomSettings { differences: of_room, ..RoomSettings::default() });
         assert_eq!(caught_up_by(&mut home, &mut living), wanted, "{of_client} {of_room}");
         let replica = living.client.replica();
         shown.push(replica.watchlist(ProfileId::DEFAULT).len());

@@ -88,6 +88,22 @@ struct Connection {
     next_stream: FrameNumber,
 }
 
+/// What whoever runs the server may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Whether devices that return get what changed, where they can; if not, always the whole state.
+    pub differences: bool,
+    /// How many live adds and progress entries the household may have, if fewer than [`ENTRIES_MAX`]. What
+    /// is there already stays.
+    pub entries_max: usize,
+}
+
+impl Default for RoomSettings {
+    fn default() -> Self {
+        Self { differences: true, entries_max: ENTRIES_MAX }
+    }
+}
+
 /// The server's side of one household.
 #[derive(Debug)]
 pub struct Room {
@@ -104,12 +120,9 @@ pub struct Room {
     snapshot_version: u64,
     rows: BTreeMap<ReplicaId, Row>,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// Whether devices catch up by what changed, where they can.
-    differences: bool,
+    settings: RoomSettings,
     /// What was done since it was loaded.
     tally: RoomTally,
-    /// Live adds and progress entries that it may have.
-    entries_max: usize,
     /// How many operations came since it was loaded, taken or not.
     operations: u64,
     /// Of a household that was erased, the marks of the epochs that it had since then and has no more.
@@ -130,29 +143,22 @@ impl Room {
             snapshot_version: 0,
             rows: BTreeMap::new(),
             connections: BTreeMap::new(),
-            differences: true,
+            settings: RoomSettings::default(),
             tally: RoomTally::default(),
-            entries_max: ENTRIES_MAX,
             operations: 0,
             lives: None,
         }
     }
 
-    /// Whether devices that return get what changed; if not, they always get the whole state.
-    pub fn set_differences(&mut self, differences: bool) {
-        self.differences = differences;
+    /// What whoever runs the server has set; until then the defaults hold.
+    pub fn set(&mut self, settings: RoomSettings) {
+        self.settings = settings;
     }
 
     /// The household was erased once, and had these epochs since then: a device that knows another one
     /// must forget its copy instead of bringing it back.
     pub fn remember_erasure(&mut self, lives: &[EpochId]) {
         self.lives = Some(lives.iter().map(|epoch| epoch.mark()).collect());
-    }
-
-    /// How many live adds and progress entries it may have, if fewer than [`ENTRIES_MAX`]. What is there
-    /// already stays.
-    pub fn set_entries_max(&mut self, entries_max: usize) {
-        self.entries_max = entries_max;
     }
 
     /// How many operations its connections have sent since it was loaded, taken or not.

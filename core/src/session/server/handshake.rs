@@ -124,7 +124,8 @@ impl Room {
 
     /// Brings a connection from a version to ours: by what was touched since, else by the whole state.
     pub(super) fn catch_up(&self, number: FrameNumber, known: Option<u64>) -> Vec<u8> {
-        let reached = known.filter(|&known| self.differences && known >= self.history.floor());
+        let reached =
+            known.filter(|&known| self.settings.differences && known >= self.history.floor());
         let touched = reached.map(|known| (known, self.history.since(known)));
         match touched.filter(|(_, touched)| touched.len() <= TOUCHED_MAX) {
             None => ServerFrame::snapshot(number, self.version, &self.household),

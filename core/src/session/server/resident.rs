@@ -76,7 +76,7 @@ impl Room {
         let timestamp = self.stamp(now, at)?;
         let wanted = at.map_or(timestamp, |at| at.min(timestamp));
         let operation = self.operation(timestamp, wanted, intent)?;
-        self.household.check_within(&operation, self.entries_max).map_err(|reason| {
+        self.household.check_within(&operation, self.settings.entries_max).map_err(|reason| {
             self.tally.refused[reason as usize] += 1;
             Refusal::Void(reason)
         })?;

@@ -5,7 +5,7 @@ use super::Room;
 use crate::clock::Timestamp;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::delta::Delta;
-use crate::household::{ENTRIES_MAX, History, Household};
+use crate::household::{History, Household};
 use crate::id::{EpochId, HouseholdId, ReplicaId};
 use crate::message::{Session, read_voids, write_voids};
 use crate::operation::VoidReason;
@@ -142,21 +142,13 @@ impl Room {
             household.merge(&delta);
         }
         Ok(Self {
-            id,
-            epoch: stored.epoch,
             revision: stored.revision,
             version: stored.version,
             household,
             history,
-            added: BTreeMap::new(),
             snapshot_version: stored.snapshot_version,
             rows: stored.rows()?,
-            connections: BTreeMap::new(),
-            differences: true,
-            tally: super::RoomTally::default(),
-            entries_max: ENTRIES_MAX,
-            operations: 0,
-            lives: None,
+            ..Self::create(id, stored.epoch)
         })
     }
 

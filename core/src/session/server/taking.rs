@@ -118,7 +118,7 @@ impl Room {
             if row.digest != 0 || known == Timestamp::ZERO {
                 row.digest = operation.digest(row.digest);
             }
-            match self.household.check_within(&operation, self.entries_max) {
+            match self.household.check_within(&operation, self.settings.entries_max) {
                 Ok(()) => {
                     self.apply(replica, &operation, &mut judged.whole);
                     judged.accepted.push(operation);
