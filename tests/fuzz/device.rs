@@ -36,7 +36,8 @@ impl Device {
             wants_socket: false,
             steady_ms: 0,
         };
-        this.carry_out(opened.outputs);
+        let first = this.client.first_outputs();
+        this.carry_out(first);
         Ok(this)
     }
 

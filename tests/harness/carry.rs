@@ -21,7 +21,7 @@ impl World {
         let device = &mut self.devices[index];
         let seed = self.dice.seed();
         let opened = Client::load(device.disk.records(), Some(self.household.clone()), seed);
-        let opened = opened.expect("this version wrote it");
+        let mut opened = opened.expect("this version wrote it");
         assert_eq!(opened.damage.is_some(), device.disk.torn, "damage is noticed");
         device.ledger = device.disk.ledger();
         device.started_ms = self.time_ms;
@@ -36,8 +36,9 @@ impl World {
         } else {
             self.oracle.check_loaded(&device.ledger, opened.client.replica());
         }
+        let first = opened.client.first_outputs();
         device.client = Some(opened.client);
-        self.follow(index, opened.outputs, None, Kind::Rest);
+        self.follow(index, first, None, Kind::Rest);
         if !self.devices[index].offline {
             self.input(index, Input::Online);
         }

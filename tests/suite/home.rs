@@ -86,7 +86,8 @@ impl Home {
             losses: VecDeque::new(),
             inbox: VecDeque::new(),
         };
-        self.carry_out(&mut tv, opened.outputs);
+        let first = tv.client.first_outputs();
+        self.carry_out(&mut tv, first);
         tv
     }
 

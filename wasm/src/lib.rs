@@ -41,7 +41,7 @@ pub struct Replica {
 impl Replica {
     /// A new replica, of 16 bytes of entropy.
     pub fn new(seed: [u8; 16]) -> Self {
-        let read = Client::read(&[], None, seed);
+        let read = Client::load(&[], None, seed);
         let client = read.expect("nothing stored that could be refused").client;
         Self { client, seed, answer: Answer::default() }
     }
@@ -72,7 +72,7 @@ impl Replica {
             "" => None,
             id => Some(HouseholdId::new(id).map_err(|_| "invalid_household")?),
         };
-        let opened = Client::read(&values.to_vecs(), known, self.seed);
+        let opened = Client::load(&values.to_vecs(), known, self.seed);
         let opened = opened.map_err(|_| "storage_newer")?;
         self.client = opened.client;
         let damage = opened.damage.map(convert::damage);

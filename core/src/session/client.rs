@@ -85,29 +85,17 @@ pub struct Client {
 pub struct Opened {
     /// The client, offline.
     pub client: Client,
-    /// Why not all records could be read: set the old ones aside before the outputs are carried out.
+    /// Why not all records could be read: set the old ones aside before anything is stored.
     pub damage: Option<DecodeError>,
-    /// The image to store first.
-    pub outputs: Vec<Output>,
 }
 
 impl Client {
-    /// Loads a replica from its stored records; from none it is a new one.
+    /// Loads a replica from its stored records; from none it is a new one. [`Client::first_outputs`] are
+    /// to be carried out before any others.
     ///
     /// # Errors
     /// [`DecodeError::Version`]: a newer version wrote the storage, which must not be touched.
     pub fn load(
-        records: &[Vec<u8>],
-        household: Option<HouseholdId>,
-        seed: [u8; 16],
-    ) -> Result<Opened, DecodeError> {
-        let mut opened = Self::read(records, household, seed)?;
-        opened.outputs = opened.client.first_outputs();
-        Ok(opened)
-    }
-
-    /// [`Client::load`], refusing the same, but [`Client::first_outputs`] has the outputs.
-    pub fn read(
         records: &[Vec<u8>],
         household: Option<HouseholdId>,
         seed: [u8; 16],
@@ -129,7 +117,7 @@ impl Client {
             described: None,
             differences: true,
         };
-        Ok(Opened { client, damage: loaded.damage, outputs: Vec::new() })
+        Ok(Opened { client, damage: loaded.damage })
     }
 
     /// The image to store first.
