@@ -37,3 +37,4 @@ pub mod rangecoder;
 pub mod replica;
 pub mod session;
 pub mod sorted;
+pub mod tag;

@@ -1,4 +1,4 @@
-//! Every frame on the wire, and the protocol version.
+//! Every frame on the wire but those about taste ([`crate::pattern`]), and the protocol version.
 //!
 //! A frame is one byte, the tag and a number, and a body. Within a connection frames arrive in order;
 //! the stream frames of each direction are numbered (modulo 16), so a lost or repeated one is noticed
@@ -21,6 +21,11 @@ use crate::delta::{Context, Delta, LiveAdds, ObservesLive};
 use crate::household::{DIFFERENCE_BYTES_MAX, Household};
 use crate::id::ReplicaId;
 use crate::operation::VoidReason;
+use crate::tag::{
+    TAG_ACK, TAG_COMMAND, TAG_DELTA, TAG_DIFFERENCE, TAG_HELLO, TAG_OFFER, TAG_OFFERED, TAG_ORDER,
+    TAG_PING, TAG_PONG, TAG_PRESENCE, TAG_REPLY, TAG_REPORT, TAG_SNAPSHOT, TAG_STATUS, TAG_UPDATE,
+    TAG_WELCOME,
+};
 
 /// The version both ends must speak: the upper half of the first byte of hello and welcome.
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -111,24 +116,6 @@ pub struct Ack {
     /// Which of its operations were refused.
     pub voids: Vec<(Timestamp, VoidReason)>,
 }
-
-const TAG_HELLO: u8 = 0;
-const TAG_DELTA: u8 = 1;
-const TAG_OFFER: u8 = 2;
-const TAG_PING: u8 = 3;
-const TAG_COMMAND: u8 = 5;
-const TAG_REPLY: u8 = 6;
-const TAG_WELCOME: u8 = 0;
-const TAG_SNAPSHOT: u8 = 1;
-const TAG_DIFFERENCE: u8 = 2;
-const TAG_UPDATE: u8 = 3;
-const TAG_ACK: u8 = 4;
-const TAG_REPORT: u8 = 5;
-const TAG_OFFERED: u8 = 6;
-const TAG_PONG: u8 = 7;
-const TAG_ORDER: u8 = 9;
-const TAG_STATUS: u8 = 10;
-const TAG_PRESENCE: u8 = 11;
 
 fn frame(tag: u8, number: FrameNumber) -> Writer {
     let mut writer = Writer::new();

@@ -1,11 +1,9 @@
 //! The frames of commands and presence: none is counted, and each is whole in itself.
 
-use super::{
-    ClientFrame, ServerFrame, TAG_COMMAND, TAG_ORDER, TAG_PRESENCE, TAG_REPLY, TAG_STATUS,
-    UNCOUNTED, frame,
-};
+use super::{ClientFrame, ServerFrame, UNCOUNTED, frame};
 use crate::codec::Writer;
 use crate::command::{Asked, CommandId, Order, Outcome, Presence, Reply, write_reply, write_watch};
+use crate::tag::{TAG_COMMAND, TAG_ORDER, TAG_PRESENCE, TAG_REPLY, TAG_STATUS};
 
 fn uncounted(tag: u8, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = frame(tag, UNCOUNTED);

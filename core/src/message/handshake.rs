@@ -1,12 +1,11 @@
 //! The first frame of each side: hello and welcome. Each leaves out what the other side knows.
 
-use super::{
-    FrameNumber, PROTOCOL_VERSION, TAG_HELLO, TAG_WELCOME, frame, read_voids, write_voids,
-};
+use super::{FrameNumber, PROTOCOL_VERSION, frame, read_voids, write_voids};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader};
 use crate::id::{EpochId, HouseholdId, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::operation::VoidReason;
+use crate::tag::{TAG_HELLO, TAG_WELCOME};
 
 /// Longest token in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;

@@ -11,11 +11,8 @@ mod tests;
 use super::{GENRE_BYTES_MAX, Genre, PatternId};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ContentId;
+use crate::tag::{TAG_ANSWER, TAG_REQUEST};
 
-/// First byte of a [`Request`]: tag 4 of a client's frames, without a number.
-pub const REQUEST_TAG: u8 = 4;
-/// First byte of an [`Answer`]: tag 8 of a server's frames, without a number.
-pub const ANSWER_TAG: u8 = 8;
 /// Bytes of patterns that a device puts into one request, unless told otherwise.
 pub const BATCH_BYTES: u32 = 2_048;
 /// Bytes of one answer that a device asks for, unless told otherwise.
@@ -209,12 +206,12 @@ fn flag(set: bool, flag: u8) -> u8 {
 
 /// Whether a client's frame is a [`Request`].
 pub fn is_request(frame: &[u8]) -> bool {
-    frame.first() == Some(&REQUEST_TAG)
+    frame.first() == Some(&TAG_REQUEST)
 }
 
 /// Whether a server's frame is an [`Answer`].
 pub fn is_answer(frame: &[u8]) -> bool {
-    frame.first() == Some(&ANSWER_TAG)
+    frame.first() == Some(&TAG_ANSWER)
 }
 
 fn open(bytes: &[u8], tag: u8) -> Result<Reader<'_>, DecodeError> {
@@ -245,7 +242,7 @@ impl<'a> Request<'a> {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.u8(REQUEST_TAG);
+        writer.u8(TAG_REQUEST);
         writer.u8(flag(self.opted_out, OPTED_OUT)
             | flag(self.wants_titles, WANTS_TITLES)
             | flag(self.batch.is_some(), HAS_BATCH)
@@ -269,7 +266,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`DecodeError`]; `Limit("CAP_BYTES_MAX")` for a cap or batch beyond the bounds.
     pub fn decode(frame: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = open(frame, REQUEST_TAG)?;
+        let mut reader = open(frame, TAG_REQUEST)?;
         let flags = reader.u8()?;
         if flags >= HAS_GONE << 1 {
             return Err(DecodeError::invalid("request flags"));
@@ -331,7 +328,7 @@ impl<'a> Answer<'a> {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.u8(ANSWER_TAG);
+        writer.u8(TAG_ANSWER);
         match self.outcome {
             Outcome::Ok => writer.u8(0),
             Outcome::Conflict => writer.u8(1),
@@ -376,7 +373,7 @@ impl<'a> Answer<'a> {
 
     /// Reads what [`Answer::encode`] wrote.
     pub fn decode(frame: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = open(frame, ANSWER_TAG)?;
+        let mut reader = open(frame, TAG_ANSWER)?;
         let outcome = match reader.u8()? {
             0 => Outcome::Ok,
             1 => Outcome::Conflict,

@@ -3,13 +3,14 @@
 use super::server::{Server, tables_file};
 use super::{Tv, abandoned, content, finished, genre, near};
 use omega_sync_core::id::ProfileId;
-use omega_sync_core::pattern::exchange::{ANSWER_TAG, Known, Trend, Trends};
+use omega_sync_core::pattern::exchange::{Known, Trend, Trends};
 use omega_sync_core::pattern::learner::Viewing;
 use omega_sync_core::pattern::{Pattern, PatternId};
 use omega_sync_core::session::taste::{
     Ending, GLOBALS_MAX, INTERVAL_MS, Input, Output, REQUEST_TIMEOUT_MS, RETRY_AFTER_MS_MAX,
     Settings,
 };
+use omega_sync_core::tag::TAG_ANSWER;
 
 /// A TV with tables that has watched so many titles of a genre to the end.
 fn tv_that_watched(seed: u8, name: &str, count: u64) -> Tv {
@@ -471,7 +472,7 @@ fn an_answer_that_does_not_come_or_makes_no_sense_costs_a_wait() {
     tv.handle(Input::Woke);
     assert!(tv.other.contains(&Output::Synced(Ending::Failed)));
     assert!(tv.taste.time_until_sync(tv.now) >= INTERVAL_MS.0);
-    for nonsense in [&[ANSWER_TAG][..], &[], &[ANSWER_TAG, 9], &[ANSWER_TAG, 0, 255]] {
+    for nonsense in [&[TAG_ANSWER][..], &[], &[TAG_ANSWER, 9], &[TAG_ANSWER, 0, 255]] {
         tv.handle(Input::SyncNow);
         assert_eq!(tv.sent.len(), 1);
         tv.sent.clear();
