@@ -45,7 +45,7 @@ const DIFFERENCE_BYTES_MAX = 524_288;
 const U32_MAX = 2 ** 32 - 1;
 /** The greatest distance in seconds of a base, and how many steps of it an age takes. */
 const AGE_STEPS_MAX = 39;
-const SECONDS_MAX = Math.floor(2 ** 48 / 1000);
+const STAMP_SECONDS_MAX = Math.floor(2 ** 48 / 1000);
 /** Expected length in bits of the base's seconds: from the others' highest stamp, or from 1970. */
 const BASE_BITS = 15;
 const BASE_BITS_FROM_ZERO = 31;
@@ -193,7 +193,7 @@ class DifferenceReader {
     const from = latestMs(this.#others.map((id) => seen.get(id) ?? 0n));
     const before = this.#bit("baseBefore") === 1;
     const bits = from === 0n ? BASE_BITS_FROM_ZERO : BASE_BITS;
-    const seconds = new NumberModel(bits, SECONDS_MAX).read(this.#range);
+    const seconds = new NumberModel(bits, STAMP_SECONDS_MAX).read(this.#range);
     const ms = this.#bit("baseMs") === 1 ? this.#range.uniform(1000) : 0;
     const distance = BigInt(seconds) * 1000n + BigInt(ms);
     this.#base = needStampMs(before ? from - distance : from + distance);

@@ -6,8 +6,8 @@ const ANSWER_TAG = 8;
 const CAP_BYTES_MIN = 1_024;
 const CAP_BYTES_MAX = 65_536;
 const TRENDS_MAX = 256;
-const LISTED_MAX = 1_024;
-const REGION_BYTES_MAX = 8;
+const ANSWER_LISTED_MAX = 1_024;
+const REGION_NAME_BYTES_MAX = 8;
 const GENRE_BYTES_MAX = 32;
 const PATTERN_ID_BYTES = 16;
 const RECEIPTS = 6;
@@ -114,7 +114,7 @@ function readReceipt(reader) {
 
 /** @param {Reader} reader */
 function readTrends(reader) {
-  const region = reader.text(REGION_BYTES_MAX);
+  const region = reader.text(REGION_NAME_BYTES_MAX);
   const untilMs = numberToJson(reader.varint());
   const list = readList(reader, TRENDS_MAX, () => {
     const content = reader.contentId();
@@ -128,13 +128,13 @@ function readTrends(reader) {
 
 /** @param {Reader} reader */
 function readTitles(reader) {
-  const contents = readList(reader, LISTED_MAX, () => reader.contentId());
+  const contents = readList(reader, ANSWER_LISTED_MAX, () => reader.contentId());
   return { contents, message: message(reader) };
 }
 
 /** @param {Reader} reader */
 function readIds(reader) {
-  return readList(reader, LISTED_MAX, () => toHex(reader.raw(PATTERN_ID_BYTES).slice().reverse()));
+  return readList(reader, ANSWER_LISTED_MAX, () => toHex(reader.raw(PATTERN_ID_BYTES).slice().reverse()));
 }
 
 /** @param {Reader} reader */

@@ -24,7 +24,7 @@ use omega_sync_core::outbox::OUTBOX_OPERATIONS_MAX;
 use omega_sync_core::replica::{Now, OperationError};
 use omega_sync_core::session::client::{Client, IN_FLIGHT_MAX, Input, Output};
 use omega_sync_core::session::server::{
-    CONNECTIONS_MAX, ConnectionId, Room, RoomInput, RoomOutput, SNAPSHOT_EVERY,
+    ConnectionId, ROOM_CONNECTIONS_MAX, Room, RoomInput, RoomOutput, SNAPSHOT_EVERY,
 };
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -222,15 +222,15 @@ fn a_token_is_bounded() {
 #[test]
 fn a_household_has_so_many_connections_and_replicas() {
     let mut full = room();
-    for number in 0..CONNECTIONS_MAX as u64 {
+    for number in 0..ROOM_CONNECTIONS_MAX as u64 {
         assert_eq!(closed(&greet(&mut full, number, hello(number + 1, 1))), None);
     }
-    let next = CONNECTIONS_MAX as u64;
+    let next = ROOM_CONNECTIONS_MAX as u64;
     assert_eq!(closed(&greet(&mut full, next, hello(next + 1, 1))), Some(CloseCode::Overloaded));
-    assert_eq!(full.connections(), CONNECTIONS_MAX);
+    assert_eq!(full.connections(), ROOM_CONNECTIONS_MAX);
     let again = greet(&mut full, next + 1, hello(1, 2));
     assert_eq!(closed(&again), Some(CloseCode::Replaced), "a replica that returns has its place");
-    assert_eq!(full.connections(), CONNECTIONS_MAX);
+    assert_eq!(full.connections(), ROOM_CONNECTIONS_MAX);
 
     let mut known = room();
     for number in 0..REPLICAS_MAX as u64 {

@@ -31,7 +31,7 @@ const DIFFERENCE_BITS: u32 = 15;
 /// A bound of the ages that is longer by so many bits costs less than writing another one.
 const BOUND_LOOSE: u32 = 2;
 /// No two stamps are further apart, in seconds.
-const SECONDS_MAX: u64 = (1 << MILLIS_BITS) / MILLIS_PER_SECOND;
+const STAMP_SECONDS_MAX: u64 = (1 << MILLIS_BITS) / MILLIS_PER_SECOND;
 
 /// The models of all fields, what the stamps are relative to, and the coder.
 pub(super) struct Fields<'a> {
@@ -169,7 +169,7 @@ impl<'a> Fields<'a> {
         let earlier = coder.bit(&mut Bit::rare(2), base < known.0);
         let distance = base.abs_diff(known.0);
         let expected = if known.0 == 0 { EPOCH_BITS } else { DIFFERENCE_BITS };
-        let mut seconds = Number::new(expected, false, SECONDS_MAX);
+        let mut seconds = Number::new(expected, false, STAMP_SECONDS_MAX);
         let ahead_s = coder.number(&mut seconds, distance / MILLIS_PER_SECOND);
         let round = distance.is_multiple_of(MILLIS_PER_SECOND);
         let millis = if coder.bit(&mut Bit::default(), !round) {
@@ -419,7 +419,7 @@ impl<'a> Fields<'a> {
 /// The three leading bits of a number of seconds and ones below: a bound not far above it.
 fn bound(coder: &mut Coder, seconds: u64) -> u64 {
     let bits = coder.direct(6, u64::from(length(seconds))) as u32;
-    if bits > length(SECONDS_MAX) {
+    if bits > length(STAMP_SECONDS_MAX) {
         coder.fail(DecodeError::invalid("stamp"));
         return 0;
     }

@@ -14,7 +14,7 @@ use crate::id::ContentId;
 /// Titles that a device knows.
 pub const TITLES_MAX: usize = 5_000;
 /// Genres of them; titles of further ones count as the last.
-pub const GENRES_MAX: usize = 64;
+pub const CATALOG_GENRES_MAX: usize = 64;
 /// The largest component of a vector.
 const COMPONENT_MAX: f32 = 127.0;
 
@@ -165,7 +165,7 @@ impl Catalog {
     fn genre_place(&mut self, genre: &Genre) -> u8 {
         let known = self.genres.iter().position(|known| known == genre);
         let place = known.unwrap_or_else(|| {
-            if self.genres.len() < GENRES_MAX {
+            if self.genres.len() < CATALOG_GENRES_MAX {
                 self.genres.push(genre.clone());
             }
             self.genres.len() - 1

@@ -24,9 +24,9 @@ pub const CAP_BYTES_MAX: u32 = 65_536;
 /// Trends in one answer.
 pub const TRENDS_MAX: usize = 256;
 /// Titles, and removed patterns, in one answer.
-pub const LISTED_MAX: usize = 1_024;
+pub const ANSWER_LISTED_MAX: usize = 1_024;
 /// Longest name of a region in bytes (ISO 3166-1 alpha-2, or what the server is set to).
-pub const REGION_BYTES_MAX: usize = 8;
+pub const REGION_NAME_BYTES_MAX: usize = 8;
 
 /// Up to where a device knows what the server has for everybody. 0: nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -421,7 +421,7 @@ fn write_pattern_ids(writer: &mut Writer, ids: &[PatternId]) {
 }
 
 fn read_pattern_ids(reader: &mut Reader) -> Result<Vec<PatternId>, DecodeError> {
-    let count = reader.count(LISTED_MAX, "LISTED_MAX")?;
+    let count = reader.count(ANSWER_LISTED_MAX, "ANSWER_LISTED_MAX")?;
     (0..count).map(|_| read_pattern_id(reader)).collect()
 }
 
@@ -466,7 +466,7 @@ impl Trends {
 
     /// Reads what [`Trends::encode`] wrote.
     pub(crate) fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let region = reader.string(REGION_BYTES_MAX, "REGION_BYTES_MAX")?.to_owned();
+        let region = reader.string(REGION_NAME_BYTES_MAX, "REGION_NAME_BYTES_MAX")?.to_owned();
         let until_ms = reader.varint()?;
         let mut list = Vec::new();
         for _ in 0..reader.count(TRENDS_MAX, "TRENDS_MAX")? {
@@ -483,7 +483,7 @@ impl Trends {
 impl<'a> Titles<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let mut contents = Vec::new();
-        for _ in 0..reader.count(LISTED_MAX, "LISTED_MAX")? {
+        for _ in 0..reader.count(ANSWER_LISTED_MAX, "ANSWER_LISTED_MAX")? {
             contents.push(ContentId::decode(reader)?);
         }
         Ok(Self { contents, message: read_message(reader)? })

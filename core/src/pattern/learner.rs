@@ -26,7 +26,7 @@ pub const LEARNED_MAX: usize = 128;
 /// Titles that a device remembers to have been watched; the oldest goes when one more comes.
 pub const VIEWED_MAX: usize = 2_048;
 /// Titles in the sum of a sub-taste: beyond it, each weighs half.
-pub const WEIGHT_MAX: u32 = 4_096;
+pub const LEARNED_WEIGHT_MAX: u32 = 4_096;
 /// Thousandths of a title that must have been watched for a viewing to count at all.
 pub const WATCHED_PERMILLE_MIN: u16 = 20;
 /// Thousandths of a title that make a viewing a success, also when it was abandoned then.
@@ -119,7 +119,7 @@ impl Learned {
     }
 
     fn add(&mut self, embedding: &Embedding) {
-        if self.weight >= WEIGHT_MAX {
+        if self.weight >= LEARNED_WEIGHT_MAX {
             self.halve();
         }
         for (sum, &unit) in self.sum.iter_mut().zip(embedding.as_slice()) {
@@ -131,7 +131,7 @@ impl Learned {
 
     /// Takes another one in.
     fn join(&mut self, mut other: Self) {
-        while self.weight + other.weight > WEIGHT_MAX {
+        while self.weight + other.weight > LEARNED_WEIGHT_MAX {
             self.halve();
             other.halve();
         }
@@ -159,7 +159,7 @@ impl Learned {
     /// The average cosine between the titles of two.
     fn linkage(&self, other: &Self) -> i64 {
         let pairs = self.sum.iter().zip(other.sum.iter());
-        // The norm of a sum is at most WEIGHT_MAX * ONE, so the product is far below 2^63.
+        // The norm of a sum is at most LEARNED_WEIGHT_MAX * ONE, so the product is far below 2^63.
         let dot: i64 = pairs.map(|(&a, &b)| i64::from(a) * i64::from(b)).sum();
         dot / (i64::from(self.weight.max(1)) * i64::from(other.weight.max(1)))
     }
@@ -206,8 +206,8 @@ impl Learned {
         learned.weight = reader.u32("weight")?;
         let counts = (1..=SAMPLE_COUNT_MAX).contains(&learned.sample_count)
             && learned.success_count <= learned.sample_count
-            && (1..=WEIGHT_MAX).contains(&learned.weight);
-        let bound = i64::from(WEIGHT_MAX) * i64::from(ONE);
+            && (1..=LEARNED_WEIGHT_MAX).contains(&learned.weight);
+        let bound = i64::from(LEARNED_WEIGHT_MAX) * i64::from(ONE);
         for component in learned.sum.iter_mut() {
             let value = reader.signed()?;
             if !counts || value.abs() > bound {

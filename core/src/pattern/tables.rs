@@ -22,7 +22,7 @@ pub const RANK_MAX: usize = DIMENSIONS;
 /// Bits after the point of a centroid's components in the file.
 const CENTROID_BITS: u32 = 8;
 /// Largest weight.
-const WEIGHT_MAX: u64 = 255;
+const TABLE_WEIGHT_MAX: u64 = 255;
 
 /// A file of tables that fits no catalogue well and every one somewhat: `core/tables/README.md` says what
 /// it was made of.
@@ -246,7 +246,7 @@ fn read_weights(reader: &mut Reader) -> Result<Weights, DecodeError> {
     let mut weights = [0; 4];
     for weight in &mut weights {
         *weight = reader.varint()?;
-        if *weight > WEIGHT_MAX {
+        if *weight > TABLE_WEIGHT_MAX {
             return Err(DecodeError::invalid("weight"));
         }
     }

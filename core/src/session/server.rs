@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stored::Row;
 
 /// Connections that one household may have at a time.
-pub const CONNECTIONS_MAX: usize = 64;
+pub const ROOM_CONNECTIONS_MAX: usize = 64;
 /// A snapshot is stored when this many versions came since the last one.
 pub const SNAPSHOT_EVERY: u64 = 256;
 

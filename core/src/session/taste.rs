@@ -23,7 +23,7 @@ use crate::clock::UnixMillis;
 use crate::codec::DecodeError;
 use crate::id::{ContentId, ProfileId, Random};
 use crate::pattern::catalog::{Catalog, Title};
-use crate::pattern::exchange::{Known, LISTED_MAX, Request, Trends};
+use crate::pattern::exchange::{ANSWER_LISTED_MAX, Known, Request, Trends};
 use crate::pattern::learner::{Learner, Viewing};
 use crate::pattern::message::Encoded;
 use crate::pattern::recommend::{Pick, Sources, Wish, recommend};
@@ -39,7 +39,7 @@ pub const ROUNDS_MAX: u32 = 256;
 /// The longest wait that a server may ask for, in milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 /// A log may grow to so many bytes, or to four times its image, before an image replaces it.
-const LOG_BYTES_MIN: [usize; 2] = [64 * 1024, 512 * 1024];
+const TASTE_LOG_BYTES_MIN: [usize; 2] = [64 * 1024, 512 * 1024];
 
 /// A request that is on its way.
 #[derive(Debug)]
@@ -258,7 +258,7 @@ impl Taste {
 
     fn learn_titles(&mut self, mut titles: Vec<Title>, outputs: &mut Vec<Output>) {
         titles.retain(|title| self.catalog.title(&title.content).as_ref() != Some(title));
-        for part in titles.chunks(LISTED_MAX) {
+        for part in titles.chunks(ANSWER_LISTED_MAX) {
             self.store(Record::Titles(part.to_vec(), None), outputs);
         }
         if !titles.is_empty() {
@@ -327,7 +327,7 @@ impl Taste {
         self.rounds += 1;
         let candidates = self.candidates();
         let mut gone = gone(&candidates, &self.acked);
-        gone.truncate(LISTED_MAX);
+        gone.truncate(ANSWER_LISTED_MAX);
         let encoded = self.encode(&candidates);
         let batch = encoded.as_ref().map(|(sent, encoded)| batch(sent.number, encoded));
         let request = Request {
@@ -389,7 +389,7 @@ impl Taste {
             return;
         }
         let size = &mut self.sizes[log as usize];
-        if size.log + bytes.len() > LOG_BYTES_MIN[log as usize].max(4 * size.image) {
+        if size.log + bytes.len() > TASTE_LOG_BYTES_MIN[log as usize].max(4 * size.image) {
             return self.store_image(log, outputs);
         }
         size.log += bytes.len();

@@ -19,8 +19,8 @@ use crate::store::aggregate::{
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::{DeviceId, HouseholdId};
 use omega_sync_core::pattern::exchange::{
-    Answer, Batch, Known, LISTED_MAX, Outcome, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend,
-    Trends,
+    ANSWER_LISTED_MAX, Answer, Batch, Known, Outcome, Receipt, Request, TRENDS_MAX, Taken, Titles,
+    Trend, Trends,
 };
 use omega_sync_core::pattern::message::{
     Floor, MESSAGE_PATTERNS_MAX, Outgoing, decode, encode_within,
@@ -356,7 +356,7 @@ fn encode(tables: &Tables, rows: Vec<Published>, bytes_max: usize) -> Result<Pag
             }
         }
     }
-    let mut count = patterns.len().min(LISTED_MAX);
+    let mut count = patterns.len().min(ANSWER_LISTED_MAX);
     loop {
         let named: usize = contents.iter().take(count).map(|c| c.as_str().len() + 1).sum();
         let outgoing: Vec<Outgoing<'_>> =

@@ -62,7 +62,7 @@ impl fmt::Display for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use omega_sync_core::pattern::exchange::REGION_BYTES_MAX;
+    use omega_sync_core::pattern::exchange::REGION_NAME_BYTES_MAX;
 
     #[test]
     fn a_region_has_its_form() {
@@ -70,7 +70,7 @@ mod tests {
             let region = Region::new(text).unwrap();
             assert_eq!(region.country().as_str(), country);
             assert_eq!(region.is_part(), text.len() > 2);
-            assert!(text.len() <= REGION_BYTES_MAX, "it fits an answer");
+            assert!(text.len() <= REGION_NAME_BYTES_MAX, "it fits an answer");
             assert_eq!(region.as_str(), text.to_ascii_uppercase());
         }
         for text in ["", "D", "DEU", "D3", "DE-", "DE-BAYE", "DE-B_", "-BY", "DE-BY-1", "ÄÖ", "DÉ"]

@@ -3,7 +3,8 @@
 use super::{abandoned, content, finished, genre, near};
 use omega_sync_core::id::ProfileId;
 use omega_sync_core::pattern::learner::{
-    LEARNED_MAX, Learner, SUB_TASTES_MAX, VIEWED_MAX, Viewing, WATCHED_PERMILLE_MIN, WEIGHT_MAX,
+    LEARNED_MAX, LEARNED_WEIGHT_MAX, Learner, SUB_TASTES_MAX, VIEWED_MAX, Viewing,
+    WATCHED_PERMILLE_MIN,
 };
 use omega_sync_core::pattern::{DIMENSIONS, Embedding, PatternId};
 use proptest::prelude::*;
@@ -133,7 +134,7 @@ fn a_genre_has_so_many_sub_tastes_and_a_device_so_many_patterns() {
 #[test]
 fn so_many_titles_are_remembered_and_weigh_so_much() {
     let mut learner = Learner::default();
-    let total = WEIGHT_MAX as u64 + 10;
+    let total = LEARNED_WEIGHT_MAX as u64 + 10;
     for number in 0..total {
         learner.record(&finished("drama", 1, number), PatternId(number.into()));
     }

@@ -20,7 +20,7 @@ pub const ABOUT: &str = "Whole states: u8 state version, then the difference fro
     Lists are sorted by id, titles by their bytes. A profile without a name field has none.";
 
 /// Seconds of 48 bits of milliseconds: the greatest distance of the base.
-const SECONDS_MAX: u64 = (1 << 48) / 1_000;
+const STAMP_SECONDS_MAX: u64 = (1 << 48) / 1_000;
 
 fn vector(name: &str, story: &Story) -> Value {
     let bytes = hex(&state_bytes(&story.household));
@@ -242,7 +242,7 @@ impl Hand {
     /// The base, whole seconds from 1970.
     pub fn base_at(&mut self, earlier: bool, seconds: u64) {
         self.coder.bit(&mut Bit::rare(2), earlier);
-        self.coder.number(&mut Number::new(31, false, SECONDS_MAX), seconds);
+        self.coder.number(&mut Number::new(31, false, STAMP_SECONDS_MAX), seconds);
         self.coder.bit(&mut Bit::default(), false);
     }
 

@@ -4,8 +4,8 @@ use super::meaning::{self, error, hex, number, unhex};
 use omega_sync_core::codec::DecodeError;
 use omega_sync_core::id::ContentId;
 use omega_sync_core::pattern::exchange::{
-    ANSWER_BYTES, Answer, Batch, CAP_BYTES_MAX, CAP_BYTES_MIN, Known, LISTED_MAX, Outcome,
-    REGION_BYTES_MAX, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend, Trends,
+    ANSWER_BYTES, ANSWER_LISTED_MAX, Answer, Batch, CAP_BYTES_MAX, CAP_BYTES_MIN, Known, Outcome,
+    REGION_NAME_BYTES_MAX, Receipt, Request, TRENDS_MAX, Taken, Titles, Trend, Trends,
 };
 use omega_sync_core::pattern::{Genre, PatternId};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ fn bad() -> Vec<Value> {
     *bytes.last_mut().expect("some") = Taken::ALL.len() as u8;
     vectors.push(wrong("receipt that nobody knows", "server", &bytes, "invalid"));
     let mut far = full();
-    far.trends.as_mut().expect("some").region = "x".repeat(REGION_BYTES_MAX + 1);
+    far.trends.as_mut().expect("some").region = "x".repeat(REGION_NAME_BYTES_MAX + 1);
     vectors.push(wrong("region with too long a name", "server", &far.encode(), "limit"));
     // Only the counts: nothing after them is looked at.
     let count = |limit: usize| [(limit + 1) as u8 & 0x7f | 0x80, ((limit + 1) >> 7) as u8];
@@ -148,7 +148,7 @@ fn bad() -> Vec<Value> {
     many = Answer { removed: vec![PatternId(7)], ..Answer::default() };
     bytes = many.encode();
     bytes.truncate(bytes.len() - 17);
-    bytes.extend(count(LISTED_MAX));
+    bytes.extend(count(ANSWER_LISTED_MAX));
     vectors.push(wrong("too many that went", "server", &bytes, "limit"));
     let mut upper = full().encode();
     let at = upper.windows(5).position(|word| word == b"drama").expect("there");

@@ -74,17 +74,17 @@ fn what_is_beyond_a_bound_is_refused() {
     let long = vec![0; CAP_BYTES_MAX as usize + 1];
     let bytes = request(Some(Batch { number: 0, message: &long })).encode();
     assert_eq!(Request::decode(&bytes), Err(DecodeError::limit("CAP_BYTES_MAX")));
-    let gone = vec![PatternId(1); LISTED_MAX + 1];
+    let gone = vec![PatternId(1); ANSWER_LISTED_MAX + 1];
     let bytes = Request { gone, ..request(None) }.encode();
-    assert_eq!(Request::decode(&bytes), Err(DecodeError::limit("LISTED_MAX")));
+    assert_eq!(Request::decode(&bytes), Err(DecodeError::limit("ANSWER_LISTED_MAX")));
     let mut many = answer();
-    many.removed = vec![PatternId(1); LISTED_MAX + 1];
-    assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::limit("LISTED_MAX")));
+    many.removed = vec![PatternId(1); ANSWER_LISTED_MAX + 1];
+    assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::limit("ANSWER_LISTED_MAX")));
     let mut many = answer();
     let trends = many.trends.as_mut().expect("some");
     trends.list = vec![trends.list[0].clone(); TRENDS_MAX + 1];
     assert_eq!(Answer::decode(&many.encode()), Err(DecodeError::limit("TRENDS_MAX")));
     let mut long = answer();
-    long.trends.as_mut().expect("some").region = "x".repeat(REGION_BYTES_MAX + 1);
-    assert_eq!(Answer::decode(&long.encode()), Err(DecodeError::limit("REGION_BYTES_MAX")));
+    long.trends.as_mut().expect("some").region = "x".repeat(REGION_NAME_BYTES_MAX + 1);
+    assert_eq!(Answer::decode(&long.encode()), Err(DecodeError::limit("REGION_NAME_BYTES_MAX")));
 }

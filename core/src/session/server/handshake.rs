@@ -3,7 +3,7 @@
 //! Invariant: the session is durable before its welcome leaves; of a replica's sessions only the newest
 //! may write.
 
-use super::{CONNECTIONS_MAX, Connection, ConnectionId, Room, RoomOutput};
+use super::{Connection, ConnectionId, ROOM_CONNECTIONS_MAX, Room, RoomOutput};
 use crate::clock::{Timestamp, UnixMillis, check_drift};
 use crate::delta::Context;
 use crate::household::{History, Household, REPLICAS_MAX, TOUCHED_MAX};
@@ -43,7 +43,7 @@ impl Room {
         let voids = row.voids.iter().map(|(&stamp, &reason)| (stamp, reason)).collect();
         let taken = Taken { through, digest: row.digest };
         self.replace(hello.replica, outputs);
-        if self.connections.len() >= CONNECTIONS_MAX {
+        if self.connections.len() >= ROOM_CONNECTIONS_MAX {
             return Err(CloseCode::Overloaded);
         }
         let commit = self.commit(&[hello.replica]);

@@ -10,7 +10,7 @@ use crate::clock::UnixMillis;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ProfileId;
 use crate::pattern::catalog::{Catalog, TITLES_MAX, Title};
-use crate::pattern::exchange::{LISTED_MAX, Trends, read_pattern_id};
+use crate::pattern::exchange::{ANSWER_LISTED_MAX, Trends, read_pattern_id};
 use crate::pattern::learner::{Learner, Viewing};
 use crate::pattern::upload::{ACKED_MAX, Acked, read_pattern, write_pattern};
 use crate::pattern::{Pattern, PatternId};
@@ -188,7 +188,7 @@ impl Synced {
             synced.acked.push(Acked::decode(reader)?);
         }
         for ids in [&mut synced.gone, &mut synced.removed] {
-            for _ in 0..reader.count(LISTED_MAX, "LISTED_MAX")? {
+            for _ in 0..reader.count(ANSWER_LISTED_MAX, "ANSWER_LISTED_MAX")? {
                 ids.push(read_pattern_id(reader)?);
             }
         }
