@@ -11,7 +11,9 @@ mod exchange;
 mod handshake;
 
 pub use close::CloseCode;
-pub use exchange::{EXCHANGE_BYTES_MAX, EXCHANGE_FRAMES_MAX, Exchange, Exchanged};
+pub use exchange::{
+    EXCHANGE_BYTES_MAX, EXCHANGE_FRAMES_MAX, EXCHANGED_FRAMES_MAX, Exchange, Exchanged,
+};
 pub use handshake::{Hello, Session, TOKEN_BYTES_MAX, Taken, Welcome};
 
 use crate::clock::Timestamp;

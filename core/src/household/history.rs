@@ -57,7 +57,7 @@ pub enum Touch {
 /// more, the oldest go, and devices that are further behind get a snapshot.
 pub const GONE_MAX: usize = 1_024;
 /// More keys than a history ever holds.
-const KEYS_MAX: usize = 4 * super::ENTRIES_MAX;
+const HISTORY_KEYS_MAX: usize = 4 * super::ENTRIES_MAX;
 
 /// The keys that a difference replaces. A key without a value in the state it is taken from is
 /// removed.
@@ -157,7 +157,7 @@ impl History {
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let floor = reader.varint()?;
         let mut keys = BTreeMap::new();
-        for _ in 0..reader.count(KEYS_MAX, "keys of a history")? {
+        for _ in 0..reader.count(HISTORY_KEYS_MAX, "HISTORY_KEYS_MAX")? {
             let key = Key::decode(reader)?;
             let last = reader.varint()?;
             let born = last.checked_sub(reader.varint()?);

@@ -349,3 +349,16 @@ fn a_household_holds_so_many_devices() {
     let error = Household::decode(&mut Reader::new(&bytes(&household)));
     assert_eq!(error, Err(DecodeError::limit("DEVICES_MAX")));
 }
+
+#[test]
+fn a_stored_history_has_so_many_keys() {
+    let read = |count: usize| {
+        let mut writer = Writer::new();
+        writer.varint(0);
+        writer.varint(count as u64);
+        History::decode(&mut Reader::new(&writer.finish())).err()
+    };
+    let full = 4 * ENTRIES_MAX;
+    assert_eq!(read(full), Some(DecodeError::Truncated), "its keys are missing");
+    assert_eq!(read(full + 1), Some(DecodeError::limit("HISTORY_KEYS_MAX")));
+}

@@ -12,6 +12,8 @@ use crate::codec::{DecodeError, Reader, Writer};
 
 /// Frames after the hello in one request.
 pub const EXCHANGE_FRAMES_MAX: usize = 16;
+/// Frames in the answer: welcome and catch-up, and for each frame of the request two at most.
+pub const EXCHANGED_FRAMES_MAX: usize = 2 + 2 * EXCHANGE_FRAMES_MAX;
 /// Bytes of one request: enough for an offer and some deltas.
 pub const EXCHANGE_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
@@ -96,9 +98,8 @@ impl<'a> Exchanged<'a> {
                 close = Some(code.map_err(|_| DecodeError::invalid("close code"))?);
                 break;
             }
-            // Welcome and catch-up, and for each frame two at most.
-            if frames.len() >= 2 + 2 * EXCHANGE_FRAMES_MAX {
-                return Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
+            if frames.len() >= EXCHANGED_FRAMES_MAX {
+                return Err(DecodeError::limit("EXCHANGED_FRAMES_MAX"));
             }
             frames.push(frame);
         }
@@ -159,10 +160,10 @@ mod tests {
         for bad in [&[0][..], &[0, 1, 1], &[2, 1]] {
             assert!(Exchanged::decode(bad).is_err(), "{bad:?}");
         }
-        let full = vec![vec![1]; 2 + 2 * EXCHANGE_FRAMES_MAX];
+        let full = vec![vec![1]; EXCHANGED_FRAMES_MAX];
         assert!(Exchanged::decode(&Exchanged::encode(&full, None)).is_ok());
         let more = vec![vec![1]; full.len() + 1];
-        let limit = Err(DecodeError::limit("EXCHANGE_FRAMES_MAX"));
+        let limit = Err(DecodeError::limit("EXCHANGED_FRAMES_MAX"));
         assert_eq!(Exchanged::decode(&Exchanged::encode(&more, None)), limit);
     }
 }

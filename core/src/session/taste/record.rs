@@ -128,7 +128,7 @@ impl Record {
                 Self::Viewing(Box::new(Viewing::decode(reader)?), fresh)
             }
             TAG_PROFILES => {
-                let count = reader.count(PROFILES_NAMED_MAX, "PROFILES_MAX")?;
+                let count = reader.count(PROFILES_NAMED_MAX, "PROFILES_NAMED_MAX")?;
                 let profiles = (0..count).map(|_| Ok(ProfileId(reader.fixed64()?)));
                 Self::Profiles(profiles.collect::<Result<_, DecodeError>>()?)
             }
