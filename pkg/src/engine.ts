@@ -208,7 +208,11 @@ export class Engine {
     this.at = invoke(`${kind}_new`, ...Array.from(words));
   }
 
-  /** @returns the address of the answer */
+  /**
+   * One call, by its number, with the time where it matters: Unix and steady, in milliseconds.
+   *
+   * @returns the address of the answer
+   */
   call(number: number, values: readonly Value[], unix = 0, steady = 0): number {
     return invoke(`${this.kind}_call`, this.at, number, put(values), unix, steady);
   }
