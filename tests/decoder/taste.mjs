@@ -134,7 +134,9 @@ function readTitles(reader) {
 
 /** @param {Reader} reader */
 function readIds(reader) {
-  return readList(reader, ANSWER_LISTED_MAX, () => toHex(reader.raw(PATTERN_ID_BYTES).slice().reverse()));
+  return readList(reader, ANSWER_LISTED_MAX, () =>
+    toHex(reader.raw(PATTERN_ID_BYTES).slice().reverse()),
+  );
 }
 
 /** @param {Reader} reader */
