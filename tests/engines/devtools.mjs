@@ -1,8 +1,8 @@
 // The few words of the DevTools protocol that the oldest engine already speaks.
 import WebSocket from "ws";
 
-/** Longest wait for one answer, in milliseconds. */
-const ANSWER_WAIT_MS = 10_000;
+/** Longest wait for one answer, in milliseconds: loaded machines are slow. */
+const ANSWER_WAIT_MS = 30_000;
 
 /**
  * @typedef {object} Connection
