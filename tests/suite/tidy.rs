@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// A file beyond this has two subjects.
 const FILE_LINES_MAX: usize = 620;
 /// Folders in which less is allowed, and functions are counted too.
-const STRICT: [&str; 2] = ["core/src", "wasm/src"];
+const STRICT: [&str; 3] = ["core/src", "wasm/src", "edge-server/src"];
 const STRICT_FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 /// A constant with such a name bounds something.
@@ -166,7 +166,8 @@ fn functions_fit_a_screen() {
     }
 }
 
-/// The first line of each function and how many lines it has, to the brace at its indentation.
+/// The first line of each function and how many lines it has, to the brace at its indentation; that of a
+/// trait may have no body.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -177,7 +178,9 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         let one = name.ends_with([';', '}']);
         if !one && before.split_whitespace().all(known) {
             let indent = &line[..line.len() - name.len()];
-            let end = lines[at..].iter().position(|line| line.strip_prefix(indent) == Some("}"));
+            let ends = |rest: &str| rest == "}" || rest.starts_with(')') && rest.ends_with(';');
+            let end =
+                lines[at..].iter().position(|line| line.strip_prefix(indent).is_some_and(ends));
             found.push((name, end.expect("a formatted function ends") + 1));
         }
     }
