@@ -92,16 +92,16 @@ for (const { name, missing, build } of PLATFORMS) {
   });
 }
 
-/** From here on the engine that starts next in the page breaks when it is asked to write once `breaks` is set. */
+/** From here on the engine that starts next in the page breaks once `breaks` is set. */
 const BREAKS = `(() => {
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = async (...values) => {
     const { exports } = await instantiate(...values);
-    const write = (...values) => {
+    const call = (...values) => {
       if (window.breaks) throw new Error("broken");
-      return exports.replica_write(...values);
+      return exports.replica_call(...values);
     };
-    return { exports: Object.assign({}, exports, { replica_write: write }) };
+    return { exports: Object.assign({}, exports, { replica_call: call }) };
   };
 })()`;
 
