@@ -3,7 +3,7 @@
  *
  * Either is the name of one of the engine's calls and plain values: so one tab can ask another to make a
  * write, which can be made again after the tab that was asked has died; and what is read need not come
- * from an engine, see `view.ts`.
+ * from an engine, see `worker/view.ts`.
  */
 
 import type { SyncState } from "./engine.js";

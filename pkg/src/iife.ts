@@ -3,9 +3,9 @@
  * and fetching a sibling both fail. The exports get the global name `OmegaSync`, and no other is added.
  */
 
-import type { PortLike } from "./port.js";
-import { serve as serveFrom } from "./serve.js";
 import { engineBytes } from "./wasm-bytes.js";
+import { serve as serveFrom } from "./worker/engine-side.js";
+import type { PortLike } from "./worker/port.js";
 
 export { MemoryStorage, OmegaError, open, wipe } from "./inline.js";
 

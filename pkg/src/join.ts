@@ -5,7 +5,7 @@ import { callWrite, type Replica, readRows } from "./engine.js";
 import { fromEngine, OmegaError } from "./errors.js";
 import { householdMismatch, type Settings } from "./settings.js";
 import { MemoryStorage, type Storage } from "./storage.js";
-import { Tab, type TabParts } from "./tabs.js";
+import { Tab, type TabParts } from "./tabs/tabs.js";
 
 const SECOND_MS = 1_000;
 /** Where the household's id is in what the engine says of itself. */

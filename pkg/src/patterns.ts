@@ -15,14 +15,14 @@ import { openStorage, TASTE_DATABASES } from "./indexeddb.js";
 import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
 import { eraseStorage, MemoryStorage, type Storage } from "./storage.js";
-import { Tap } from "./tap.js";
-import { type ExportedTaste, Taste } from "./taste.js";
-import { TasteDriver, type TasteParts } from "./taste-driver.js";
-import { callTaste, newTaste } from "./taste-engine.js";
+import { TasteDriver, type TasteParts } from "./taste/driver.js";
+import { callTaste, newTaste } from "./taste/engine.js";
+import { Tap } from "./taste/socket.js";
+import { type ExportedTaste, Taste } from "./taste/taste.js";
 import { httpUrl } from "./transport.js";
 
 export * from "./index.js";
-export * from "./taste.js";
+export * from "./taste/taste.js";
 
 /** What the engine takes: the bounds that {@link TasteOptions} names, of `docs/protocol.md`. */
 const SAMPLES_MAX = 4_294_967_295;

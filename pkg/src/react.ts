@@ -25,7 +25,7 @@ import type { Device } from "./devices.js";
 import type { Profile, Progress, WatchlistItem } from "./household.js";
 import type { PatternsClient } from "./patterns.js";
 import { Snapshot } from "./snapshot.js";
-import type { Recommendation, RecommendOptions } from "./taste.js";
+import type { Recommendation, RecommendOptions } from "./taste/taste.js";
 
 const ClientContext = createContext<Client | undefined>(undefined);
 

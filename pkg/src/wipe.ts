@@ -1,9 +1,9 @@
 /** Erasing a storage that is not open here. */
 
-import { tellErased } from "./channel.js";
 import { OmegaError } from "./errors.js";
 import { IndexedDbStorage, TASTE_DATABASES } from "./indexeddb.js";
 import { eraseStorage } from "./storage.js";
+import { tellErased } from "./tabs/channel.js";
 
 /**
  * Erases what a device has stored, what was learned of taste included, in every tab, without opening

@@ -12,7 +12,7 @@ import type { Addresses, Client, OpenSettings } from "./api.js";
 import { storageFor } from "./indexeddb.js";
 import { settingsOf } from "./settings.js";
 import { SyncClient } from "./sync-client.js";
-import { WorkerKeeper } from "./worker-keeper.js";
+import { WorkerKeeper } from "./worker/page-side.js";
 
 export { OmegaError } from "./errors.js";
 export type * from "./index.js";

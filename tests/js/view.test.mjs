@@ -7,8 +7,8 @@ import { build } from "esbuild";
 import { PKG } from "../../scripts/paths.mjs";
 
 const code = `
-  export * from "./view.js";
-  export * from "./view-writer.js";`;
+  export * from "./worker/view.js";
+  export * from "./worker/view-writer.js";`;
 const { outputFiles } = await build({
   stdin: { contents: code, resolveDir: join(PKG, "src"), loader: "ts" },
   ...{ bundle: true, format: "esm", write: false },

@@ -21,7 +21,7 @@ const PERMILLE: f64 = 1_000.0;
 const INVALID_TITLE: Code = "invalid_title";
 const INVALID_OPTION: Code = "invalid_option";
 
-/// The numbers of the calls: the places in the list of `pkg/src/taste-engine.ts`, which says what values
+/// The numbers of the calls: the places in the list of `pkg/src/taste/engine.ts`, which says what values
 /// each takes and gives.
 mod number {
     pub const CONFIGURE: u8 = 0;

@@ -1,6 +1,6 @@
-/** Says how the lists of an engine differ from what was said before; see `view.ts`. */
+/** Says how the lists of an engine differ from what was said before; see `worker/view.ts`. */
 
-import type { Cells, Keeper, ReadName } from "./calls.js";
+import type { Cells, Keeper, ReadName } from "../calls.js";
 import { type Lists, type Patch, patched, type ViewUpdate } from "./view.js";
 
 /** Patches of so many characters, or as many as the lists have, are followed by all lists anew. */

@@ -2,9 +2,9 @@
  * Writes between asking and answer: those of this tab, and on a leader those of the other tabs.
  */
 
-import type { WriteName } from "./calls.js";
+import type { WriteName } from "../calls.js";
+import type { OmegaError } from "../errors.js";
 import type { Asked, Refusal } from "./channel.js";
-import type { OmegaError } from "./errors.js";
 
 /** Somebody who waits. */
 export interface Waiter {

@@ -1,11 +1,11 @@
 /** What apps see of taste: record what was watched, read what follows from it. */
 
-import type { Client } from "./api.js";
-import { fieldsOf, listenerOf, OmegaError, refusal, textOf } from "./errors.js";
-import type { TasteDriver } from "./taste-driver.js";
-import { callTaste, type TasteChange, type TasteSync } from "./taste-engine.js";
+import type { Client } from "../api.js";
+import { fieldsOf, listenerOf, OmegaError, refusal, textOf } from "../errors.js";
+import type { TasteDriver } from "./driver.js";
+import { callTaste, type TasteChange, type TasteSync } from "./engine.js";
 
-export type { TasteChange, TasteSync } from "./taste-engine.js";
+export type { TasteChange, TasteSync } from "./engine.js";
 
 /** Components of an embedding: those of all-MiniLM-L6-v2. */
 export const DIMENSIONS = 384;

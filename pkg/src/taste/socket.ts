@@ -4,8 +4,8 @@
  * rest of the package knows nothing of them.
  */
 
-import { Requests } from "./requests.js";
-import type { WebSocketConstructor, WebSocketLike } from "./socket.js";
+import { Requests } from "../requests.js";
+import type { WebSocketConstructor, WebSocketLike } from "../socket.js";
 
 /** First byte of the server's frames about taste; see `docs/protocol.md`, "Taste". */
 const ANSWER_TAG = 8;

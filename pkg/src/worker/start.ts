@@ -2,10 +2,10 @@
  * How the engine's side of Worker mode starts.
  */
 
-import { fromEngine, OmegaError } from "./errors.js";
-import { watchLifecycle } from "./lifecycle.js";
+import { fromEngine, OmegaError } from "../errors.js";
+import { watchLifecycle } from "../lifecycle.js";
+import type { EngineCalls, Opening, PageCalls } from "./engine-side.js";
 import { Port, type PortLike } from "./port.js";
-import type { EngineCalls, Opening, PageCalls } from "./serve.js";
 
 /** A Worker whose script has not run after so long counts as one that does not start. */
 const WORKER_START_MS = 10_000;

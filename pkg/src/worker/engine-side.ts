@@ -1,22 +1,22 @@
 /**
  * The engine's side of Worker mode: everything of `open` but the storage, the token and the page's life,
- * which stay with the page (`worker-keeper.ts`). From `file://` a Worker of engines before Chromium 80
+ * which stay with the page (`worker/page-side.ts`). From `file://` a Worker of engines before Chromium 80
  * may not open IndexedDB, and none of them hears that the page hides.
  */
 
-import type { Keeper, WriteName } from "./calls.js";
-import type { Channel, Message } from "./channel.js";
-import type { DriverEvents, TabEvents } from "./client.js";
-import { type EngineSource, type SyncState, startEngine, type WasmSource } from "./engine.js";
-import { OmegaError } from "./errors.js";
-import { joinTab } from "./join.js";
-import type { LifecycleEvents } from "./lifecycle.js";
+import type { Keeper, WriteName } from "../calls.js";
+import type { DriverEvents, TabEvents } from "../client.js";
+import { type EngineSource, type SyncState, startEngine, type WasmSource } from "../engine.js";
+import { OmegaError } from "../errors.js";
+import { joinTab } from "../join.js";
+import type { LifecycleEvents } from "../lifecycle.js";
+import type { StopReason } from "../reasons.js";
+import type { Settings } from "../settings.js";
+import { platformWebSocket } from "../socket.js";
+import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "../storage.js";
+import type { Channel, Message } from "../tabs/channel.js";
+import type { Tab } from "../tabs/tabs.js";
 import { Port, type PortLike } from "./port.js";
-import type { StopReason } from "./reasons.js";
-import type { Settings } from "./settings.js";
-import { platformWebSocket } from "./socket.js";
-import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "./storage.js";
-import type { Tab } from "./tabs.js";
 import type { ViewUpdate } from "./view.js";
 import { ViewWriter } from "./view-writer.js";
 

@@ -6,10 +6,10 @@
  * says when to look, and who would answer for it.
  */
 
-import type { Attention, WriteName } from "./calls.js";
-import type { Order, RemoteOutput, ReplayReport, SyncState } from "./engine.js";
-import { type ErrorCode, OmegaError } from "./errors.js";
-import type { StopReason } from "./reasons.js";
+import type { Attention, WriteName } from "../calls.js";
+import type { Order, RemoteOutput, ReplayReport, SyncState } from "../engine.js";
+import { type ErrorCode, OmegaError } from "../errors.js";
+import type { StopReason } from "../reasons.js";
 
 /** Why something was not done; empty when it was. */
 export interface Refusal {

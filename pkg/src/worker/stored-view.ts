@@ -13,7 +13,7 @@ import {
   type IndexedDbStorage,
   onResult,
   randomName,
-} from "./indexeddb.js";
+} from "../indexeddb.js";
 import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */

@@ -1,25 +1,25 @@
 /**
- * The page's side of Worker mode: what the engine's side (`serve.ts`) says is kept as a view to read from
+ * The page's side of Worker mode: what the engine's side (`worker/engine-side.ts`) says is kept as a view to read from
  * at once, and what only a page has is done for it: storage, token, the page's life.
  *
  * Invariant: what is asked before the engine is there waits for it, in its order; nothing is lost when
  * the Worker does not start and the engine runs in the page instead.
  */
 
-import type { OpenSettings } from "./api.js";
-import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "./calls.js";
-import { type Channel, openChannel, tellErased } from "./channel.js";
-import type { TabEvents } from "./client.js";
-import { type ErrorCode, failure, fromEngine, OmegaError } from "./errors.js";
-import { IndexedDbStorage } from "./indexeddb.js";
+import type { OpenSettings } from "../api.js";
+import type { Attention, Cells, Keeper, ReadName, WriteName, Writes } from "../calls.js";
+import type { TabEvents } from "../client.js";
+import { type ErrorCode, failure, fromEngine, OmegaError } from "../errors.js";
+import { IndexedDbStorage } from "../indexeddb.js";
+import type { StopReason } from "../reasons.js";
+import type { Settings } from "../settings.js";
+import { eraseStorage, type Storage } from "../storage.js";
+import { type Channel, openChannel, tellErased } from "../tabs/channel.js";
+import type { EngineCalls, Loaded, PageCalls, PassedEvent, Standing } from "./engine-side.js";
 import type { Port } from "./port.js";
-import type { StopReason } from "./reasons.js";
-import type { EngineCalls, Loaded, PageCalls, PassedEvent, Standing } from "./serve.js";
-import type { Settings } from "./settings.js";
-import { eraseStorage, type Storage } from "./storage.js";
+import { type Started, startEngineSide } from "./start.js";
 import { StoredView } from "./stored-view.js";
 import { View, type ViewUpdate } from "./view.js";
-import { type Started, startEngineSide } from "./worker-start.js";
 
 /** What a keeper needs. */
 export interface KeeperParts {

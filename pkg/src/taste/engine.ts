@@ -3,7 +3,7 @@
  * answers are laid out as those of the replica (`engine.ts`); `wasm/src/taste.rs` has their order.
  */
 
-import type { Cells } from "./calls.js";
+import type { Cells } from "../calls.js";
 import {
   Engine,
   random,
@@ -14,7 +14,7 @@ import {
   rows,
   type Value,
   values,
-} from "./engine.js";
+} from "../engine.js";
 
 /** What learns taste, in the engine's memory. */
 export type TasteEngine = Engine;

@@ -10,9 +10,9 @@
  * frozen meanwhile finds it gone, or too old.
  */
 
-import { type Attention, UNHEARD } from "./calls.js";
+import { type Attention, UNHEARD } from "../calls.js";
+import type { Order } from "../engine.js";
 import type { Channel } from "./channel.js";
-import type { Order } from "./engine.js";
 
 /** How long a tab may take to say that it wants a command, and then to be given it, in milliseconds. */
 export const CLAIM_MS = 1_000;

@@ -10,12 +10,11 @@
  * engine's records in the small log is one of the driver's own, which says whose they are.
  */
 
-import type { Cells } from "./calls.js";
-import { delayOf, stoppedBy, syncFailed } from "./client.js";
-import type { Value } from "./engine.js";
-import { failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
-import { eraseStorage, type Storage, type StorageChange } from "./storage.js";
-import type { Tap } from "./tap.js";
+import type { Cells } from "../calls.js";
+import { delayOf, stoppedBy, syncFailed } from "../client.js";
+import type { Value } from "../engine.js";
+import { failure, fromCommit, fromEngine, OmegaError } from "../errors.js";
+import { eraseStorage, type Storage, type StorageChange } from "../storage.js";
 import {
   CHANGES,
   callTaste,
@@ -29,7 +28,8 @@ import {
   type TasteOutput,
   type TasteReadName,
   type TasteSync,
-} from "./taste-engine.js";
+} from "./engine.js";
+import type { Tap } from "./socket.js";
 
 /** How long after a failed commit the next try comes. */
 const RETRY_MS = 5_000;

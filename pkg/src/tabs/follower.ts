@@ -4,13 +4,13 @@
  * server.
  */
 
-import { type Attention, UNHEARD } from "./calls.js";
+import { type Attention, UNHEARD } from "../calls.js";
+import type { TabEvents } from "../client.js";
+import { loadReplica, type Replica } from "../engine.js";
+import { failure, fromEngine, type OmegaError } from "../errors.js";
+import type { SharedStorage } from "../storage.js";
 import { type Asked, type Channel, errorOf, type Message, type Standing } from "./channel.js";
-import type { TabEvents } from "./client.js";
-import { loadReplica, type Replica } from "./engine.js";
-import { failure, fromEngine, type OmegaError } from "./errors.js";
 import { CLAIM_MS, since } from "./orders.js";
-import type { SharedStorage } from "./storage.js";
 
 /** Whose part it is. */
 export interface FollowerOwner {

@@ -4,7 +4,7 @@
  * Messages keep their order, and so do the calls: what is told before an answer is there before it.
  */
 
-import { type ErrorCode, fromEngine, OmegaError } from "./errors.js";
+import { type ErrorCode, fromEngine, OmegaError } from "../errors.js";
 
 /** A Worker, what a Worker has instead, or an end of a MessageChannel. */
 export interface PortLike {

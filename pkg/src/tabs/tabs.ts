@@ -1,8 +1,8 @@
 /**
- * The tabs of one storage: one leads, with engine, socket and storage (`leader.ts`); the others follow it
- * live and ask it to write (`follower.ts`).
+ * The tabs of one storage: one leads, with engine, socket and storage (`tabs/leader.ts`); the others follow it
+ * live and ask it to write (`tabs/follower.ts`).
  *
- * `election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
+ * `tabs/election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
  * generation refuses its next commit, and it follows.
  *
  * Invariant: a write of a follower is made once. The leader stores, in the same transaction, which
@@ -11,17 +11,15 @@
  * ({@link AskedWrites}), and only what was said to it since it leads.
  */
 
-import type { ReadName, WriteName, Writes } from "./calls.js";
-import { type Attention, type Cells, type Keeper, UNHEARD } from "./calls.js";
-import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
+import type { ReadName, WriteName, Writes } from "../calls.js";
+import { type Attention, type Cells, type Keeper, UNHEARD } from "../calls.js";
 import {
   type Driver,
   type DriverParts,
   STORAGE_RETRY_MS,
   stoppedBy,
   type TabEvents,
-} from "./client.js";
-import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
+} from "../client.js";
 import {
   engineFailure,
   loadReplica,
@@ -29,13 +27,15 @@ import {
   readRows,
   type SyncState,
   standingOf,
-} from "./engine.js";
-import { failure, fromEngine, OmegaError } from "./errors.js";
+} from "../engine.js";
+import { failure, fromEngine, OmegaError } from "../errors.js";
+import { randomName } from "../indexeddb.js";
+import type { StopReason } from "../reasons.js";
+import { eraseStorage, isShared, type SharedStorage, type Storage } from "../storage.js";
+import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
+import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { Follower, type FollowerOwner } from "./follower.js";
-import { randomName } from "./indexeddb.js";
 import { Leader, type LeaderOwner } from "./leader.js";
-import type { StopReason } from "./reasons.js";
-import { eraseStorage, isShared, type SharedStorage, type Storage } from "./storage.js";
 import { endAll, type OwnWrite, OwnWrites, type Waiter } from "./writes.js";
 
 /** What a tab needs to work. */

@@ -3,10 +3,16 @@
  * server, makes the writes that they ask for, and hands on what other devices order.
  */
 
+import {
+  Driver,
+  type DriverEvents,
+  type DriverParts,
+  reasonOf,
+  type TabEvents,
+} from "../client.js";
+import type { OmegaError } from "../errors.js";
+import { randomName } from "../indexeddb.js";
 import type { Channel, Message, Refusal } from "./channel.js";
-import { Driver, type DriverEvents, type DriverParts, reasonOf, type TabEvents } from "./client.js";
-import type { OmegaError } from "./errors.js";
-import { randomName } from "./indexeddb.js";
 import { Orders } from "./orders.js";
 import { AskedWrites } from "./writes.js";
 

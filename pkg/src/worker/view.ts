@@ -1,11 +1,11 @@
 /**
  * What a page shows whose engine is in a Worker: the lists as plain rows, without WebAssembly.
  *
- * The Worker sends every list once, then only how it differs (`view-writer.ts`). A list stays a text
+ * The Worker sends every list once, then only how it differs (`worker/view-writer.ts`). A list stays a text
  * until it is asked for: parsing a year of a household takes the oldest TVs longer than a frame.
  */
 
-import type { Cells, ReadName } from "./calls.js";
+import type { Cells, ReadName } from "../calls.js";
 
 /** Each list as JSON, by its key: `profiles`, `watchlist:` and a profile's id, and so on. */
 export type Lists = Record<string, string>;
