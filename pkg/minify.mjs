@@ -12,7 +12,9 @@ const DECLARED = String.raw`\bprivate (?:readonly |async |get |set )*`;
  * @param {string} folder of the sources @returns {RegExp} that matches these names
  */
 export function privateNames(folder) {
-  const files = readdirSync(folder, { encoding: "utf8", recursive: true }).filter((name) => name.endsWith(".ts"));
+  const files = readdirSync(folder, { encoding: "utf8", recursive: true }).filter((name) =>
+    name.endsWith(".ts"),
+  );
   const texts = files.map((name) => readFileSync(join(folder, name), "utf8"));
   const code = texts.join("\n").replace(COMMENTS, "");
   /** @param {string} pattern */
