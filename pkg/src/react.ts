@@ -199,7 +199,8 @@ function useShown<T>(
     const told = (tell: () => void) => [
       client.on("change", (change) => {
         if (change.what !== what) return;
-        if (profile === undefined || change.profile === profile) tell();
+        // A change is told by the id as the engine writes it.
+        if (profile === undefined || change.profile === profile.toLowerCase()) tell();
       }),
       client.on("status", ({ state }) => {
         if (state === "stopped") tell();

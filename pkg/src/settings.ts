@@ -23,21 +23,21 @@ export interface Settings {
   tokenTimeoutMs: number;
 }
 
-/** What a token can name a device by has no control characters … */
+/** What can name a device or a title has no control characters … */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-const DEVICE = /^[^\0-\x1f\x7f-\x9f]+$/;
+const ID = /^[^\0-\x1f\x7f-\x9f]+$/;
 /** … and so many bytes of UTF-8 at most. */
-const DEVICE_BYTES_MAX = 64;
+const ID_BYTES_MAX = 64;
 /** A profile's id; the default one's is empty. */
-const PROFILE = /^[\da-f]{16}$/i;
+const PROFILE = /^(?!0+$)[\da-f]{16}$/i;
 
 /** Throws `invalid_url`, `invalid_device`, `invalid_profile`, `invalid_household` or `invalid_option`. */
 export function settingsOf(options: OpenOptions): Settings {
   // An app without types may have passed nothing at all.
   const { device, household = "", profile = "", token, ...rest } = options ?? {};
-  checkDevice(textOf(device, "invalid_device"));
+  checkId(textOf(device, "invalid_device"), "invalid_device");
   textOf(household, "invalid_household");
-  if (profile !== "" && !PROFILE.test(profile)) throw failure("invalid_profile");
+  checkProfile(profile);
   if (typeof token !== "function") throw invalid("`token` must be a function");
   checkStorage(rest);
   const urls = rest.urls ?? [rest.url ?? ""];
@@ -69,9 +69,15 @@ function checkPoll(options: PollOptions | undefined): Required<PollOptions> | un
   return { everySeconds, afterWriteSeconds };
 }
 
-function checkDevice(device: string): void {
-  const bytes = new TextEncoder().encode(device).length;
-  if (!DEVICE.test(device) || bytes > DEVICE_BYTES_MAX) throw failure("invalid_device");
+/** Throws unless the engine would take it as the id of a device or a title. */
+export function checkId(id: string, code: "invalid_device" | "invalid_content_id"): void {
+  const bytes = new TextEncoder().encode(id).length;
+  if (!ID.test(id) || bytes > ID_BYTES_MAX) throw failure(code);
+}
+
+/** Throws `invalid_profile` unless the engine would take it as a profile's id. */
+export function checkProfile(id: string): void {
+  if (id !== "" && !PROFILE.test(id)) throw failure("invalid_profile");
 }
 
 function checkStorage({ storage = "indexeddb", name }: Partial<OpenOptions>): void {

@@ -104,10 +104,9 @@ export class SyncClient implements Client, Copy {
   }
 
   forProfile(profile: string): { watchlist: Watchlist; progress: ProgressMap } {
-    return {
-      watchlist: new Watchlist(this, profile),
-      progress: new ProgressMap(this, profile),
-    };
+    // As the engine writes it, which a `change` is told by. What is no text is refused when it is used.
+    const id = typeof profile === "string" ? profile.toLowerCase() : profile;
+    return { watchlist: new Watchlist(this, id), progress: new ProgressMap(this, id) };
   }
 
   on<E extends keyof ClientEvents>(

@@ -104,22 +104,38 @@ test("a title that moves to the front of a year is one row and two runs", () => 
   assert.deepEqual(view.list("progress:"), rows);
 });
 
+/** A profile's id. */
+const KIDS = "00000000000000ab";
+
+test("what the engine would refuse to read the view refuses too", () => {
+  const { view } = start({ profiles: [["", ""]], "watchlist:": [["tmdb:1", 1]] });
+  assert.deepEqual(view.rows("has", "", "tmdb:1"), [[1]]);
+  for (const content of ["", "a\u0000b", "x".repeat(65), "\u00e9".repeat(33)]) {
+    assert.throws(() => view.rows("has", "", content), { code: "invalid_content_id" });
+    assert.throws(() => view.rows("progress", "", content), { code: "invalid_content_id" });
+  }
+  for (const profile of ["kids", "ab".repeat(7), `${KIDS}0`, "0".repeat(16)]) {
+    assert.throws(() => view.rows("watchlist", profile), { code: "invalid_profile" });
+    assert.throws(() => view.rows("progressAll", profile), { code: "invalid_profile" });
+  }
+});
+
 test("a profile that goes takes its lists along, one that comes brings them", () => {
   /** @type {Record<string, any[][]>} */
-  const lists = { profiles: [["", ""]], "watchlist:kids": [["tmdb:1", 1]] };
+  const lists = { profiles: [["", ""]], [`watchlist:${KIDS}`]: [["tmdb:1", 1]] };
   const { writer, view } = start(lists);
-  assert.deepEqual(view.rows("watchlist", "kids"), []);
+  assert.deepEqual(view.rows("watchlist", KIDS), []);
   lists.profiles = [
     ["", ""],
-    ["kids", "Kids"],
+    [KIDS, "Kids"],
   ];
   writer.touch(["profiles"]);
   view.take(writer.update());
-  assert.deepEqual(view.rows("watchlist", "kids"), [["tmdb:1", 1]]);
+  assert.deepEqual(view.rows("watchlist", KIDS), [["tmdb:1", 1]]);
   lists.profiles = [["", ""]];
-  writer.touch(["profiles", "watchlist:kids"]);
+  writer.touch(["profiles", `watchlist:${KIDS}`]);
   view.take(writer.update());
-  assert.deepEqual(view.rows("watchlist", "kids"), []);
+  assert.deepEqual(view.rows("watchlist", KIDS), []);
 });
 
 for (const restarts of [false, true]) {

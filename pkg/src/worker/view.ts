@@ -6,6 +6,7 @@
  */
 
 import type { Cells, ReadName } from "../calls.js";
+import { checkId, checkProfile } from "../settings.js";
 
 /** Each list as JSON, by its key: `profiles`, `watchlist:` and a profile's id, and so on. */
 export type Lists = Record<string, string>;
@@ -55,9 +56,11 @@ export class View {
     return Object.keys(patches);
   }
 
-  /** What the engine would answer. */
+  /** What the engine would answer; throws `invalid_profile` or `invalid_content_id` as it would refuse. */
   rows(name: ReadName, ...values: string[]): Cells[] {
     const [profile = "", content = ""] = values;
+    if (values.length > 0) checkProfile(profile);
+    if (values.length > 1) checkId(content, "invalid_content_id");
     switch (name) {
       case "has":
         return [[this.find(`watchlist:${profile}`, content) === undefined ? 0 : 1]];
