@@ -452,7 +452,7 @@ impl Replica {
     }
 
     /// What earlier lives of the database confirmed and the present one has not said it has, the last
-    /// [`OFFER_STATES_MAX`] of them.
+    /// [`OFFER_STATES_MAX`](crate::message::OFFER_STATES_MAX) of them.
     pub fn owed(&self) -> &[Household] {
         &self.owed
     }
