@@ -1,7 +1,7 @@
 /**
  * Who leads among the tabs of one storage, by Web Locks: a lock goes back by itself when its tab dies.
  *
- * Where the platform has none (before Chromium 69, or not a secure context), `tabs/election.ts` asks around
+ * Where the platform has none (before Chromium 69, or not a secure context), `election.ts` asks around
  * instead. Either way the storage's generation has the last word: the lock only saves waiting.
  */
 

@@ -1,8 +1,8 @@
 /**
- * The tabs of one storage: one leads, with engine, socket and storage (`tabs/leader.ts`); the others follow it
- * live and ask it to write (`tabs/follower.ts`).
+ * The tabs of one storage: one leads, with engine, socket and storage (`leader.ts`); the others follow it
+ * live and ask it to write (`follower.ts`).
  *
- * `tabs/election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
+ * `election.ts` says who leads. A leader that is replaced while it is frozen may wake: the storage's
  * generation refuses its next commit, and it follows.
  *
  * Invariant: a write of a follower is made once. The leader stores, in the same transaction, which

@@ -1,6 +1,6 @@
 /**
  * The engine's side of Worker mode: everything of `open` but the storage, the token and the page's life,
- * which stay with the page (`worker/page-side.ts`). From `file://` a Worker of engines before Chromium 80
+ * which stay with the page (`page-side.ts`). From `file://` a Worker of engines before Chromium 80
  * may not open IndexedDB, and none of them hears that the page hides.
  */
 

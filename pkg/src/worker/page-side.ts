@@ -1,6 +1,6 @@
 /**
- * The page's side of Worker mode: what the engine's side (`worker/engine-side.ts`) says is kept as a view to read from
- * at once, and what only a page has is done for it: storage, token, the page's life.
+ * The page's side of Worker mode: what the engine's side (`engine-side.ts`) says is kept as a view to
+ * read from at once, and what only a page has is done for it: storage, token, the page's life.
  *
  * Invariant: what is asked before the engine is there waits for it, in its order; nothing is lost when
  * the Worker does not start and the engine runs in the page instead.

@@ -1,4 +1,4 @@
-/** Says how the lists of an engine differ from what was said before; see `worker/view.ts`. */
+/** Says how the lists of an engine differ from what was said before; see `view.ts`. */
 
 import type { Cells, Keeper, ReadName } from "../calls.js";
 import { type Lists, type Patch, patched, type ViewUpdate } from "./view.js";

@@ -1,7 +1,7 @@
 /**
  * What a page shows whose engine is in a Worker: the lists as plain rows, without WebAssembly.
  *
- * The Worker sends every list once, then only how it differs (`worker/view-writer.ts`). A list stays a text
+ * The Worker sends every list once, then only how it differs (`view-writer.ts`). A list stays a text
  * until it is asked for: parsing a year of a household takes the oldest TVs longer than a frame.
  */
 
