@@ -16,7 +16,7 @@ use crate::sorted::Map;
 pub struct Dot {
     /// When, by its author's clock.
     pub timestamp: Timestamp,
-    /// By whom.
+    /// The replica that made the operation.
     pub replica: ReplicaId,
 }
 

@@ -87,7 +87,7 @@ impl Writer {
         Self(Vec::with_capacity(USUAL_BYTES))
     }
 
-    /// One byte.
+    /// Appends one byte.
     pub fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
@@ -137,7 +137,7 @@ impl Writer {
         &self.0
     }
 
-    /// The bytes.
+    /// All that was written.
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let (&first, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
         self.0 = rest;

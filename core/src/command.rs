@@ -52,7 +52,7 @@ pub enum Command {
 pub struct Handoff {
     /// On whose shelf its position is.
     pub profile: ProfileId,
-    /// Which title.
+    /// The title to play.
     pub content: ContentId,
     /// From where, in seconds; `None`: from where the household knows it to be.
     pub position_s: Option<u32>,
@@ -70,7 +70,7 @@ pub enum Request {
 /// A request on its way to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Its name.
+    /// The command's name.
     pub id: CommandId,
     /// Whether it may have left on an earlier connection already.
     pub again: bool,
@@ -85,7 +85,7 @@ pub struct Asked {
 /// A command on its way to the device that is to carry it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Its name.
+    /// The command's name.
     pub id: CommandId,
     /// Who sent it.
     pub from: DeviceId,
@@ -152,7 +152,7 @@ outcomes! {
 /// What became of a command, for its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// What.
+    /// What became of the command.
     pub status: CommandStatus,
     /// Of a handoff that was delivered: where the title goes on, in seconds.
     pub position_s: Option<u32>,

@@ -26,7 +26,7 @@ pub const DELTA_BYTES_MAX: usize = 128 * 1024;
 /// Operations of one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
-    /// Whose.
+    /// The replica that made the operations.
     pub replica: ReplicaId,
     /// Everything of that replica up to here is covered.
     pub through: Timestamp,

@@ -98,7 +98,7 @@ pub struct Operation {
     pub timestamp: Timestamp,
     /// On which shelf; the default one for [`Change::Device`], which is on none.
     pub profile: ProfileId,
-    /// What changes.
+    /// What the operation changes.
     pub change: Change,
 }
 

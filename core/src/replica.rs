@@ -55,7 +55,7 @@ pub struct Cursor {
 pub struct Rejected {
     /// What was refused.
     pub operation: Operation,
-    /// Why.
+    /// Why it was refused.
     pub reason: VoidReason,
 }
 
@@ -410,7 +410,7 @@ impl Replica {
         Dot { timestamp, replica: self.id }
     }
 
-    /// Its id.
+    /// The replica's id.
     pub fn id(&self) -> ReplicaId {
         self.id
     }

@@ -34,17 +34,17 @@ pub enum TlsError {
     /// A file can't be read.
     #[error("can't read {path}: {reason}")]
     File {
-        /// Which file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// What the system said.
         reason: String,
     },
     /// The certificate or its key can't be used.
     #[error("the certificate in {path} can't be used with its key: {source}")]
     Certificate {
-        /// Which file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// What rustls said of the pair.
         source: rustls::Error,
     },
     /// There are no certificates of authorities.

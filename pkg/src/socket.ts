@@ -40,7 +40,7 @@ export interface SocketEvents {
 }
 
 /** Subprotocol asked for: binary frames of protocol version 1. */
-export const SUBPROTOCOL = "omega.v1";
+const SUBPROTOCOL = "omega.v1";
 /** Before the token, as another subprotocol: a browser's only place for it outside our frames. */
 const TOKEN_SUBPROTOCOL = "omega.token.";
 /** What may stand in that header (RFC 9110, section 5.6.2); a JWT always may. */

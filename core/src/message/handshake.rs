@@ -27,7 +27,7 @@ const WELCOME_VOIDS: u8 = 8;
 pub struct Session {
     /// Counts up from 1.
     pub number: u64,
-    /// Random.
+    /// Drawn at random for each connection.
     pub nonce: u32,
 }
 
@@ -47,7 +47,7 @@ pub struct Hello {
     pub token: String,
     /// Mark of the household this storage belongs to; `None` for a new one.
     pub household: Option<u32>,
-    /// Which replica.
+    /// The replica that connects.
     pub replica: ReplicaId,
     /// Which connection attempt of it.
     pub session: Session,
@@ -62,7 +62,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// The frame.
+    /// Encodes the frame, its tag included.
     pub fn encode(&self) -> Vec<u8> {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let mut writer = frame(TAG_HELLO, FrameNumber(PROTOCOL_VERSION));
@@ -118,7 +118,7 @@ pub struct Welcome {
     pub session: u8,
     /// Whose household it is, by the token.
     pub household: Option<HouseholdId>,
-    /// Its epoch.
+    /// The epoch of the server's database.
     pub epoch: Option<EpochId>,
     /// The server's clock.
     pub server_time: UnixMillis,
@@ -129,7 +129,7 @@ pub struct Welcome {
 }
 
 impl Welcome {
-    /// The frame.
+    /// Encodes the frame, its tag included.
     pub fn encode(&self) -> Vec<u8> {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let mut writer = frame(TAG_WELCOME, FrameNumber(PROTOCOL_VERSION));

@@ -74,7 +74,7 @@ impl Vector {
 /// A title and its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Title {
-    /// Which.
+    /// The title's id.
     pub content: ContentId,
     /// Its first genre.
     pub genre: Genre,
@@ -83,7 +83,7 @@ pub struct Title {
 }
 
 impl Title {
-    /// Writes it.
+    /// Encodes the title.
     pub(crate) fn encode(&self, writer: &mut Writer) {
         self.content.encode(writer);
         write_genre(writer, &self.genre);

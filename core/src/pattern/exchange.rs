@@ -115,7 +115,7 @@ impl Taken {
 /// The answer to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Which.
+    /// The number of the batch.
     pub number: u32,
     /// What became of it.
     pub taken: Taken,
@@ -124,7 +124,7 @@ pub struct Receipt {
 /// A title that is watched more than usual in a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trend {
-    /// Which title.
+    /// The title's id.
     pub content: ContentId,
     /// Its genre.
     pub genre: Genre,
@@ -135,7 +135,7 @@ pub struct Trend {
 /// All trends of a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trends {
-    /// Where.
+    /// The region that the list is of.
     pub region: String,
     /// Until when they count, in Unix milliseconds.
     pub until_ms: u64,
@@ -239,7 +239,7 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
 }
 
 impl<'a> Request<'a> {
-    /// The frame.
+    /// Encodes the frame, its tag included.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u8(TAG_REQUEST);
@@ -325,7 +325,7 @@ impl Default for Answer<'_> {
 }
 
 impl<'a> Answer<'a> {
-    /// The frame.
+    /// Encodes the frame, its tag included.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u8(TAG_ANSWER);

@@ -41,11 +41,11 @@ const MERGE_FROM: i64 = (1 << 30) / 5;
 /// Somebody watched something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewing {
-    /// Who.
+    /// The profile that watched.
     pub profile: ProfileId,
-    /// What.
+    /// The title's id.
     pub content: ContentId,
-    /// Its genre.
+    /// The title's first genre.
     pub genre: Genre,
     /// Where it lies.
     pub embedding: Embedding,
@@ -65,7 +65,7 @@ impl Viewing {
         self.finished || self.watched_permille >= WATCHED_PERMILLE_MIN
     }
 
-    /// Writes it.
+    /// Encodes the viewing.
     pub(crate) fn encode(&self, writer: &mut Writer) {
         writer.fixed64(self.profile.0);
         self.content.encode(writer);
@@ -402,7 +402,7 @@ impl Learner {
             || self.viewed.iter().any(|viewed| !profiles.contains(&viewed.profile))
     }
 
-    /// Writes everything.
+    /// Encodes all that was learned.
     pub(crate) fn encode(&self, writer: &mut Writer) {
         writer.varint(self.learned.len() as u64);
         self.learned.iter().for_each(|learned| learned.encode(writer));

@@ -54,7 +54,7 @@ pub enum Reason {
 /// A title for a viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pick {
-    /// Which.
+    /// The title's id.
     pub content: ContentId,
     /// Its genre.
     pub genre: Genre,
@@ -80,7 +80,7 @@ pub struct Sources<'a> {
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
-    /// For whom.
+    /// The profile to recommend to.
     pub profile: ProfileId,
     /// How many at most; [`RECOMMENDED_MAX`] at most.
     pub count: usize,

@@ -11,7 +11,7 @@ use crate::sorted::{Map, Set};
 /// A title on the watchlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchlistItem {
-    /// Which title.
+    /// The title's id.
     pub content: ContentId,
     /// When it was added last.
     pub added: UnixMillis,
@@ -20,7 +20,7 @@ pub struct WatchlistItem {
 /// Progress of a title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressItem {
-    /// Which title.
+    /// The title's id.
     pub content: ContentId,
     /// How far it was watched.
     pub progress: Progress,

@@ -53,9 +53,9 @@ pub enum RoomInput {
     },
     /// A connection sent another frame.
     Frame {
-        /// Which connection.
+        /// The connection that it came on.
         connection: ConnectionId,
-        /// The frame.
+        /// The whole frame, its tag included.
         bytes: Vec<u8>,
     },
     /// A connection is gone.
@@ -295,7 +295,7 @@ impl Room {
         self.version
     }
 
-    /// The state.
+    /// The household as it is in memory.
     pub fn household(&self) -> &Household {
         &self.household
     }

@@ -110,7 +110,7 @@ pub enum Revocation {
     },
     /// All of a household, or of one of its devices, that were issued up to a time.
     Before {
-        /// Whose.
+        /// The household whose tokens they are.
         household: HouseholdId,
         /// Which device's; every device's if it is none.
         device: Option<DeviceId>,

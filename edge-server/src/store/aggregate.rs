@@ -83,7 +83,7 @@ pub enum Bringing {
 /// A household's patterns, to be counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// Whose.
+    /// The household that contributed.
     pub household: HouseholdId,
     /// Where it is.
     pub region: Option<Region>,
@@ -158,7 +158,7 @@ pub struct EpochEnd {
 /// A region's trends of a day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegionDay {
-    /// Where.
+    /// The region that the day is of.
     pub region: Region,
     /// All that is remembered, in place of what was.
     pub courses: BTreeMap<ContentId, Course>,
@@ -195,7 +195,7 @@ pub enum Close {
 /// A title for devices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedTitle {
-    /// Which.
+    /// The title's id.
     pub content: ContentId,
     /// Its genre.
     pub genre: Genre,

@@ -80,9 +80,6 @@ const ROWS = {
   about: "nnnnnnnt",
 } as const;
 
-/** The two logs, by the engine's numbers. */
-export const LOGS = ["taste", "titles"] as const;
-
 /** An effect that the driver has to carry out; the plain numbers are the engine's tags. */
 export type TasteOutput =
   | { kind: "append"; log: number; bytes: Uint8Array }

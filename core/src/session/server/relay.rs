@@ -45,7 +45,7 @@ pub struct Parcel {
 pub enum RelayOutput {
     /// Hand a command to a session, within so many milliseconds or not at all.
     Order {
-        /// Which session.
+        /// The session that gets it.
         to: ConnectionId,
         /// What leaves; to be written by [`crate::message::ServerFrame::order`], or as JSON.
         order: Order,
@@ -58,7 +58,7 @@ pub enum RelayOutput {
         from: DeviceId,
         /// The session that asked; `None`: somebody else did.
         sender: Option<ConnectionId>,
-        /// Which command.
+        /// The command's name.
         id: CommandId,
         /// What became of it.
         outcome: Outcome,
