@@ -379,6 +379,21 @@ fn an_answer_that_leads_nowhere_ends_the_attempt() {
     }
 }
 
+/// A TV that sent nothing would otherwise ask again at once, and again.
+#[test]
+fn a_welcome_without_a_state_is_no_answer() {
+    let mut home = Home::new();
+    let mut tv = polling(&mut home);
+    home.time_ms += REST_MS;
+    let (whole, outputs) = answered(&mut home, &mut tv, |answer| Exchanged {
+        frames: answer.frames[..1].to_vec(),
+        close: None,
+    });
+    assert_eq!(whole, 2, "welcome, state");
+    assert!(outputs.contains(&Output::Disconnect), "{outputs:?}");
+    assert!(!outputs.contains(&Output::Connect), "not at once: {outputs:?}");
+}
+
 fn fate() -> impl Strategy<Value = Lost> {
     prop_oneof![Just(Lost::Nothing), Just(Lost::Request), Just(Lost::Answer)]
 }
