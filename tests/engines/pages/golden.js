@@ -61,7 +61,7 @@ export function decodeGolden(glue, { wasm, tables, lines }) {
         try {
           run();
         } catch (_) {}
-        glue.memory_grew();
+        glue.forgetViews();
       }
       return run();
     })
