@@ -41,9 +41,9 @@ describe("a page that goes away", { concurrency: SIDE_BY_SIDE }, () => {
         const { outcome, text } = await runPage({
           ...{ engine, timeoutS: TIMEOUT_S, log: (line) => void lines.push(line) },
           target: stage.address(engine, way, settings, "hide.html"),
+          passed: () => eventually(phone, "its last write", () => phone.watchlist.has("tmdb:last")),
         });
         assert.equal(outcome, "pass", [text, ...lines].join("\n"));
-        await eventually(phone, "its last write", () => phone.watchlist.has("tmdb:last"));
       });
     }
   }

@@ -47,6 +47,7 @@ export async function runOldPage(page, engine, url, timeoutS) {
     const late = /** @type {Verdict} */ ({ outcome: "none", text: `TIMEOUT after ${timeoutS} s` });
     const timeout = after(timeoutS * 1000, late, timer);
     const given = await Promise.race([timeout, verdict]);
+    if (given.outcome === "pass") await page.passed?.();
     if (page.profile && given.outcome !== "killed") await closeCleanly(child);
     return given;
   } catch (error) {

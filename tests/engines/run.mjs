@@ -44,6 +44,8 @@ const VERDICT = "String(window.__result === undefined ? document.title : window.
  *   page loads; this and the next two not for engines from before WebAssembly
  * @property {(method: string, params: any) => void} [event] hears every event of the engine
  * @property {(devtools: import("./devtools.mjs").Connection) => Promise<void>} [finish] after PASS
+ * @property {() => Promise<void>} [passed] after PASS too, in every engine, and before it is ended:
+ *   what a page asked its engine to send is on its way only while there is an engine
  *
  * @typedef {{outcome: "pass" | "fail" | "none" | "killed", text: string}} Verdict
  */
@@ -69,6 +71,7 @@ export async function runPage(page) {
   try {
     const timeout = after(timeoutS * 1000, none(`TIMEOUT after ${timeoutS} s`), timer);
     const verdict = await Promise.race([timeout, drive(chrome, page, url)]);
+    if (verdict.outcome === "pass") await page.passed?.();
     if (page.profile && verdict.outcome !== "killed") await closeCleanly(chrome);
     return verdict;
   } catch (error) {
