@@ -2,6 +2,7 @@
 // its commits take as long as a test wants.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { OmegaError } from "omega-sync";
 import { open } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { Disk, leaderAndFollower, NOWHERE } from "./disk.mjs";
@@ -127,6 +128,46 @@ test("after a refusal that was not heard the writes behind it are made, and no o
   await right;
   assert.equal(lost, 1);
   assert.deepEqual(titles(leader), ["before", "right"]);
+});
+
+test("several refusals of one commit that were not heard are told when it is asked again", async (context) => {
+  const disk = new Disk();
+  const { leader, follower } = await leaderAndFollower(context, disk);
+  const full = gate();
+  disk.gate = () => full.opened;
+  // A commit is under way, so that what follows becomes one.
+  const slow = leader.watchlist.add("slow");
+  const post = BroadcastChannel.prototype.postMessage;
+  context.after(() => {
+    BroadcastChannel.prototype.postMessage = post;
+  });
+  let asked = 0;
+  let lost = 0;
+  const [allAsked, allLost] = [gate(), gate()];
+  BroadcastChannel.prototype.postMessage = function (message) {
+    if (message.kind === "done" && message.code !== undefined && lost < 3) {
+      lost += 1;
+      if (lost === 3) allLost.open();
+      return;
+    }
+    post.call(this, message);
+    // The leader says so when it has begun the write.
+    if (message.kind === "heard") asked += 1;
+    if (asked === 3) allAsked.open();
+  };
+  const writes = ["one", "two", "three"].map((title) => follower.watchlist.add(title));
+  const ends = Promise.allSettled(writes);
+  await allAsked.opened;
+  disk.gate = () => Promise.reject(new OmegaError("storage_full", "full"));
+  full.open();
+  await slow;
+  await allLost.opened;
+  disk.gate = () => Promise.resolve();
+  for (const end of await ends) {
+    assert.equal(end.status === "rejected" && end.reason.code, "storage_full");
+  }
+  await follower.watchlist.add("later");
+  assert.ok(titles(leader).includes("later"));
 });
 
 test("a tab that asked who is here goes on hearing it from the next leader", async (context) => {

@@ -67,8 +67,8 @@ export class OwnWrites {
  */
 export class AskedWrites {
   private begun: number;
-  private failed = 0;
-  private refusal: Refusal | undefined;
+  /** Of writes that were not made, or not stored, until their tab knows. */
+  private readonly refusals = new Map<number, Refusal>();
 
   /** @param stored up to which write all is stored */
   constructor(public stored = 0) {
@@ -77,21 +77,22 @@ export class AskedWrites {
 
   /** The answer to a write, if there is one. */
   answerTo(write: number): Refusal | undefined {
-    if (write <= this.stored) return {};
-    return write === this.failed ? this.refusal : undefined;
+    return this.refusals.get(write) ?? (write <= this.stored ? {} : undefined);
   }
 
   /** Notes that a write is made now; false if it is not its turn. */
   begin(write: number, first: number): boolean {
-    if (write !== Math.max(this.begun + 1, first) || first <= this.failed) return false;
+    this.refusals.forEach((_, refused) => {
+      if (refused < first) this.refusals.delete(refused);
+    });
+    if (write !== Math.max(this.begun + 1, first) || this.refusals.size > 0) return false;
     this.begun = write;
     return true;
   }
 
   /** Notes that a write was not made, or not stored. */
   fail(write: number, refusal: Refusal): void {
-    this.failed = write;
-    this.refusal = refusal;
+    this.refusals.set(write, refusal);
   }
 }
 
