@@ -152,12 +152,33 @@ test("a leader that was replaced follows as soon as its storage works", async (c
   await air.until(follower.client.watchlist.add("one"));
   leader.place.fails = ["peek"];
   leader.place.wake();
-  const write = leader.client.watchlist.add("two");
+  const refused = { code: "storage_failed" };
+  await assert.rejects(air.until(leader.client.watchlist.add("two")), refused);
   await air.time.pass(MINUTE_MS);
+  await assert.rejects(air.until(leader.client.watchlist.add("three")), refused);
   leader.place.fails = [];
-  await air.until(write);
+  await air.time.pass(MINUTE_MS);
+  await air.until(leader.client.watchlist.add("four"));
   assert.equal(leader.client.status().role, "follower");
-  assert.deepEqual(titles(leader.client), ["one", "two"]);
+  assert.deepEqual(titles(leader.client), ["four", "one"]);
+});
+
+test("without a leader and a storage that works writes are refused, and close ends", async (context) => {
+  const { air, leader, follower } = await leaderAndFollower(context);
+  /** @type {string[]} */
+  const told = [];
+  follower.client.on("error", ({ code }) => told.push(code));
+  follower.place.fails = ["load"];
+  leader.place.isDead = true;
+  const refused = { code: "storage_failed" };
+  await assert.rejects(air.until(follower.client.watchlist.add("one")), refused);
+  await assert.rejects(air.until(follower.client.syncNow()), refused);
+  await air.time.pass(MINUTE_MS);
+  const { state, closeReason } = follower.client.status();
+  assert.deepEqual([told, state, closeReason], [["storage_failed"], "offline", "storage_failed"]);
+  const last = assert.rejects(follower.client.watchlist.add("two"), refused);
+  await air.until(follower.client.close());
+  await last;
 });
 
 test("a follower that failed to read once reads again, and tells what changed", async (context) => {

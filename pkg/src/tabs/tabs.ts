@@ -364,10 +364,17 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       },
       (thrown: unknown) => {
         const error = fromEngine(thrown);
-        if (isPassing(error)) setTimeout(() => this.followInstead(), STORAGE_RETRY_MS);
-        else this.stop(error);
+        if (!isPassing(error)) return this.stop(error);
+        this.refuse(error);
+        setTimeout(() => this.followInstead(), STORAGE_RETRY_MS);
       },
     );
+  }
+
+  /** Who waits would do so until the storage works, which may be never. */
+  private refuse(error: OmegaError): void {
+    endAll(this.syncing.splice(0), error);
+    for (const own of this.own.list()) this.settle(own, error);
   }
 
   private takeOver(steal: boolean): void {
@@ -382,9 +389,14 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       .then(() => this.lead())
       .catch((thrown: unknown) => {
         const error = fromEngine(thrown);
+        const { follower } = this;
+        if (!isPassing(error) || follower === undefined) return this.stop(error);
         // The next question to nobody tries again.
-        if (isPassing(error)) this.events.failed(error);
-        else this.stop(error);
+        this.refuse(error);
+        const isTold = follower.standing.closeReason === error.code;
+        follower.standing = { state: "offline", closeReason: error.code };
+        if (!isTold) this.events.failed(error);
+        this.events.status();
       })
       .then(() => {
         this.taking = false;
