@@ -102,3 +102,14 @@ fn what_is_no_record_is_refused_where_it_is_said() {
     assert_eq!(refused, Err(OperationError::DeviceRecord));
     assert_eq!(tv.client.pending(), 0);
 }
+
+#[test]
+fn what_is_refused_takes_nothing_away_that_waits() {
+    let (mut home, mut tv) = reinstalled();
+    describe(&mut home, &mut tv, "webOS 5");
+    let refused = tv.client.operate(home.now(&tv), named(&"x".repeat(65), "webOS 6"));
+    assert_eq!(refused, Err(OperationError::DeviceRecord));
+    assert_eq!(tv.client.pending(), 1);
+    home.connect(&mut tv);
+    assert_eq!(held(&home), pair("Living room", "webOS 5"));
+}

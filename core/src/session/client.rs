@@ -268,6 +268,7 @@ impl Client {
         let household = self.replica.household().cloned();
         self.replica = Replica::new(household, &mut self.random);
         self.requests.session = None;
+        self.described = None;
         self.tally = Tally::default();
         self.store_image(outputs);
         outputs.push(Output::Changed(parts));

@@ -29,11 +29,14 @@ impl Client {
             _ => may_hide && outbox.len() <= LEAVING_OPERATIONS_MAX,
         };
         let before = self.replica.outbox().len();
-        if let Intent::DescribeDevice(device, _) = &intent {
-            // In place of what it said before.
-            self.described.take_if(|(held, _)| held == device);
-        }
-        if let Some((record, changed)) = self.replica.operate(now, intent, leaves)? {
+        let described = match &intent {
+            Intent::DescribeDevice(device, _) => Some(device.clone()),
+            _ => None,
+        };
+        let made = self.replica.operate(now, intent, leaves)?;
+        // In place of what it said before.
+        self.described.take_if(|(held, _)| Some(&*held) == described.as_ref());
+        if let Some((record, changed)) = made {
             let connected = matches!(self.link, Link::Open(_));
             self.tally.made(before, self.replica.outbox().len(), connected);
             outputs.push(Output::Changed(changed));
