@@ -99,6 +99,7 @@ export class Driver {
   private ended: OmegaError | undefined;
   private paused = false;
   private freed = false;
+  private closing: Promise<void> | undefined;
   private waiters: Barrier[] = [];
   private syncing: Barrier[] = [];
 
@@ -161,6 +162,7 @@ export class Driver {
   pause(): void {
     this.paused = true;
     this.feed("offline");
+    this.transport.rest();
     this.syncEnded(syncFailed("it was paused"));
   }
 
@@ -182,8 +184,12 @@ export class Driver {
   }
 
   /** Ends in order: what is queued is stored, then everything is released. */
-  async close(): Promise<void> {
-    if (this.ended?.code === "closed") return;
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce();
+    return this.closing;
+  }
+
+  private async closeOnce(): Promise<void> {
     const stored = this.ended === undefined;
     this.ended = failure("closed");
     this.stopWatching();
@@ -222,7 +228,12 @@ export class Driver {
   /** Where the connection stands; `stopped` also when another instance took the storage. */
   state(): SyncState {
     if (this.ended !== undefined || engineFailure() !== undefined) return "stopped";
-    return standingOf(this.replica).state;
+    try {
+      return this.read(standingOf).state;
+    } catch {
+      // The engine broke just now.
+      return "stopped";
+    }
   }
 
   /** The local reason why this client stopped or is kept offline, if there is one. */
@@ -341,7 +352,7 @@ export class Driver {
   private gaveUp(): void {
     if (this.state() === "offline") return;
     this.transport.gaveUp();
-    this.attemptEnded("there was no answer in time");
+    this.attemptEnded("no fitting answer came in time");
   }
 
   /** Nothing came of an attempt: who waits is told, unless another way is tried next. */
@@ -373,6 +384,8 @@ export class Driver {
   private storageFailed(batch: Task[], change: StorageChange, error: OmegaError): void {
     for (const task of batch) if (task.kind === "barrier") task.reject(error);
     this.syncEnded(error);
+    // Whatever the batch wanted with the connection: nothing leaves while nothing is stored.
+    this.transport.disconnect();
     if (ENDS.has(error.code)) {
       this.halt(error);
       return;

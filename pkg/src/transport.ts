@@ -85,12 +85,16 @@ export class Transport {
   private left = 0;
   /** Whether the present attempt has reached the server. */
   private reached = false;
+  /** Whether its socket has brought a frame. */
+  private heard = false;
   /** Whether the present attempt has ended for want of a token: then it says nothing of the way. */
   private tokenless = false;
   private socketAtMs = 0;
   private firstTimer: ReturnType<typeof setTimeout> | undefined;
   private lastToken = "";
   private closed = false;
+  /** From {@link rest} until it is to connect. */
+  private resting = false;
   /** Of the present attempt. */
   private readonly requests = new Requests();
   /** Whether the first address is there. */
@@ -106,6 +110,10 @@ export class Transport {
       (url) =>
         new Socket(socketUrl(url), parts.WebSocket, token, {
           ...events,
+          frame: (bytes) => {
+            this.heard = true;
+            events.frame(bytes);
+          },
           failed: (error) => this.noToken(error),
           closed: (code) => this.lost(code),
         }),
@@ -129,9 +137,11 @@ export class Transport {
     this.left = urls.length * (requestsOnly ? 1 : 2);
   }
 
-  /** The engine waited for an answer in vain. */
+  /** The engine got no answer, or none that it can use. */
   gaveUp(): void {
-    this.failed(true);
+    // Somebody is there: the same way once more.
+    if (this.heard) this.left -= 1;
+    else this.failed(true);
   }
 
   /** The attempt ended; if nobody was there the next one goes another way. */
@@ -146,7 +156,9 @@ export class Transport {
     if (this.closed) return;
     this.disconnect();
     this.reached = false;
+    this.heard = false;
     this.tokenless = false;
+    this.resting = false;
     const { attempt } = this;
     if (this.byRequest && !this.parts.requestsOnly && this.socketAtMs <= performance.now()) {
       this.byRequest = false;
@@ -223,9 +235,7 @@ export class Transport {
     if (this.socketAtMs === Number.POSITIVE_INFINITY) {
       this.socketAtMs = performance.now() + jittered(this.parts.socketRetryMs);
     }
-    if (this.place === 0 || this.firstTimer !== undefined) return;
-    this.firstTimer = setTimeout(() => this.askFirst(), jittered(this.parts.firstUrlRetryMs));
-    release(this.firstTimer);
+    this.askFirstLater();
   }
 
   /** The network may be another one now: sockets get another chance. */
@@ -233,12 +243,19 @@ export class Transport {
     this.socketAtMs = 0;
   }
 
+  /** Looks for no better way until it is to connect again. */
+  rest(): void {
+    this.resting = true;
+    this.questions.end();
+    clearTimeout(this.firstTimer);
+    this.firstTimer = undefined;
+  }
+
   /** Ends it. */
   close(): void {
     this.closed = true;
     this.disconnect();
-    this.questions.end();
-    clearTimeout(this.firstTimer);
+    this.rest();
   }
 
   private askToken(): Promise<string> {
@@ -292,6 +309,12 @@ export class Transport {
     this.socketAtMs = 0;
   }
 
+  private askFirstLater(): void {
+    if (this.place === 0 || this.firstTimer !== undefined) return;
+    this.firstTimer = setTimeout(() => this.askFirst(), jittered(this.parts.firstUrlRetryMs));
+    release(this.firstTimer);
+  }
+
   /** Goes back to the first address once it answers. */
   private askFirst(): void {
     this.firstTimer = undefined;
@@ -301,10 +324,9 @@ export class Transport {
       .ask(url, {}, ({ status }) => status < SERVER_ERRORS_FROM)
       .catch(() => false)
       .then((ok) => {
-        if (this.place === 0 || this.closed) return;
-        this.reached = false;
+        if (this.place === 0 || this.resting) return;
         if (!ok) {
-          this.succeeded();
+          this.askFirstLater();
           return;
         }
         this.place = 0;

@@ -123,6 +123,17 @@ test("the first address is asked for until close, and a question ends", async (c
     assert.ok(looks < LOOKS_MAX, "it is asked for again");
     await time.pass(LOOK_MS);
   }
+  tv.pause();
+  await time.pass(0);
+  assert.equal(house.underWay, 0, "nor does a paused client wait for an answer");
+  const before = house.questions;
+  await time.pass(60 * MINUTE_MS);
+  assert.equal(house.questions, before, "or ask");
+  tv.resume();
+  for (let looks = 0; house.underWay === 0; looks += 1) {
+    assert.ok(looks < LOOKS_MAX, "it is asked for again");
+    await time.pass(LOOK_MS);
+  }
   await tv.close();
   await time.pass(0);
   assert.equal(house.underWay, 0);

@@ -241,3 +241,102 @@ test("a command while nothing can be stored ends as one that was made offline", 
   await assert.rejects(tv.watchlist.add("film"), { code: "storage_full" });
   assert.equal(await tv.devices.send("other", { type: "pause" }), "expired");
 });
+
+/** Sockets that are kept in a list. */
+function listed() {
+  /** @type {WebSocket[]} */
+  const all = [];
+  const kept = sockets(
+    class extends WebSocket {
+      /** @param {string} url @param {string[]} protocols */
+      constructor(url, protocols) {
+        super(url, protocols);
+        all.push(this);
+      }
+    },
+  );
+  return { all, kept };
+}
+
+/** A storage that is held up, and then full. */
+class FullStorage extends HeldStorage {
+  isFull = false;
+
+  /** @override @param {import("omega-sync").StorageChange} change */
+  async commit(change) {
+    await this.gate;
+    if (this.isFull) throw new OmegaError("storage_full", "full");
+    await super.commit(change);
+  }
+}
+
+test("while nothing can be stored there is no socket, whatever else was to be done", async (context) => {
+  const { all, kept } = listed();
+  const storage = new FullStorage();
+  const tv = await openTv(context, edge, newHousehold(), "tv", { storage, WebSocket: kept });
+  const isLive = () => tv.status().state === "live";
+  const refused = (/** @type {Promise<void>} */ write) =>
+    assert.rejects(write, { code: "storage_full" });
+  await eventually(tv, "live", isLive);
+  storage.isFull = true;
+  const withPause = refused(tv.watchlist.add("one"));
+  tv.pause();
+  await withPause;
+  await until("its socket is closed", () => all.at(-1)?.readyState === WebSocket.CLOSED);
+  storage.isFull = false;
+  tv.resume();
+  await eventually(tv, "live again", isLive);
+  const go = storage.hold();
+  storage.isFull = true;
+  const first = refused(tv.watchlist.add("two"));
+  await until("it is being stored", () => tv.pending > 0);
+  const second = refused(tv.watchlist.add("three"));
+  go();
+  await Promise.all([first, second]);
+  await until("its socket is closed", () => all.at(-1)?.readyState === WebSocket.CLOSED);
+});
+
+test("who calls close twice waits twice for what is being stored", async (context) => {
+  const storage = new HeldStorage();
+  const household = newHousehold();
+  const tv = await openTv(context, edge, household, "tv", { storage });
+  const other = await openTv(context, edge, household, "other");
+  await tv.syncNow();
+  const [before, go] = [storage.commits, storage.hold()];
+  await other.watchlist.add("film");
+  await until("it is being stored", () => storage.commits > before);
+  let closed = 0;
+  const closes = [tv.close(), tv.close()].map((close) =>
+    close.then(() => {
+      closed += 1;
+    }),
+  );
+  // Time enough for one that does not wait.
+  await other.syncNow();
+  assert.equal(closed, 0);
+  go();
+  await Promise.all(closes);
+});
+
+test("a clock that is set before the welcome costs a socket, and no five minutes of requests", async (context) => {
+  const { now } = Date;
+  context.after(() => {
+    Date.now = now;
+  });
+  let opened = 0;
+  const steps = sockets(
+    class extends WebSocket {
+      /** @override */
+      emit(/** @type {string} */ event, /** @type {unknown[]} */ ...values) {
+        if (event === "open") opened += 1;
+        if (event === "message" && opened === 1) Date.now = () => now() + 3_000;
+        return super.emit(event, ...values);
+      }
+    },
+  );
+  const tv = await openTv(context, edge, newHousehold(), "tv", { WebSocket: steps });
+  await eventually(tv, "live", () => tv.status().state !== "connecting" && opened === 2);
+  await tv.syncNow();
+  assert.equal(tv.status().state, "live");
+  await tv.close();
+});
