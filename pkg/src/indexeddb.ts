@@ -59,7 +59,8 @@ export class IndexedDbStorage implements SharedStorage {
   readonly marks = new Map<string, number>();
   /** What is kept beside the records, if anything. */
   beside: Beside | undefined;
-  private database: IDBDatabase | undefined;
+  /** The connection; calls that come while it is opened share it. */
+  private database: Promise<IDBDatabase> | undefined;
   private generation = 0;
   /**
    * The generation and the keys of the records that were read where there was no room to take the storage
@@ -72,7 +73,7 @@ export class IndexedDbStorage implements SharedStorage {
     readonly name: string,
     database: IDBDatabase,
   ) {
-    this.adopt(database);
+    this.connect(Promise.resolve(database));
   }
 
   /** Opens or creates the database. Nothing in it changes until {@link load}. */
@@ -226,8 +227,13 @@ export class IndexedDbStorage implements SharedStorage {
   }
 
   close(): void {
-    this.database?.close();
+    const { database } = this;
     this.database = undefined;
+    // After what was asked for before, also if it is still being opened.
+    database?.then(
+      (opened) => opened.close(),
+      () => undefined,
+    );
   }
 
   /** From here on only this instance may commit. @returns the life, which is one when it is stored */
@@ -245,29 +251,36 @@ export class IndexedDbStorage implements SharedStorage {
     else if (found !== this.lifeId) throw failure("destroyed");
   }
 
-  private adopt(database: IDBDatabase): void {
-    this.database = database;
-    // A newer version of the package may upgrade, or another tab erase it: our next call says so.
-    database.onversionchange = () => this.close();
-    // Some TVs drop the connection in standby: the next transaction opens a new one.
-    database.onclose = () => {
-      if (this.database === database) this.database = undefined;
+  private connect(opening: Promise<IDBDatabase>): Promise<IDBDatabase> {
+    const forget = () => {
+      if (this.database === opening) this.database = undefined;
     };
+    opening.then((database) => {
+      // A newer version of the package may upgrade, or another tab erase it: our next call says so.
+      database.onversionchange = () => {
+        forget();
+        database.close();
+      };
+      // Some TVs drop the connection in standby: the next transaction opens a new one.
+      database.onclose = forget;
+    }, forget);
+    this.database = opening;
+    return opening;
   }
 
   private async begin(stores: string[], mode: IDBTransactionMode): Promise<IDBTransaction> {
-    if (this.database !== undefined) {
+    const { database } = this;
+    if (database !== undefined) {
       try {
-        return transact(this.database, stores, mode);
+        return transact(await database, stores, mode);
       } catch {
         // The connection died without its `close` event: once more on a fresh one.
-        this.close();
+        if (this.database === database) this.close();
       }
     }
-    const database = await openDatabase(this.name);
-    this.adopt(database);
+    const fresh = this.database ?? this.connect(openDatabase(this.name));
     try {
-      return transact(database, stores, mode);
+      return transact(await fresh, stores, mode);
     } catch (cause) {
       throw storageError(cause);
     }

@@ -5,6 +5,7 @@ import { DEMO_DIST } from "../../scripts/paths.mjs";
 import { Edge } from "../js/edge.mjs";
 import { newHousehold } from "../js/tv.mjs";
 import { openBrowser, uncaught } from "./browser.mjs";
+import { TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
@@ -144,4 +145,36 @@ test("two tabs of one TV show the same, and the second goes on without the first
   await says(second, "pending", "0");
   await second.reload();
   for (const content of ["gladiator", "memento", "snatch"]) await listed(second, content).waitFor();
+});
+
+test("a connection that the TV dropped is opened once, and none is left when it is closed", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
+  const { first } = await twoPages(context, []);
+  const left = await first.evaluate(`(async () => {
+      const connections = new Set();
+      const begin = IDBDatabase.prototype.transaction;
+      IDBDatabase.prototype.transaction = function (...values) {
+        connections.add(this);
+        return begin.apply(this, values);
+      };
+      const drop = async () => {
+        await reopen();
+        await rest();
+        for (const connection of connections) connection.close();
+      };
+      const remove = () => new Promise((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(${JSON.stringify(DATABASE)});
+        request.onblocked = () => reject(new Error("a connection is open"));
+        request.onsuccess = resolve;
+      });
+      await drop();
+      await Promise.all([client.watchlist.add("a"), client.aside()]);
+      await client.close();
+      await remove();
+      await drop();
+      await Promise.all([client.aside(), client.close()]);
+      await remove();
+    })().catch(String)`);
+  assert.equal(left, undefined);
 });
