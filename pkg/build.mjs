@@ -63,6 +63,7 @@ const wasmAsText = (file) => ({
 
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST);
+copyFileSync(join(HERE, "..", "LICENSE"), join(DIST, "LICENSE"));
 await Promise.all([
   build({
     ...SHARED,

@@ -26,18 +26,18 @@ export type OpenOptions = OpenSettings & Addresses;
 export type Addresses = OneAddress | SeveralAddresses;
 
 interface OneAddress {
-  /** Address of the edge server, for instance `https://sync.example`; the path is `/ws`. */
+  /** Address of the edge server, for instance `https://sync.example`, with the path where it is mounted. */
   url: string;
-  urls?: string[];
+  urls?: readonly string[] | undefined;
 }
 
 interface SeveralAddresses {
-  url?: string;
+  url?: string | undefined;
   /**
    * Several addresses instead, in the order in which they are to be tried. The first one is returned to
    * when it answers again. All must lead to the same household data.
    */
-  urls: string[];
+  urls: readonly string[];
 }
 
 /** The settings but for the server's address. */
@@ -46,7 +46,7 @@ export interface OpenSettings {
    * For apps that sync now and then: no socket is kept, one request does all. Without it requests are
    * the way out where a proxy breaks WebSockets: every 30 seconds, and 2 seconds after a write.
    */
-  poll?: PollOptions;
+  poll?: PollOptions | undefined;
   /**
    * This device's id, the one in its token: 1 to 64 bytes without control characters. It also names the
    * local database. A token of another device is not used: that is an `error` event, `token_failed`.
@@ -60,24 +60,24 @@ export interface OpenSettings {
    */
   token: () => Promise<string>;
   /** The household, if the app knows it: the server then refuses a token of another one. */
-  household?: string;
+  household?: string | undefined;
   /** The profile that `watchlist` and `progress` work on; the default one when left out. */
-  profile?: string;
+  profile?: string | undefined;
   /** `indexeddb` (default), `memory`, or a storage of your own. */
-  storage?: "indexeddb" | "memory" | Storage;
+  storage?: "indexeddb" | "memory" | Storage | undefined;
   /**
    * Whether to ask the engine to keep IndexedDB also when the device runs out of room. Left out: yes,
    * but not where the viewer would be asked (Firefox).
    */
-  persist?: boolean;
+  persist?: boolean | undefined;
   /** Name of the IndexedDB database; `omega-sync:` and the device when left out. */
-  name?: string;
+  name?: string | undefined;
   /** Where the WebAssembly file is; needed only where it is not beside the package's script. */
-  wasm?: WasmSource;
+  wasm?: WasmSource | undefined;
   /** A WebSocket class where the platform has none (Node 20: `ws`). */
-  WebSocket?: WebSocketConstructor;
+  WebSocket?: WebSocketConstructor | undefined;
   /** How to catch up; see {@link DeltaSyncOptions}. */
-  deltaSync?: DeltaSyncOptions;
+  deltaSync?: DeltaSyncOptions | undefined;
   /**
    * Times that tests of this package shorten, in milliseconds: see the constants of `transport.ts`.
    *
@@ -91,7 +91,7 @@ export interface PollOptions {
   /** From one request to the next, in seconds, 1 or more; up to a quarter less, at random. */
   everySeconds: number;
   /** After a write, in seconds; when left out a write waits for the next request. */
-  afterWriteSeconds?: number;
+  afterWriteSeconds?: number | undefined;
 }
 
 /** A list that changed. */

@@ -20,7 +20,7 @@ import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { CloseReason } from "./reasons.js";
 import { CLOSED_ABNORMALLY } from "./socket.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
-import { Transport, type TransportParts } from "./transport.js";
+import { CLOSE_CODES_FROM, Transport, type TransportParts } from "./transport.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
 export const STORAGE_RETRY_MS = 5_000;
@@ -113,7 +113,7 @@ export class Driver {
       frame: (bytes) => this.feed("frame", bytes),
       closed: (code) => {
         this.feed("closed", code);
-        this.attemptEnded(`the connection ended with code ${code}`);
+        this.attemptEnded(this.whyClosed(code));
       },
       asked: (token) => this.feed("asked", token),
       answered: (number, bytes) => {
@@ -353,6 +353,12 @@ export class Driver {
     if (this.state() === "offline") return;
     this.transport.gaveUp();
     this.attemptEnded("no fitting answer came in time");
+  }
+
+  private whyClosed(code: number): string {
+    if (this.transport.tokenless) return "the app gave no token";
+    if (code < CLOSE_CODES_FROM) return "nobody answers at the server's address";
+    return `the server says ${this.ended === undefined ? this.read(reasonOf) : code}`;
   }
 
   /** Nothing came of an attempt: who waits is told, unless another way is tried next. */

@@ -56,15 +56,15 @@ export interface Capabilities {
 /** What a device says of itself. Texts have at most 64 bytes of UTF-8; left out means empty. */
 export interface DeviceDescription {
   /** What people call it: "Living room"; left out means the name it has, perhaps given elsewhere. */
-  name?: string;
+  name?: string | undefined;
   /** `other` when left out. */
-  deviceType?: DeviceType;
+  deviceType?: DeviceType | undefined;
   /** Operating system and model: "webOS 5 / OLED55CX". */
-  platform?: string;
+  platform?: string | undefined;
   /** Version of the app. */
-  appVersion?: string;
+  appVersion?: string | undefined;
   /** What is left out counts as: cannot, none, not known. */
-  capabilities?: Partial<Capabilities>;
+  capabilities?: Partial<Capabilities> | undefined;
 }
 
 /** A title that is to go on on another device. */
@@ -72,9 +72,9 @@ export interface HandoffRequest {
   /** The title, 1 to 64 bytes without control characters. */
   contentId: string;
   /** On whose shelf its position is; the default profile's when left out. */
-  profile?: string;
+  profile?: string | undefined;
   /** From where, in seconds; left out: from where the household knows the title to be. */
-  positionSeconds?: number;
+  positionSeconds?: number | undefined;
 }
 
 /** A device that described itself. */
@@ -128,7 +128,7 @@ export class Devices {
     } = fieldsOf(description, "invalid_device");
     const kind = placeOf(deviceType, DEVICE_TYPES);
     const bits = bitsOf(capabilities ?? {});
-    const texts = [String(name ?? ""), kind, platform, appVersion] as const;
+    const texts = [name ?? "", kind, platform, appVersion] as const;
     return this.copy.write("deviceDescribe", this.device, ...texts, bits, Number(name === null));
   }
 

@@ -144,7 +144,7 @@ export type Entropy = () => Uint32Array | Promise<Uint32Array>;
 export function startEngine(source: () => EngineSource, entropy: Entropy = random): Promise<void> {
   started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;
-    const message = "the WebAssembly engine did not start; check the `wasm` option and the CSP";
+    const message = `the engine did not start (${cause}): check the \`wasm\` option and the CSP`;
     throw new OmegaError("wasm_failed", message, cause);
   });
   return started;
@@ -178,6 +178,9 @@ async function fetchBytes(given: URL | string | BufferSource): Promise<BufferSou
   if (typeof given === "object" && !(given instanceof URL)) return given;
   const response = await fetch(given);
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}: ${response.url}`);
+  if (/html/.test(String(response.headers.get("Content-Type")))) {
+    throw new Error(`a page is at ${response.url}; with Vite: optimizeDeps.exclude`);
+  }
   return response.arrayBuffer();
 }
 

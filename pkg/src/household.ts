@@ -50,7 +50,7 @@ export interface ProgressUpdate {
   /** Of the title, in seconds as above; 0 while it is not known, which `NaN` is not. */
   durationSeconds: number;
   /** What playback is doing; `playing` when left out. */
-  state?: PlayState;
+  state?: PlayState | undefined;
 }
 
 /** A profile of the household; the default one has the empty id. */
@@ -199,9 +199,10 @@ function progressOf(cells: Cells): Progress {
 
 /** Players report fractions; the border would silently wrap what is negative or no number. */
 export function wholeSeconds(value: number, code: ErrorCode): number {
-  const seconds = Math.floor(value);
+  // What is no number may count as 0: the `null` that JSON makes of NaN would be a new position.
+  const seconds = typeof value === "number" ? Math.floor(value) : Number.NaN;
   if (seconds >= 0 && seconds <= SECONDS_MAX) return seconds;
-  const message = `${value} is no position or duration: use seconds, 0 to ${SECONDS_MAX}`;
+  const message = `${String(value)} is no position or duration: use seconds, 0 to ${SECONDS_MAX}`;
   throw new OmegaError(code, message);
 }
 

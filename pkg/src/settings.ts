@@ -15,7 +15,7 @@ export interface Settings {
   /** Whether to catch up by differences. */
   differences: boolean;
   /** How often to ask, for apps without a socket. */
-  poll: Required<PollOptions> | undefined;
+  poll: Record<keyof PollOptions, number> | undefined;
   /** Whether there are to be requests only. */
   requestsOnly: boolean;
   socketRetryMs: number;
@@ -45,9 +45,13 @@ export function settingsOf(options: OpenOptions): Settings {
     throw new OmegaError("invalid_url", "`urls` must be a list of addresses");
   }
   for (const url of urls) socketUrl(url);
+  const { WebSocket } = rest;
+  if (WebSocket !== undefined && typeof WebSocket !== "function") {
+    throw invalid("`WebSocket` must be a class: of the npm package ws, { WebSocket }");
+  }
   const poll = checkPoll(rest.poll);
   return {
-    urls,
+    urls: urls.slice(),
     device,
     household,
     differences: checkDeltaSync(rest.deltaSync).enabled,
@@ -61,12 +65,19 @@ export function settingsOf(options: OpenOptions): Settings {
 }
 
 /** The same with the default. Throws `invalid_option` for what is no time. */
-function checkPoll(options: PollOptions | undefined): Required<PollOptions> | undefined {
+function checkPoll(options: PollOptions | undefined): Settings["poll"] {
   if (options === undefined) return undefined;
   const { everySeconds = 0, afterWriteSeconds = everySeconds } = options ?? {};
-  if (!(everySeconds >= 1)) throw invalid("poll.everySeconds must be 1 or more, seconds");
-  if (!(afterWriteSeconds >= 0)) throw invalid("poll.afterWriteSeconds must be 0 or more, seconds");
+  if (!isFrom(1, everySeconds)) throw invalid("poll.everySeconds must be 1 or more, seconds");
+  if (!isFrom(0, afterWriteSeconds)) {
+    throw invalid("poll.afterWriteSeconds must be 0 or more, seconds");
+  }
   return { everySeconds, afterWriteSeconds };
+}
+
+/** Whether it is a number, and so large at least. */
+function isFrom(least: number, value: unknown): boolean {
+  return typeof value === "number" && value >= least;
 }
 
 /** Throws unless the engine would take it as the id of a device or a title. */

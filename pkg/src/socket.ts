@@ -134,15 +134,22 @@ export class Socket {
   }
 }
 
-/** The address of the edge server's socket: http becomes ws, and `/ws` is the default path. */
+/**
+ * The address of the edge server's socket: http becomes ws. A path is where the server is mounted, its
+ * `/ws` may stand there or not. Throws `invalid_url`.
+ */
 export function socketUrl(address: string): string {
-  const match = /^(ws|http)(s?):\/\/([^/?#]+)(\/[^?#]*)?(\?[^#]*)?$/i.exec(address);
-  if (match === null) {
-    const message = `"${address}" is no address of an edge server; use wss://host or https://host`;
-    throw new OmegaError("invalid_url", message);
+  const match = /^(ws|http)(s?):\/\/([^/?#]+)([^?#]*)(\?[^#]*)?$/i.exec(String(address));
+  const [, , secure = "", host = "", path = "", query = ""] = match ?? [];
+  const url = `ws${secure.toLowerCase()}://${host}${path.replace(/(\/ws)?\/*$/, "/ws")}${query}`;
+  try {
+    // For ports and hosts that are none.
+    if (match !== null && new URL(url)) return url;
+  } catch {
+    // Told as any other.
   }
-  const [, , secure = "", host = "", path = "", query = ""] = match;
-  return `ws${secure.toLowerCase()}://${host}${path === "" || path === "/" ? "/ws" : path}${query}`;
+  const message = `"${String(address)}" is no address of an edge server: use wss://host or https://host`;
+  throw new OmegaError("invalid_url", message);
 }
 
 /** The platform's own class; who makes requests only never constructs one, and can do without. */

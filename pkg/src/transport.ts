@@ -38,7 +38,10 @@ const CODES: Record<string, number> = {
   restart: 4000,
   storage_unavailable: 4004,
 };
-const CLOSE_CODES_FROM = 4_000;
+/** From here on a close code is the server's own word. */
+export const CLOSE_CODES_FROM = 4_000;
+/** What a token looks like, if there is one. */
+const WORD = /^\S*$/;
 const UNAUTHORIZED = 401;
 /** Of requests and of their answers. */
 const BINARY = "application/octet-stream";
@@ -88,7 +91,7 @@ export class Transport {
   /** Whether its socket has brought a frame. */
   private heard = false;
   /** Whether the present attempt has ended for want of a token: then it says nothing of the way. */
-  private tokenless = false;
+  tokenless = false;
   private socketAtMs = 0;
   private firstTimer: ReturnType<typeof setTimeout> | undefined;
   private lastToken = "";
@@ -273,12 +276,15 @@ export class Transport {
     })
       .then((got: unknown) => {
         if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
-        const named = deviceOf(got);
+        // A file, or what a program prints, ends in a new line.
+        const trimmed = got.trim();
+        if (!WORD.test(trimmed)) throw new TypeError("a token is one word, without `Bearer`");
+        const named = deviceOf(trimmed);
         if (typeof named === "string" && named !== device) {
           throw new Error(`a token of the device "${named}", not of "${device}"`);
         }
-        this.lastToken = got;
-        return got;
+        this.lastToken = trimmed;
+        return trimmed;
       })
       .catch((cause: unknown) => {
         const message = `the app's token function failed (${cause}); it will be asked again`;
@@ -380,8 +386,9 @@ async function readAnswer(answer: Response): Promise<Uint8Array | number> {
 
 /** An address of the server by HTTP, whatever way it was given. */
 export function httpUrl(address: string, path: string): string {
-  const { origin } = new URL(socketUrl(address).replace(/^ws/, "http"));
-  return origin + path;
+  return socketUrl(address)
+    .replace(/^ws/, "http")
+    .replace(/\/ws(\?.*)?$/, path);
 }
 
 function jittered(ms: number): number {

@@ -8,7 +8,6 @@ import { open as openPatterns } from "omega-sync/patterns";
 import WebSocket from "ws";
 import { PKG, ROOT } from "../../scripts/paths.mjs";
 import { codeOf } from "./tv.mjs";
-import { until } from "./until.mjs";
 
 const settings = {
   ...{ url: "http://127.0.0.1:1", device: "tv", token: async () => "unused" },
@@ -118,6 +117,11 @@ test("what is said names what was wrong", async (context) => {
     [opening({ url: undefined, urls: "http://a" }), /^`urls` must be a list/],
     [opening({ storage: "Memory" }), /^`storage` must be "indexeddb"/],
     [opening({ name: "" }), /^`name` /],
+    [opening({ WebSocket: "ws" }), /^`WebSocket` must be a class/],
+    [opening({ url: "http://x:99999" }), /^"http:\/\/x:99999" is no address/],
+    [opening({ url: "http://x y" }), /is no address/],
+    [opening({ url: Symbol("x") }), /is no address/],
+    [opening({ poll: { everySeconds: "10" } }), /^poll\.everySeconds /],
     [
       tasting({ quality: { successRate: 2 } }),
       /^taste\.quality\.successRate must be 0 to 1, not 2$/,
@@ -144,15 +148,29 @@ test("what is said names what was wrong", async (context) => {
 });
 
 test("why a token was not had is said, not only passed along", async (context) => {
-  const token = () => Promise.reject(new Error("the login is over"));
-  const tv = await open({ ...settings, storage: "memory", token });
+  for (const [token, why] of /** @type {const} */ ([
+    [() => Promise.reject(new Error("the login is over")), /the login is over/],
+    [async () => "Bearer x.y.z", /without `Bearer`/],
+  ])) {
+    const tv = await open({ ...settings, storage: "memory", token });
+    context.after(() => tv.close());
+    /** @type {OmegaError[]} */
+    const errors = [];
+    tv.on("error", (error) => errors.push(error));
+    await assert.rejects(tv.syncNow(), { code: "sync_failed", message: /gave no token/ });
+    assert.equal(codeOf(errors[0]), "token_failed");
+    assert.match(String(errors[0]), why);
+  }
+});
+
+test("a position that is no number is no position", async (context) => {
+  const tv = await open({ ...settings, storage: "memory" });
   context.after(() => tv.close());
-  /** @type {OmegaError[]} */
-  const errors = [];
-  tv.on("error", (error) => errors.push(error));
-  await until("an error", () => errors.length > 0);
-  assert.equal(codeOf(errors[0]), "token_failed");
-  assert.match(String(errors[0]), /the login is over/);
+  for (const wrong of [null, "", "12", [], true]) {
+    const update = { positionSeconds: /** @type {any} */ (wrong), durationSeconds: 60 };
+    await assert.rejects(tv.progress.set("x", update), { code: "invalid_progress" });
+  }
+  await assert.rejects(tv.devices.describe({ name: /** @type {any} */ ({}) }));
 });
 
 test("after close status, pending, metrics and rejected say what was last", async () => {

@@ -9,6 +9,8 @@ import { connect } from "node:net";
 /** A proxy before a server; what it lets through can be changed. */
 export class Gateway {
   upgrades = false;
+  /** The path under which the server is mounted. */
+  mount = "";
   /** What it says to requests instead of asking the server. @type {Answer | undefined} */
   says;
   /** WebSockets that are open through it. */
@@ -34,7 +36,8 @@ export class Gateway {
         incoming.resume();
         return;
       }
-      const { method, headers, url: path } = incoming;
+      const { method, headers } = incoming;
+      const path = this.#inner(incoming);
       const on = request({ port: edge.port, method, headers, path }, (response) => {
         answer.writeHead(response.statusCode ?? 502, response.headers);
         response.pipe(answer);
@@ -54,7 +57,7 @@ export class Gateway {
           (text, word, at) => text + word + (at % 2 ? "\r\n" : ": "),
           "",
         );
-        on.write(`GET ${incoming.url} HTTP/1.1\r\n${heads}\r\n`);
+        on.write(`GET ${this.#inner(incoming)} HTTP/1.1\r\n${heads}\r\n`);
         on.write(head);
         socket.pipe(on).pipe(socket);
       });
@@ -65,6 +68,11 @@ export class Gateway {
       });
       on.on("error", () => socket.destroy());
     });
+  }
+
+  /** Where it is on the server. @param {import("node:http").IncomingMessage} incoming */
+  #inner({ url = "" }) {
+    return url.startsWith(this.mount) ? url.slice(this.mount.length) : "/not-mounted";
   }
 
   get address() {

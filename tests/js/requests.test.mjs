@@ -105,6 +105,22 @@ test("behind a proxy that breaks WebSockets everything goes by requests, and bac
   await eventually(other, "the removal", () => titles(other).length === 1);
 });
 
+test("a server may be mounted under a path, by socket and by request", async (context) => {
+  const { proxy, household, edge } = await behindProxy(context);
+  proxy.mount = "/omega";
+  const socket = proxy.address.replace("http", "ws");
+  for (const url of [`${proxy.address}/omega`, `${proxy.address}/omega/`, `${socket}/omega/ws`]) {
+    for (const state of ["live", "polling"]) {
+      proxy.upgrades = state === "live";
+      const device = `tv-${state}`;
+      const token = async () => `${edge.token(household, device)}\n`;
+      const tv = await openTv(context, edge, household, device, { url, token });
+      await eventually(tv, `${state} by ${url}`, () => tv.status().state === state);
+      await tv.close();
+    }
+  }
+});
+
 test("a socket that is tried again and finds nobody costs one try, not one after the other", async (context) => {
   const { edge, proxy, household } = await behindProxy(context);
   const testing = { socketRetryMs: 1 };

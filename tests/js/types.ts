@@ -8,7 +8,13 @@ const url = "https://sync.example";
 
 export const clients: Promise<Client>[] = [
   open({ ...settings, url }),
-  open({ ...settings, urls: [url] }),
+  open({ ...settings, urls: [url] as const }),
+  open({
+    ...settings,
+    url,
+    household: undefined,
+    poll: { everySeconds: 5, afterWriteSeconds: undefined },
+  }),
   openWithTaste({ ...settings, url, taste: { floor: 0.9 } }),
   openInWorker({ ...settings, urls: [url], script: "/omega-sync.iife.js" }),
   // @ts-expect-error where the server is must be said
