@@ -50,7 +50,6 @@ async function start(): Promise<void> {
     wasm: "omega_sync_patterns_bg.wasm",
     taste: { tables: "omega-sync-tables.bin" },
   });
-  await client.taste.learnTitles(placesOf(TITLES));
   inspect(client, byId("inspector"));
   new Tv(client, byId("screen")).start();
   keepFiles();
@@ -92,6 +91,7 @@ class Tv {
 
   start(): void {
     this.show(this.home);
+    this.attempt(this.client.taste.learnTitles(placesOf(TITLES)));
     this.client.on("change", () => this.screen.update());
     this.client.taste.onChange(() => this.screen.update());
     this.client.on("error", (error) => this.report(error));

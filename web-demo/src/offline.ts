@@ -16,30 +16,32 @@ const FILES = [
 const ADDRESSES = new Set(FILES.map((file) => new URL(file, location.href).href));
 
 /** What the types of a page don't know. */
-interface InstallEvent extends Event {
+interface WaitingEvent extends Event {
   waitUntil(done: Promise<unknown>): void;
 }
-interface FetchEvent extends Event {
+interface FetchEvent extends WaitingEvent {
   readonly request: Request;
   respondWith(answer: Promise<Response>): void;
 }
 
 addEventListener("install", (event) => {
   const kept = caches.open(CACHE).then((cache) => cache.addAll(FILES));
-  (event as InstallEvent).waitUntil(kept);
+  (event as WaitingEvent).waitUntil(kept);
 });
 
 addEventListener("fetch", (event) => {
   const fetching = event as FetchEvent;
   const address = fetching.request.url.replace(/[?#].*/, "");
-  if (ADDRESSES.has(address)) fetching.respondWith(answer(fetching.request, address));
+  if (ADDRESSES.has(address)) fetching.respondWith(answer(fetching, address));
 });
 
-async function answer(request: Request, address: string): Promise<Response> {
+async function answer(fetching: FetchEvent, address: string): Promise<Response> {
   const cache = await caches.open(CACHE);
   try {
-    const response = await fetch(request);
-    if (response.status === 200) await cache.put(address, response.clone());
+    const response = await fetch(fetching.request);
+    // A device without room keeps what it had, and shows what the server says.
+    const kept = response.status === 200 ? cache.put(address, response.clone()) : undefined;
+    fetching.waitUntil(Promise.resolve(kept).catch(console.warn));
     return response;
   } catch (offline) {
     const kept = await cache.match(address);
