@@ -137,22 +137,23 @@ function optimise({ name, folder, plain }) {
     const module = join(made, `${MODULE}_bg.wasm`);
     rmSync(made, { recursive: true, force: true });
     mkdirSync(made, { recursive: true });
-    await run(paths.WASM_BUILD, ["check", compiled]);
+    await run(paths.WASM_BUILD, ["check", compiled], { log: `check-${name}` });
     // wasm-opt exits 0 on a module that it could not keep MVP: hence the second check.
-    await binaryen("wasm-opt", [...WASM_OPT, compiled, "-o", module]);
-    await run(paths.WASM_BUILD, ["check", module]);
+    await binaryen("wasm-opt", name, [...WASM_OPT, compiled, "-o", module]);
+    await run(paths.WASM_BUILD, ["check", module], { log: `check-${name}` });
     if (plain) {
-      await binaryen("wasm2js", [...WASM2JS, module, "-o", join(made, `${MODULE}_plain.js`)]);
+      const plainEngine = join(made, `${MODULE}_plain.js`);
+      await binaryen("wasm2js", name, [...WASM2JS, module, "-o", plainEngine]);
     }
     rmSync(folder, { recursive: true, force: true });
     renameSync(made, folder);
   });
 }
 
-/** @param {string} name of its program @param {string[]} args */
-function binaryen(name, args) {
-  const program = join(paths.ROOT, "node_modules", "binaryen", "bin", name);
-  return run(process.execPath, [program, ...args]);
+/** @param {string} tool its program @param {string} name of the module @param {string[]} args */
+function binaryen(tool, name, args) {
+  const program = join(paths.ROOT, "node_modules", "binaryen", "bin", tool);
+  return run(process.execPath, [program, ...args], { log: `${tool}-${name}` });
 }
 
 function buildPackage() {

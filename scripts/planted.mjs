@@ -10,7 +10,7 @@ import { availableParallelism } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { parse, plant } from "./faults.mjs";
 import { CARGO_TARGET, ROOT } from "./paths.mjs";
-import { Complaint, endGroup, seconds, step } from "./steps.mjs";
+import { Complaint, endGroup, endsWithUs, seconds, step } from "./steps.mjs";
 import { nativeToolchain } from "./toolchain.mjs";
 
 /** @typedef {import("./faults.mjs").Fault} Fault */
@@ -310,6 +310,7 @@ function ended(program, args, { cwd = join(COPY, "tests"), env, stderr }) {
       stdio: ["ignore", "pipe", stderr ?? "ignore"],
       detached: true,
     });
+    endsWithUs(child);
     const limit = stderr ? undefined : setTimeout(() => endGroup(child, "SIGKILL"), RUN_MS_MAX);
     let output = "";
     child.stdout?.setEncoding("utf8").on("data", (/** @type {string} */ text) => {

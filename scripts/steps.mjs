@@ -97,7 +97,7 @@ export async function run(command, args, options = {}) {
     detached: true,
     stdio: show ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
   });
-  children.add(child);
+  endsWithUs(child);
   const timer =
     options.timeoutMs && setTimeout(() => endGroup(child, "SIGKILL"), options.timeoutMs);
   const excerpt = show ? undefined : keepOutput(child, name);
@@ -110,9 +110,14 @@ export async function run(command, args, options = {}) {
       excerpt ? `${words}\n${excerpt()}\n(all of it: ${join(LOGS, `${name}.log`)})` : words,
     );
   } finally {
-    children.delete(child);
     if (timer) clearTimeout(timer);
   }
+}
+
+/** @param {import("node:child_process").ChildProcess} child that leads a group */
+export function endsWithUs(child) {
+  children.add(child);
+  child.once("close", () => children.delete(child));
 }
 
 /** @param {import("node:child_process").ChildProcess} child @returns {Promise<[number | null, string | null]>} */
