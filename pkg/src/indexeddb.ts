@@ -123,12 +123,7 @@ export class IndexedDbStorage implements SharedStorage {
         });
       }
     });
-    onResult(meta.getAll(IDBKeyRange.bound(MARK, `${MARK}\uffff`)), (found: StoredMark[]) => {
-      for (const { tab, write, atMs } of found) {
-        if (Math.abs(Date.now() - atMs) <= MARK_AGE_MS_MAX) this.marks.set(tab, write);
-        else if (claims) meta.delete(MARK + tab);
-      }
-    });
+    withMarks(meta, claims, ({ tab, write }) => this.marks.set(tab, write));
     onResult(log.getAll(), (found: unknown[]) => {
       records = found.map(bytesOrNothing);
     });
@@ -166,6 +161,8 @@ export class IndexedDbStorage implements SharedStorage {
         const stored: StoredMark = { ...mark, atMs: Date.now() };
         meta.put(stored, MARK + mark.tab);
       }
+      // Whoever leads for months takes nothing over.
+      if (change.marks?.length) withMarks(meta, true, () => undefined);
       this.beside?.committed(meta, this.generation);
     };
     const store = () => {
@@ -388,6 +385,16 @@ function moveAside(transaction: IDBTransaction, reason: string, then: () => void
     aside.add(entry);
     log.clear();
     then();
+  });
+}
+
+/** What tabs wrote last; those that wrote nothing for long are passed over, or deleted. */
+function withMarks(meta: IDBObjectStore, deletes: boolean, use: (mark: StoredMark) => void): void {
+  onResult(meta.getAll(IDBKeyRange.bound(MARK, `${MARK}\uffff`)), (found: StoredMark[]) => {
+    for (const mark of found) {
+      if (Math.abs(Date.now() - mark.atMs) <= MARK_AGE_MS_MAX) use(mark);
+      else if (deletes) meta.delete(MARK + mark.tab);
+    }
   });
 }
 

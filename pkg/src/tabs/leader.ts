@@ -16,6 +16,9 @@ import type { Channel, Message, Refusal } from "./channel.js";
 import { Orders } from "./orders.js";
 import { AskedWrites } from "./writes.js";
 
+/** A tab that asked for nothing for so long is forgotten, as its mark in the storage is. */
+const ASKED_MS_MAX = 86_400_000;
+
 /** Whose part it is. */
 export interface LeaderOwner {
   readonly name: string;
@@ -140,8 +143,16 @@ export class Leader {
   }
 
   private askedBy(tab: string): AskedWrites {
-    const asked = this.asked.get(tab) ?? new AskedWrites();
-    this.asked.set(tab, asked);
+    const nowMs = performance.now();
+    let asked = this.asked.get(tab);
+    if (asked === undefined) {
+      this.asked.forEach(({ atMs }, other) => {
+        if (nowMs - atMs > ASKED_MS_MAX) this.asked.delete(other);
+      });
+      asked = new AskedWrites();
+      this.asked.set(tab, asked);
+    }
+    asked.atMs = nowMs;
     return asked;
   }
 

@@ -66,6 +66,8 @@ export class OwnWrites {
  * that failed only when the tab knows of that.
  */
 export class AskedWrites {
+  /** When it asked last, in milliseconds of this page. */
+  atMs = performance.now();
   private begun: number;
   /** Of writes that were not made, or not stored, until their tab knows. */
   private readonly refusals = new Map<number, Refusal>();
