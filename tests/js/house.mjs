@@ -1,6 +1,6 @@
 // The network of one household on the server's end from tests/room: it drops, refuses and falls
 // silent as it is told. It keeps nothing of what has passed through it.
-import { roomOutputs } from "../bench/trace/network.mjs";
+import { roomOutputs } from "../bench/trace/outputs.mjs";
 
 /** @typedef {import("../bench/trace/network.mjs").RoomEnd} RoomEnd */
 /** @typedef {import("../bench/trace/network.mjs").Requests} Requests */
@@ -9,6 +9,8 @@ const BINARY = new Headers({ "Content-Type": "application/octet-stream" });
 const CLOSED_ABNORMALLY = 1006;
 const OPEN = 1;
 const CLOSED = 3;
+/** First byte of a client's frames about taste. */
+const TASTE_TAG = 4;
 
 export class House {
   /** Whether sockets can be opened. */
@@ -24,6 +26,8 @@ export class House {
   questions = 0;
   /** Requests that have no answer yet. */
   underWay = 0;
+  /** The id of the tables that patterns are coded with; 0 for none. */
+  tables = 0;
   #room;
   #time;
   #connections = 0;
@@ -41,13 +45,17 @@ export class House {
     return this.#sockets.size;
   }
 
-  /** The class for `open`. */
-  socketClass() {
+  /**
+   * The class for `open`.
+   * @param {string} [device] whose it is: then it can be told what to do
+   * @param {typeof globalThis} [realm] of which frame
+   */
+  socketClass(device, realm = globalThis) {
     const house = this;
     return class extends HouseSocket {
       /** @param {string} url */
       constructor(url) {
-        super(house, new URL(url).host);
+        super(house, new URL(url).host, device, realm);
       }
     };
   }
@@ -73,17 +81,28 @@ export class House {
     if (!this.there || this.gone.has(host)) throw new TypeError("nobody there");
     if (body === undefined) return { ok: true, status: 200, url };
     this.requests += 1;
-    this.#connections += 1;
-    const own = this.#connections;
-    const outputs = roomOutputs(this.#room.exchange(own, body.slice(), this.#time.now_ms));
-    const answer = outputs.shift()?.frame ?? new Uint8Array();
-    this.#carry(outputs);
+    const answer = body[0] === TASTE_TAG ? this.#taste(body) : this.#exchange(body);
     return {
       ok: true,
       status: 200,
       headers: BINARY,
       arrayBuffer: async () => answer.slice().buffer,
     };
+  }
+
+  /** @param {Uint8Array} body */
+  #exchange(body) {
+    this.#connections += 1;
+    const own = this.#connections;
+    const outputs = roomOutputs(this.#room.exchange(own, body.slice(), this.#time.now_ms));
+    const answer = outputs.shift()?.frame ?? new Uint8Array();
+    this.#carry(outputs);
+    return answer;
+  }
+
+  /** @param {Uint8Array} frame */
+  #taste(frame) {
+    return this.#room.taste(frame.slice(), this.tables, this.#time.now_ms);
   }
 
   /** Ends every connection, with a word to both ends. @param {number} [code] */
@@ -96,6 +115,11 @@ export class House {
     for (const socket of [...this.#sockets.values()]) this.disconnect(socket);
   }
 
+  /** A frame is gone, and its connections with it. @param {typeof globalThis} realm */
+  forget(realm) {
+    for (const socket of [...this.#sockets.values()]) if (socket.realm === realm) socket.close();
+  }
+
   /** @param {HouseSocket} socket @returns {boolean} */
   connect(socket) {
     if (!this.there || !this.upgrades || this.gone.has(socket.host)) return false;
@@ -103,20 +127,25 @@ export class House {
     this.#connections += 1;
     socket.connection = this.#connections;
     this.#sockets.set(socket.connection, socket);
+    const { connection, device } = socket;
+    if (device !== undefined) {
+      this.#carry(roomOutputs(this.#room.join(connection, device, this.#time.now_ms)));
+    }
     return true;
   }
 
   /** @param {HouseSocket} socket */
   disconnect(socket) {
     if (!this.#sockets.delete(socket.connection)) return;
-    this.#room.closed(socket.connection, this.#time.now_ms);
+    this.#carry(roomOutputs(this.#room.closed(socket.connection, this.#time.now_ms)));
   }
 
   /** @param {HouseSocket} socket @param {Uint8Array} frame */
   up(socket, frame) {
     if (this.#sockets.get(socket.connection) !== socket) return;
     const { connection } = socket;
-    this.#carry(roomOutputs(this.#room.frame(connection, frame, this.#time.now_ms)));
+    if (frame[0] === TASTE_TAG) socket.deliver(this.#taste(frame));
+    else this.#carry(roomOutputs(this.#room.frame(connection, frame, this.#time.now_ms)));
   }
 
   /** @param {ReturnType<typeof roomOutputs>} outputs */
@@ -144,10 +173,15 @@ class HouseSocket {
   onerror = null;
   #house;
 
-  /** @param {House} house @param {string} host */
-  constructor(house, host) {
+  /**
+   * @param {House} house @param {string} host
+   * @param {string | undefined} device @param {typeof globalThis} realm
+   */
+  constructor(house, host, device, realm) {
     this.#house = house;
+    this.realm = realm;
     this.host = host;
+    this.device = device;
     if (house.deaf.has(host)) return;
     this.#later(() => {
       if (house.connect(this)) {
@@ -165,7 +199,7 @@ class HouseSocket {
 
   /** @param {Uint8Array} frame */
   deliver(frame) {
-    this.#later(() => this.onmessage?.({ data: frame.slice().buffer }));
+    this.#later(() => this.onmessage?.({ data: new this.realm.Uint8Array(frame).buffer }));
   }
 
   close() {

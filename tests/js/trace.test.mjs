@@ -92,7 +92,7 @@ class CountingRoom {
 
   /** @param {number} connection @param {number} unix_ms */
   closed(connection, unix_ms) {
-    this.#room.closed(connection, unix_ms);
+    return this.#room.closed(connection, unix_ms);
   }
 
   restart() {

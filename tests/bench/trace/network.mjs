@@ -8,21 +8,24 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ROOM_END } from "../../../scripts/paths.mjs";
+import { roomOutputs } from "./outputs.mjs";
 
 const MODULE = "omega_sync_room_end";
-const SEND = 0;
 
 /**
  * @typedef {object} RoomEnd what tests/room exports
  * @property {(connection: number, bytes: Uint8Array, unix_ms: number) => unknown[]} frame
- * @property {(connection: number, unix_ms: number) => void} closed
+ * @property {(connection: number, unix_ms: number) => unknown[]} closed
  * @property {() => void} restart
  * @property {() => void} free
  */
 
 /**
- * @typedef {object} Requests what it takes beside sockets: a session in one request
+ * @typedef {object} Requests what it takes beside a session's frames: a session in one request, frames
+ * about taste, and of which device a connection will be
  * @property {(connection: number, bytes: Uint8Array, unix_ms: number) => unknown[]} exchange
+ * @property {(connection: number, device: string, unix_ms: number) => unknown[]} join
+ * @property {(frame: Uint8Array, tables: number, unix_ms: number) => Uint8Array} taste
  */
 
 /** @typedef {new (household: string) => RoomEnd & Requests} RoomEndClass */
@@ -34,21 +37,6 @@ export async function loadRoomEnd() {
   const { instance } = await WebAssembly.instantiate(bytes, { [`./${MODULE}_bg.js`]: glue });
   glue.__wbg_set_wasm(instance.exports);
   return glue.RoomEnd;
-}
-
-/**
- * Cuts what a room end wants done into rows.
- * @param {unknown[]} flat @returns {Array<{connection: number, frame?: Uint8Array, code?: number}>}
- */
-export function roomOutputs(flat) {
-  const rows = [];
-  for (let at = 0; at < flat.length; at += 3) {
-    const connection = Number(flat[at + 1]);
-    const value = flat[at + 2];
-    if (flat[at] === SEND) rows.push({ connection, frame: /** @type {Uint8Array} */ (value) });
-    else rows.push({ connection, code: Number(value) });
-  }
-  return rows;
 }
 
 /** Bytes of WebSocket messages at one client's socket, ever since it exists. */

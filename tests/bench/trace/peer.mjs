@@ -1,6 +1,6 @@
 // The package's engine without the package's driver: storage is a list of records, the
 // network is whoever carries its frames. What speeds are measured on.
-import { roomOutputs } from "./network.mjs";
+import { roomOutputs } from "./outputs.mjs";
 
 /** @typedef {typeof import("omega-sync/engine")} Engine */
 /** @typedef {import("./file.mjs").Operation} Operation */

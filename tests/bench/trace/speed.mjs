@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { isOperation } from "./file.mjs";
 
-import { roomOutputs } from "./network.mjs";
+import { roomOutputs } from "./outputs.mjs";
 import { Household, Peer, seedOf } from "./peer.mjs";
 
 /** @typedef {import("./peer.mjs").Engine} Engine */

@@ -1,13 +1,18 @@
-//! The server's end of one household, for measurements that run in Node: the core's own [`Room`] on
-//! a store in memory.
+//! The server's end of one household, for measurements in Node and for a month in a page: the core's
+//! own [`Room`] on a store in memory.
 //!
 //! Frames go in, frames come out; nothing here looks into one, but for the first of a connection,
 //! which is a hello as in `edge-server/src/ws.rs`. Tokens are not checked: a measurement has no
-//! stranger. Every commit is applied before what follows it leaves, as the core's contract says.
+//! stranger. Commands pass between connections whose device it was told. Every commit is applied before
+//! what follows it leaves, as the core's contract says.
 
+mod devices;
+mod taste;
+
+use devices::Devices;
 use js_sys::{Array, Error, Uint8Array};
 use omega_sync_core::clock::UnixMillis;
-use omega_sync_core::id::{EpochId, HouseholdId};
+use omega_sync_core::id::{DeviceId, EpochId, HouseholdId};
 use omega_sync_core::message::{ClientFrame, Exchange, Exchanged};
 use omega_sync_core::session::server::{Commit, ConnectionId, Room, RoomInput, RoomOutput, Stored};
 use std::collections::BTreeSet;
@@ -22,6 +27,7 @@ pub struct RoomEnd {
     household: HouseholdId,
     room: Room,
     greeted: BTreeSet<u32>,
+    devices: Devices,
     stored: Option<Stored>,
 }
 
@@ -32,7 +38,26 @@ impl RoomEnd {
     pub fn new(household: &str) -> Result<RoomEnd, JsValue> {
         let household = HouseholdId::new(household).map_err(|error| failure(&error))?;
         let room = Room::create(household.clone(), EPOCH);
-        Ok(Self { household, room, greeted: BTreeSet::new(), stored: None })
+        Ok(Self {
+            household,
+            room,
+            greeted: BTreeSet::new(),
+            devices: Devices::new(),
+            stored: None,
+        })
+    }
+
+    /// Says of which device a connection will be, before its first frame: then there are commands.
+    pub fn join(&mut self, connection: u32, device: &str, unix_ms: f64) -> Result<Array, JsValue> {
+        let device = DeviceId::new(device).map_err(|error| failure(&error))?;
+        let id = ConnectionId(u64::from(connection));
+        let outputs = self.devices.join(UnixMillis(unix_ms as u64), id, device);
+        self.carry_out(outputs)
+    }
+
+    /// Answers a frame about taste, where the tables with this id are in use.
+    pub fn taste(&self, frame: &[u8], tables: u32, unix_ms: f64) -> Result<Vec<u8>, JsValue> {
+        taste::answer(UnixMillis(unix_ms as u64), tables, frame).map_err(|error| failure(&error))
     }
 
     /// Takes a frame; the first of a connection is its hello. Returns what to do, in this order, as
@@ -44,6 +69,12 @@ impl RoomEnd {
         unix_ms: f64,
     ) -> Result<Array, JsValue> {
         let id = ConnectionId(u64::from(connection));
+        let now = UnixMillis(unix_ms as u64);
+        let mut outputs = self.devices.due(now);
+        if let Some(told) = self.devices.frame(now, id, &bytes, self.room.household()) {
+            outputs.extend(told);
+            return self.carry_out(outputs);
+        }
         let input = if self.greeted.insert(connection) {
             match ClientFrame::decode(&bytes).map_err(|error| failure(&error))? {
                 ClientFrame::Hello(hello) => {
@@ -54,7 +85,7 @@ impl RoomEnd {
         } else {
             RoomInput::Frame { connection: id, bytes }
         };
-        let outputs = self.room.handle(UnixMillis(unix_ms as u64), input);
+        outputs.extend(self.room.handle(now, input));
         self.carry_out(outputs)
     }
 
@@ -82,16 +113,18 @@ impl RoomEnd {
     }
 
     /// A connection is gone.
-    pub fn closed(&mut self, connection: u32, unix_ms: f64) -> Result<(), JsValue> {
+    pub fn closed(&mut self, connection: u32, unix_ms: f64) -> Result<Array, JsValue> {
         self.greeted.remove(&connection);
-        let input = RoomInput::Closed(ConnectionId(u64::from(connection)));
-        let outputs = self.room.handle(UnixMillis(unix_ms as u64), input);
-        self.carry_out(outputs).map(|_| ())
+        let (id, now) = (ConnectionId(u64::from(connection)), UnixMillis(unix_ms as u64));
+        let mut outputs = self.room.handle(now, RoomInput::Closed(id));
+        outputs.extend(self.devices.leave(now, id));
+        self.carry_out(outputs)
     }
 
     /// The server stops and starts again: every connection is gone, the room is what was stored.
     pub fn restart(&mut self) -> Result<(), JsValue> {
         self.greeted.clear();
+        self.devices = Devices::new();
         self.room = match &self.stored {
             Some(stored) => {
                 Room::load(self.household.clone(), stored).map_err(|error| failure(&error))?
