@@ -1,6 +1,6 @@
 // The engine of `omega-sync.nowasm.js` alone, with the interface of `omega-sync/engine`: built from
 // the package's sources the way that file is.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
@@ -16,6 +16,7 @@ export const started = startEngine(() => () => plain);
 
 /** @returns {Promise<typeof import("omega-sync/engine")>} started already */
 export async function plainEngine() {
+  mkdirSync(join(ROOT, "target"), { recursive: true });
   const folder = mkdtempSync(join(ROOT, "target", "plain-"));
   try {
     const outfile = join(folder, "engine.mjs");
