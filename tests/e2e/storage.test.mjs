@@ -36,12 +36,15 @@ async function happened(page, event) {
   await page.locator(".events").getByText(event).first().waitFor();
 }
 
-/** @param {Page} page @param {string} content */
+/**
+ * Adds a title, and waits until the list has it: before that a tab that follows says that nothing waits.
+ * @param {Page} page @param {string} content
+ */
 async function addTitle(page, content) {
   await page.getByTestId("row-all").getByTestId(`tile-${content}`).click();
   await page.getByTestId("list-toggle").click();
   await page.keyboard.press("Backspace");
-  await page.getByTestId("row-all").waitFor();
+  await listed(page, content).waitFor();
 }
 
 /** @param {Page} page @param {string} content */
