@@ -42,6 +42,7 @@ for (const [from, build] of ["leader", "follower"].flatMap((role) =>
     await add(there, "of the next");
     await there.evaluate("client.flushed()");
     assert.deepEqual(await there.evaluate("titles()"), ["of the next"]);
+    await phone.syncNow();
     assert.deepEqual(titles(phone), ["secret"], "the server's copy stays");
     assert.deepEqual(errors, [[], []]);
   });
