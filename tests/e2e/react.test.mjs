@@ -261,6 +261,7 @@ test("what is recommended is drawn again when it is something else", {
   const list = async () => (await page.getByTestId("for you").innerText()).split(" ");
 
   const none = { "for you": 1, crime: 1, kids: 1 };
+  await page.getByTestId("kids").filter({ hasText: "nothing" }).waitFor();
   assert.deepEqual(await page.evaluate("counts"), none);
   await inPage((client, value) => client.taste.learnTitles(value), known);
   assert.deepEqual(await page.evaluate("counts"), none, "nothing is known of anybody");
