@@ -12,7 +12,7 @@ import { homeOf, PYTHON, problemOf } from "./old.mjs";
 
 const PROGRAM = fileURLToPath(new URL("webengine.py", import.meta.url));
 /** An engine asked to close writes its profile out; one that takes longer than this is killed. */
-const CLOSE_WAIT_MS = 10_000;
+const CLOSE_WAIT_MS = 30_000;
 /** Longest wait for the X server. */
 const DISPLAY_WAIT_MS = 30_000;
 /** Bytes of an engine's own messages kept for the report of a crash. */

@@ -24,7 +24,7 @@ engines: ${[...OLD_ENGINES, ...ENGINES].map((one) => one.name).join(" ")}`;
 const TIMEOUT_S = 30;
 const POLL_MS = 50;
 /** An engine asked to close writes its profile out; one that takes longer than this is killed. */
-const CLOSE_WAIT_MS = 5_000;
+const CLOSE_WAIT_MS = 30_000;
 /** Bytes of an engine's own messages kept for the report of a crash. */
 const STDERR_BYTES = 4_000;
 
