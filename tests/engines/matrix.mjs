@@ -140,7 +140,9 @@ export async function visitTwice(context, stage, engine, way, build = buildFor(e
     stage.address(engine, way, settings, "household.html", build);
 
   const other = await openTv(context, edge, household, "tv-new");
-  const answered = eventually(other, "the old TV's title", () => other.watchlist.has("tmdb:603"))
+  // The engine is still to be started.
+  const begun = () => other.watchlist.has("tmdb:603");
+  const answered = eventually(other, "the old TV's title", begun, TIMEOUT_S * 1000)
     .then(() => eventually(other, "its progress", () => other.progress.resume("tmdb:603") === 754))
     .then(() => other.watchlist.add("tmdb:answer"));
   // A page that fails early never shows its title: its own words are the better report.

@@ -26,9 +26,10 @@ export async function until(what, question) {
  * Waits on a client's own events.
  * @param {import("omega-sync").Client} client
  * @param {string} what @param {() => boolean} condition
+ * @param {number} [withinMs]
  * @returns {Promise<void>}
  */
-export function eventually(client, what, condition) {
+export function eventually(client, what, condition, withinMs = WAIT_MS) {
   return new Promise((resolve, reject) => {
     /** @type {Array<() => void>} */
     const stops = [];
@@ -44,8 +45,8 @@ export function eventually(client, what, condition) {
     const timer = setTimeout(() => {
       end();
       const status = JSON.stringify(client.status());
-      reject(new Error(`not within ${WAIT_MS} ms: ${what}; ${status}`));
-    }, WAIT_MS);
+      reject(new Error(`not within ${withinMs} ms: ${what}; ${status}`));
+    }, withinMs);
     const events = /** @type {const} */ (["change", "status", "rejected", "replay"]);
     for (const event of events) stops.push(client.on(event, look));
     look();
