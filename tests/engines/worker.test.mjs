@@ -15,8 +15,6 @@ const SIDE_BY_SIDE = 2;
 const DEVICE = "tv-worker";
 const IIFE = /** @type {const} */ ("iife");
 
-/** @typedef {NonNullable<import("./run.mjs").Page["prepare"]>} Prepare */
-
 /** @type {Stage} */
 let stage;
 
@@ -27,16 +25,16 @@ after(() => stage.close());
 
 /**
  * @param {string} engine @param {object} settings
- * @param {{profile?: string, build?: import("./matrix.mjs").Build, prepare?: Prepare}} [more]
+ * @param {{profile?: string, build?: import("./matrix.mjs").Build, passed?: () => Promise<void>}} [more]
  */
-async function visit(engine, settings, { profile, build = "worker", prepare } = {}) {
+async function visit(engine, settings, { profile, build = "worker", passed } = {}) {
   /** @type {string[]} */
   const lines = [];
   const { outcome, text } = await runPage({
     ...{ engine, timeoutS: TIMEOUT_S, log: (line) => void lines.push(line) },
     target: stage.address(engine, "file", { device: DEVICE, ...settings }, "worker.html", build),
     ...(profile === undefined ? {} : { profile }),
-    ...(prepare === undefined ? {} : { prepare }),
+    ...(passed === undefined ? {} : { passed }),
   });
   assert.equal(outcome, "pass", [text, ...lines].join("\n"));
 }
@@ -63,14 +61,8 @@ describe("Worker mode", { concurrency: SIDE_BY_SIDE }, () => {
     it(`${engine}: a page that hides sends what waits`, async (context) => {
       const household = newHousehold();
       const other = await openTv(asTest(context), stage.edge, household, "tv-other");
-      const prepare = async (/** @type {import("./devtools.mjs").Connection} */ devtools) => {
-        eventually(other, "the title", () => other.watchlist.has("tmdb:hidden")).then(
-          () => devtools.call("Runtime.evaluate", { expression: "window.__result = 'PASS'" }),
-          (error) =>
-            devtools.call("Runtime.evaluate", { expression: `__result = 'FAIL ${error}'` }),
-        );
-      };
-      await visit(engine, { ...online(household), task: "hide" }, { prepare });
+      const passed = () => eventually(other, "the title", () => other.watchlist.has("tmdb:hidden"));
+      await visit(engine, { ...online(household), task: "hide" }, { passed });
     });
 
     it(`${engine}: what is paused at once does not connect`, async (context) => {
