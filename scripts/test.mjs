@@ -29,9 +29,16 @@ const SUITES = [
   { name: "engines", what: "the npm package on old TV engines", run: () => node("engines") },
 ];
 
-/** What the test runner reads to learn where the tests run. */
+/**
+ * What the test runner reads to learn where the tests run, and how many seconds the driver may take to
+ * start and a file of tests to end: usually 5 and 20, too little on a loaded machine.
+ */
 const NODE = { WASM_BINDGEN_USE_NODE_EXPERIMENTAL: "1" };
-const BROWSER = { WASM_BINDGEN_USE_BROWSER: "1" };
+const BROWSER = {
+  WASM_BINDGEN_USE_BROWSER: "1",
+  WASM_BINDGEN_TEST_DRIVER_TIMEOUT: "60",
+  WASM_BINDGEN_TEST_TIMEOUT: "300",
+};
 
 main(async () => {
   const suites = chosen(process.argv.slice(2));
