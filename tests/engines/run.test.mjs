@@ -60,7 +60,7 @@ for (const { name, skip } of OLDEST) {
   }, async () => {
     for (const script of ["", "for (;;) {}"]) {
       const verdict = await runPage({ engine: name, target: page(script), timeoutS: 2 });
-      assert.equal(verdict.outcome, "none");
+      assert.deepEqual(verdict, { outcome: "none", text: "TIMEOUT after 2 s" });
     }
     const verdict = await runPage({ engine: name, target: join(folder, "missing.html") });
     assert.equal(verdict.outcome, "none");
