@@ -1,5 +1,6 @@
 //! Sessions that go well, and every way in which one ends.
 
+use super::attacks::until_figure;
 use super::*;
 use crate::auth::LEEWAY;
 use crate::store::sqlite::SqliteStore;
@@ -198,20 +199,21 @@ async fn silence_ends_a_socket() {
     let home = home_with(limits).await;
     assert_eq!(home.connect().await.close().await, CloseCode::Idle, "without a hello");
 
-    let ping_every = short / 3;
-    let limits = Limits { idle_timeout: short, ping_every, ..Limits::default() };
-    let home = home_with(limits).await;
-    let mut silent = home.join(1).await;
+    // On a busy machine an answer may take a second.
+    let (idle_timeout, ping_every) = (Duration::from_secs(2), Duration::from_millis(300));
+    let home = home_with(Limits { idle_timeout, ping_every, ..Limits::default() }).await;
+    let _silent = home.join(1).await;
     let mut answering = home.join(2).await;
     // Who reads answers the pings, and lives on although it says nothing itself.
     let mut pings = 0;
-    while pings < 6 {
+    while pings < 10 {
         match answering.message().await {
             Some(Ok(Message::Ping(_))) => pings += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(silent.close().await, CloseCode::Idle);
+    // Where nobody reads a close frame is lost as soon as the server has closed its end.
+    until_figure(&home, "omega_closes_total{code=\"idle\"} 1\n").await;
 }
 
 /// A TV whose plug was pulled says no goodbye, on either protocol.
