@@ -308,8 +308,8 @@ async fn plain_sockets_have_limits_and_close_codes() {
     slow.say(&adding("t")).await;
     assert_eq!(slow.0.close().await, CloseCode::Slow);
     let short = Duration::from_millis(200);
-    let home =
-        home_with(Limits { hello_timeout: short, idle_timeout: short, ..Limits::default() }).await;
+    let home = home_with(Limits { hello_timeout: short, ..Limits::default() }).await;
     assert_eq!(home.bare().await.0.close().await, CloseCode::Idle, "without a token");
+    let home = home_with(Limits { idle_timeout: short, ..Limits::default() }).await;
     assert_eq!(home.plain().await.0.close().await, CloseCode::Idle);
 }
