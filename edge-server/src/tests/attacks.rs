@@ -87,8 +87,8 @@ pub(super) async fn until_figure(home: &Home, line: &str) -> String {
 }
 
 /// The code that a socket is closed with which sends a part of a large frame, and no token.
-async fn stranger(bytes: usize) -> CloseCode {
-    let home = home_with(Limits { hello_timeout: 3 * SHORT, ..limits() }).await;
+async fn stranger(bytes: usize, hello_timeout: Duration) -> CloseCode {
+    let home = home_with(Limits { hello_timeout, ..limits() }).await;
     let mut stream = TcpStream::connect(home.server.address()).await.unwrap();
     upgrade(&mut stream, &["sec-websocket-protocol: omega.v1"]).await;
     let mut part = frame(2, &vec![0; usize::from(u16::MAX)]);
@@ -102,8 +102,8 @@ async fn stranger(bytes: usize) -> CloseCode {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_without_a_token_may_not_send_much() {
-    assert_eq!(stranger(STRANGER_BYTES_MAX - 1).await, CloseCode::Idle);
-    assert_eq!(stranger(STRANGER_BYTES_MAX + 1).await, CloseCode::TooLarge);
+    assert_eq!(stranger(STRANGER_BYTES_MAX - 1, 3 * SHORT).await, CloseCode::Idle);
+    assert_eq!(stranger(STRANGER_BYTES_MAX + 1, DEADLINE).await, CloseCode::TooLarge);
 }
 
 #[tokio::test(flavor = "multi_thread")]
