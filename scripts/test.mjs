@@ -11,8 +11,8 @@ import { setUpTestTools } from "./setup.mjs";
 import { Complaint, main, run, say, step, stepsToTheEnd } from "./steps.mjs";
 import { FEATURES, nativeToolchain, WASM_TRIPLE } from "./toolchain.mjs";
 
-/** A suite that takes longer hangs. */
-const SUITE_MS_MAX = 20 * 60_000;
+/** A suite that takes longer hangs: on a busy machine one takes many times as long as usual. */
+const SUITE_MS_MAX = 60 * 60_000;
 
 /** @typedef {{name: string, what: string, run: () => Promise<void>}} Suite */
 
