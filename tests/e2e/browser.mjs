@@ -52,9 +52,6 @@ export function launchBrowser() {
   return chromium.launch({ executablePath: findChromium(), args: FLAGS });
 }
 
-/** Longest wait for a page that is built otherwise each time, on a loaded machine. */
-const PAGE_WAIT_MS = 60_000;
-
 /**
  * Two devices of a household on two pages that share nothing: what one adds the other gets, and the other
  * way round. The page puts the package, or what stands for it, into `window.entry`.
@@ -79,7 +76,7 @@ export async function syncTwoPages(
   for (const [at, context] of contexts.entries()) {
     const page = await context.newPage();
     pages.push(page);
-    page.setDefaultTimeout(PAGE_WAIT_MS);
+    page.setDefaultTimeout(WAIT_MS);
     page.on("pageerror", (error) => errors.push(error));
     if (at === 0) page.on("response", onResponse);
     const device = `tv-${at}`;

@@ -21,7 +21,7 @@ const SCRIPT = "omega-sync.iife.js";
 const WAKE_GAP_MS = 6_000;
 /** How often that timer looks. */
 const WAKE_CHECK_MS = 2_000;
-const OPTIONS = { timeout: 4 * WAIT_MS };
+const OPTIONS = { timeout: 3 * WAIT_MS };
 const PAGE = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script>
   const query = new URLSearchParams(location.search);

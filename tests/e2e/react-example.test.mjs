@@ -32,7 +32,7 @@ async function built(context) {
 }
 
 test("the React example shows on one device what another one adds", {
-  timeout: 8 * WAIT_MS,
+  timeout: 3 * WAIT_MS,
 }, async (context) => {
   const edge = await Edge.start("--static", await built(context));
   context.after(() => edge.dispose());

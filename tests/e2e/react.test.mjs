@@ -181,7 +181,7 @@ async function drawn(page, name, text, change) {
 
 for (const { name, react, entry, more } of CASES) {
   test(`${name}: only what changed is drawn again`, {
-    timeout: 4 * WAIT_MS,
+    timeout: 3 * WAIT_MS,
   }, async (context) => {
     const household = newHousehold();
     const phone = await openTv(context, edge, household, "phone");
@@ -248,7 +248,7 @@ for (const { name, react, entry, more } of CASES) {
 }
 
 test("what is recommended is drawn again when it is something else", {
-  timeout: 4 * WAIT_MS,
+  timeout: 3 * WAIT_MS,
 }, async (context) => {
   const household = newHousehold();
   const phone = await openTv(context, edge, household, "phone");

@@ -14,7 +14,7 @@ export const DEVICE = "tv-living";
 /** The builds that a page can have: the engine in the page, or in a Worker. */
 export const BUILDS = ["omega-sync.iife.js", "omega-sync.worker.js"];
 /** A test that takes longer waits for what will not come; each wait of it ends much earlier. */
-export const TEST_MS_MAX = 9 * WAIT_MS;
+export const TEST_MS_MAX = 3 * WAIT_MS;
 
 /**
  * A page with the package and one client. `until` asks again at each of the client's events, and fails
@@ -101,7 +101,7 @@ const PAGE = `<!doctype html>
         end();
         const said = JSON.stringify([client.status(), titles()]);
         reject(new Error((condition() ? "not told: " : "not so: ") + condition + "; " + said));
-      }, ${3 * WAIT_MS});
+      }, ${WAIT_MS});
       stops = ["change", "status"].map((event) => client.on(event, look));
       look();
     });
