@@ -11,6 +11,7 @@ mod follow;
 mod handshake;
 pub mod relay;
 mod resident;
+mod state;
 mod stored;
 mod taking;
 mod tally;

@@ -30,6 +30,30 @@ pub struct Stored {
     pub replicas: Vec<(ReplicaId, Vec<u8>)>,
 }
 
+impl Stored {
+    /// Every replica's row, read.
+    pub(super) fn rows(&self) -> Result<BTreeMap<ReplicaId, Row>, DecodeError> {
+        self.replicas.iter().map(|(replica, row)| Ok((*replica, Row::decode(row)?))).collect()
+    }
+
+    /// The log entries after a version, read: without a hole, and up to this version.
+    pub(super) fn entries_after(&self, version: u64) -> Result<Vec<(u64, Delta)>, DecodeError> {
+        let mut entries = Vec::new();
+        let mut last = version;
+        for (at, bytes) in self.log.iter().filter(|(at, _)| *at > version) {
+            if *at != last + 1 {
+                return Err(DecodeError::invalid("versions of the log"));
+            }
+            last = *at;
+            entries.push((last, Delta::load(&mut Reader::new(bytes))?));
+        }
+        if last != self.version {
+            return Err(DecodeError::invalid("end of the log"));
+        }
+        Ok(entries)
+    }
+}
+
 /// What becomes durable in one step, if the store's revision is still `follows`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {

@@ -14,7 +14,7 @@ pub struct RoomTally {
     pub delta_bytes: u64,
     /// What their operations would have as records of fixed-width fields.
     pub plain_bytes: u64,
-    /// Connections that were brought up to date by what changed, and the bytes of that.
+    /// Connections that were brought up to date by what changed.
     pub differences: u64,
     /// Bytes of these.
     pub difference_bytes: u64,
