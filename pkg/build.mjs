@@ -133,22 +133,14 @@ await Promise.all([
     external: ["./wasm-url.js"],
   }),
   build({
-    ...SHARED,
-    entryPoints: ["src/iife.ts"],
+    ...classic("iife", "serve"),
     outfile: "dist/omega-sync.iife.js",
-    format: "iife",
-    globalName: "OmegaSync",
-    banner: { js: BYTE_ORDER_MARK },
     plugins: [wasmAsText(WASM)],
     external: ["./wasm-url.js"],
   }),
   build({
-    ...SHARED,
-    entryPoints: ["src/patterns-iife.ts"],
+    ...classic("patterns-iife"),
     outfile: "dist/omega-sync.patterns.iife.js",
-    format: "iife",
-    globalName: "OmegaSync",
-    banner: { js: BYTE_ORDER_MARK },
     plugins: [wasmAsText(PATTERNS_WASM)],
     external: ["./wasm-url.js", "./patterns-wasm-url.js"],
   }),
@@ -167,18 +159,14 @@ await Promise.all([
     supported: { "import-meta": true },
   }),
   build({
-    ...SHARED,
-    entryPoints: ["src/worker-classic.ts"],
+    ...classic("worker-classic"),
     outfile: "dist/omega-sync.worker.js",
-    format: "iife",
-    globalName: "OmegaSync",
-    banner: { js: BYTE_ORDER_MARK },
     external: ["./script-url.js"],
   }),
   withoutWasm(),
 ]);
 for (const build of ["iife", "patterns.iife", "worker", "nowasm"])
-  readOnce(`omega-sync.${build}.js`);
+  asVariable(`omega-sync.${build}.js`);
 // Of those that are nothing but code, and that a TV fetches.
 await Promise.all(["index.js", "patterns.js"].map((name) => squeeze(join(DIST, name))));
 copyFileSync(WASM, join(DIST, "omega_sync_wasm_bg.wasm"));
@@ -187,24 +175,40 @@ copyFileSync(TABLES, join(DIST, "omega-sync-tables.bin"));
 declareTypes();
 
 /**
- * A function in parentheses is compiled at once. Old engines do so for `function` only and read an
- * arrow's body twice, which is the whole script. @param {string} name
+ * A classic script of an entry, until {@link asVariable}. @param {string} entry
+ * @param {string[]} more exports than all have @returns {import("esbuild").BuildOptions}
  */
-function readOnce(name) {
+function classic(entry, ...more) {
+  const names = ["MemoryStorage", "OmegaError", "open", "wipe", ...more].join();
+  const contents = `"use strict"; import {${names}} from "./src/${entry}.ts"; exported({${names}});`;
+  const banner = { js: BYTE_ORDER_MARK };
+  return { ...SHARED, stdin: { contents, resolveDir: HERE }, format: "iife", banner };
+}
+
+/**
+ * Gives a classic script its global variable. The bundler's own way, an object of getters that is copied,
+ * costs an old engine as much as all classes. And a function in parentheses is compiled at once: old
+ * engines do so for `function` only and read an arrow's body twice, which is the whole script.
+ * @param {string} name
+ */
+function asVariable(name) {
   const path = join(DIST, name);
-  const [before, after, ...more] = readFileSync(path, "utf8").split("var OmegaSync=(()=>{");
-  if (after === undefined || more.length > 0)
-    throw new Error(`${name} does not begin as it should`);
-  writeFileSync(path, `${before}var OmegaSync=(function(){${after}`);
+  const text = readFileSync(path, "utf8");
+  const [, head, body, exported] =
+    /^(\uFEFF\s*"use strict";)?\(\(\)=>\{(.*)exported\((\{[^{}]*\})\);\}\)\(\);\s*$/s.exec(text) ??
+    [];
+  if (exported === undefined) throw new Error(`${name} is not as it should be`);
+  writeFileSync(path, `${head ?? ""}var OmegaSync=(function(){${body}return${exported}})();\n`);
 }
 
 async function withoutWasm() {
   // webOS 4 has Chromium 53: async functions become generators, classes stay.
   const lowered = { ...SHARED, target: ["es2016", "chrome53"] };
   const { outputFiles } = await build({
+    ...classic("nowasm"),
     ...lowered,
-    entryPoints: ["src/nowasm.ts"],
     format: "esm",
+    banner: {},
     write: false,
     plugins: [plainEngine],
     external: ["./wasm-url.js"],
@@ -214,7 +218,6 @@ async function withoutWasm() {
     stdin: { contents: outputFiles[0]?.text ?? "", sourcefile: "nowasm.js" },
     outfile: "dist/omega-sync.nowasm.js",
     format: "iife",
-    globalName: "OmegaSync",
     // The same in every encoding that a page may have.
     charset: "ascii",
     plugins: [substitutes],

@@ -354,21 +354,23 @@ export function onResult<T>(request: IDBRequest<T>, use: (result: T) => void): v
     try {
       use(request.result);
     } catch (cause) {
-      const transaction = request.transaction;
+      const transaction: Transaction | null = request.transaction;
       if (transaction === null) return;
-      causes.set(transaction, cause);
+      transaction.cause = cause;
       transaction.abort();
     }
   };
 }
 
-/** Why we aborted a transaction ourselves; IndexedDB has no place for it. */
-const causes = new WeakMap<IDBTransaction, unknown>();
+/** Why we aborted a transaction ourselves has no place in IndexedDB's. */
+interface Transaction extends IDBTransaction {
+  cause?: unknown;
+}
 
-function finished(transaction: IDBTransaction): Promise<void> {
+function finished(transaction: Transaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(storageError(causes.get(transaction) ?? transaction.error));
+    transaction.onabort = () => reject(storageError(transaction.cause ?? transaction.error));
   });
 }
 

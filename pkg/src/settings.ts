@@ -28,6 +28,8 @@ export interface Settings {
 const ID = /^[^\0-\x1f\x7f-\x9f]+$/;
 /** … and so many bytes of UTF-8 at most. */
 const ID_BYTES_MAX = 64;
+/** Of one unit of a text. */
+const UTF8_BYTES_MAX = 3;
 /** A profile's id; the default one's is empty. */
 const PROFILE = /^(?!0+$)[\da-f]{16}$/i;
 
@@ -82,8 +84,11 @@ function isFrom(least: number, value: unknown): boolean {
 
 /** Throws unless the engine would take it as the id of a device or a title. */
 export function checkId(id: string, code: "invalid_device" | "invalid_content_id"): void {
-  const bytes = new TextEncoder().encode(id).length;
-  if (!ID.test(id) || bytes > ID_BYTES_MAX) throw failure(code);
+  // What is short needs no encoder, which a first screen would make.
+  const isLong = id.length * UTF8_BYTES_MAX > ID_BYTES_MAX;
+  if (!ID.test(id) || (isLong && new TextEncoder().encode(id).length > ID_BYTES_MAX)) {
+    throw failure(code);
+  }
 }
 
 /** Throws `invalid_profile` unless the engine would take it as a profile's id. */

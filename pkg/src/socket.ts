@@ -140,8 +140,10 @@ export class Socket {
  */
 export function socketUrl(address: string): string {
   const match = /^(ws|http)(s?):\/\/([^/?#]+)([^?#]*)(\?[^#]*)?$/i.exec(String(address));
-  const [, , secure = "", host = "", path = "", query = ""] = match ?? [];
-  const url = `ws${secure.toLowerCase()}://${host}${path.replace(/(\/ws)?\/*$/, "/ws")}${query}`;
+  // By place: a pattern costs old engines more than the rest.
+  const part = (place: number) => match?.[place] ?? "";
+  const path = part(4).replace(/(\/ws)?\/*$/, "/ws");
+  const url = `ws${part(2).toLowerCase()}://${part(3)}${path}${part(5)}`;
   try {
     // For ports and hosts that are none.
     if (match !== null && new URL(url)) return url;

@@ -5,10 +5,17 @@ import { openInWorker, type WorkerOptions } from "./worker.js";
 
 export { MemoryStorage, OmegaError, wipe } from "./worker.js";
 
-/** Only known while this script runs. */
-const here = document.currentScript instanceof HTMLScriptElement ? document.currentScript.src : "";
+/**
+ * Knows where this script is, and says so after the first screen: to ask the document for its current
+ * script takes an old engine longer than to run all of it.
+ */
+const loading = new Error();
 
 /** Opens this device's copy; see the documentation of `open` in `worker.ts`. */
 export function open(options: WorkerOptions): Promise<Client> {
-  return openInWorker(options, () => new URL("omega-sync.iife.js", here || document.baseURI));
+  return openInWorker(options, () => {
+    const [here = document.baseURI] =
+      /[a-z][-+.a-z]*:\/\/\S+(?=:\d+:\d+)/.exec(loading.stack ?? "") ?? [];
+    return new URL("omega-sync.iife.js", here);
+  });
 }
