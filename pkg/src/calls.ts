@@ -182,10 +182,22 @@ export const READS = {
   standing: "nn",
 } as const;
 
-/** The name of a read. */
-export type ReadName = keyof typeof READS;
+/** The name of a read: what the engine tells, or a part of all progress. */
+export type ReadName = keyof typeof READS | "inProgress" | "completed";
 /** One row of an answer. */
 export type Cells = (string | number)[];
+
+/** Where the percent are in a row of all progress. */
+const PERCENT_CELL = 4;
+/** From this share of the duration on, a title counts as watched to the end. */
+const COMPLETED_PERCENT_MIN = 95;
+
+/** The rows of all progress that belong to a part of it. */
+export function partOf(part: "inProgress" | "completed", all: Cells[]): Cells[] {
+  const isPart = (cells: Cells) =>
+    Number(cells[PERCENT_CELL]) >= COMPLETED_PERCENT_MIN === (part === "completed");
+  return all.filter(isPart);
+}
 
 /** How attentive a tab is to commands: it does not listen, it does but is hidden, or it is seen as well. */
 export type Attention = 0 | 1 | 2;

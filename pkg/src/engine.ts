@@ -12,6 +12,7 @@ import {
   type Cells,
   INPUTS,
   type InputName,
+  partOf,
   READS,
   READS_FROM,
   type ReadName,
@@ -357,6 +358,9 @@ export function rows(answer: number, shape: string): Cells[] {
 
 /** Reads what has a name. */
 export function readRows(replica: Replica, name: ReadName, values: readonly string[]): Cells[] {
+  if (name === "inProgress" || name === "completed") {
+    return partOf(name, readRows(replica, "progressAll", values));
+  }
   const call = READS_FROM + Object.keys(READS).indexOf(name);
   return rows(replica.call(call, values), READS[name]);
 }

@@ -11,12 +11,6 @@ export type PlayState = "playing" | "paused" | "stopped" | "finished";
 /** The engine's numbers for the states are their places in this list. */
 const PLAY_STATES: readonly PlayState[] = ["playing", "paused", "stopped", "finished"];
 
-/** Where the percent are in a row of all progress. */
-const PERCENT_CELL = 4;
-
-/** From this share of the duration on, a title counts as watched to the end. */
-const COMPLETED_PERCENT_MIN = 95;
-
 /** A title on the watchlist. */
 export interface WatchlistItem {
   /** The title's content id. */
@@ -137,19 +131,16 @@ export class ProgressMap {
 
   /** Started and not completed, the last watched first. */
   inProgress(): Progress[] {
-    return this.all(false);
+    return this.part("inProgress");
   }
 
   /** Watched to the end, the last watched first. */
   completed(): Progress[] {
-    return this.all(true);
+    return this.part("completed");
   }
 
-  private all(completed: boolean): Progress[] {
-    return this.copy
-      .rows("progressAll", this.profile)
-      .filter((cells) => Number(cells[PERCENT_CELL]) >= COMPLETED_PERCENT_MIN === completed)
-      .map(progressOf);
+  private part(name: "inProgress" | "completed"): Progress[] {
+    return this.copy.rows(name, this.profile).map(progressOf);
   }
 }
 
@@ -191,7 +182,7 @@ function progressOf(cells: Cells): Progress {
     positionSeconds: Number(cells[1]),
     durationSeconds: Number(cells[2]),
     state: PLAY_STATES[Number(cells[3])] ?? "stopped",
-    percent: Number(cells[PERCENT_CELL]),
+    percent: Number(cells[4]),
     resumeSeconds: Number(cells[5]),
     updatedMs: Number(cells[6]),
   };

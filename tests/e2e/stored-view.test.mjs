@@ -1,7 +1,7 @@
 // What a page shows before there is any engine is what is stored, also where two pages took turns.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { add, addAll, freeze, TEST_MS_MAX, twoPages } from "./tabs.mjs";
+import { add, addAll, DEVICE, freeze, TEST_MS_MAX, twoPages } from "./tabs.mjs";
 
 /** @typedef {import("./browser.mjs").Page} Page */
 
@@ -52,3 +52,37 @@ test("what was stored between a first screen and its engine counts", OPTIONS, as
   await second.evaluate("client.close()");
   assert.deepEqual(await firstScreen(second), ["0", ...TITLES, "z"]);
 });
+
+/** Makes what is stored lists of the form before this one. */
+const OLDER_FORM = `new Promise((resolve) => {
+  indexedDB.open("omega-sync:${DEVICE}").onsuccess = ({ target }) => {
+    const transaction = target.result.transaction("meta", "readwrite");
+    const meta = transaction.objectStore("meta");
+    meta.get("generation:of").onsuccess = ({ target }) => {
+      const [generation, form, name] = target.result.split(",");
+      meta.put([generation, form - 1, name].join(), "generation:of");
+    };
+    transaction.oncomplete = () => {
+      target.result.close();
+      resolve();
+    };
+  };
+})`;
+
+test(
+  "lists that another version stored in another form are not shown",
+  OPTIONS,
+  async (context) => {
+    const { first } = await twoPages(context, [], WORKER);
+    await first.evaluate("reopen()");
+    await add(first, "0");
+    assert.deepEqual(await firstScreen(first), ["0"]);
+    await first.evaluate("client.close()");
+    await first.evaluate(OLDER_FORM);
+    const opened = "reopen({ script: 'missing.js' }).then(titles, ({ code }) => code)";
+    assert.equal(await first.evaluate(opened), "wasm_failed");
+    await first.evaluate("client = undefined");
+    await first.evaluate("reopen()");
+    assert.deepEqual(await first.evaluate("titles()"), ["0"]);
+  },
+);

@@ -188,7 +188,8 @@ class Served {
     const [state, closeReason, storage] = [tab.state(), tab.closeReason(), tab.storage.kind];
     const standing = { state, closeReason, leads, isErased, isReadable, storage, metrics };
     const text = JSON.stringify(standing);
-    if (text === this.lastStanding) return;
+    // In a message of its own even if only the view is new: the page's tasks stay short.
+    if (text === this.lastStanding && update === undefined) return;
     this.lastStanding = text;
     this.port.tell("stands", standing);
   }

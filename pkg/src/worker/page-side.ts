@@ -31,7 +31,7 @@ export interface KeeperParts {
 }
 
 /** Parts of what is seen that are lists of the app's. */
-const LISTS = /^(watchlist:|progress:|profiles$|devices$)/;
+const LISTS = /^(watchlist:|progress:|completed:|profiles$|devices$)/;
 const METRICS_CELLS = 9;
 
 /** A copy whose engine is elsewhere. */
@@ -247,11 +247,10 @@ export class WorkerKeeper implements Keeper {
 
   private take(update: ViewUpdate): void {
     this.stored.add(update);
-    const keys = this.view.take(update);
-    if (!this.isOpen) return;
-    const changed = keys.filter((key) => LISTS.test(key));
-    if (changed.length > 0) this.events.changed(changed);
-    this.events.status();
+    const keys = this.view.take(update).filter((key) => LISTS.test(key));
+    // To the app both parts of progress are one.
+    const changed = new Set(keys.map((key) => key.replace("completed:", "progress:")));
+    if (this.isOpen && changed.size > 0) this.events.changed(Array.from(changed));
   }
 
   private pass(name: PassedEvent, values: unknown[]): void {

@@ -18,12 +18,17 @@ import type { Lists, ViewUpdate } from "./view.js";
 
 /** All lists as of some commit. */
 const LISTS = `${GENERATION}:lists`;
-/** The generation that lists and patches belong to, and a name of these lists; without it none counts. */
+/**
+ * The generation that lists and patches belong to, the form of the lists, and a name of these; without it
+ * none counts.
+ */
 const STAMP = `${GENERATION}:of`;
 /** Before the number of a patch, from 0 on. */
 const PATCH = `${GENERATION}:patch:`;
 const PATCHES_END = `${PATCH}:`;
 const NUMBER_DIGITS = 8;
+/** Which lists there are and what is in a row; another form is not read, and written anew. */
+const FORM = 2;
 /** Updates that wait for a commit; with more the view is given up until all lists come again. */
 const UPDATES_WAITING_MAX = 64;
 
@@ -113,13 +118,17 @@ export class StoredView implements Beside {
 }
 
 function newStamp(meta: IDBObjectStore, generation: number): string {
-  const stamp = `${generation},${randomName()}`;
+  const stamp = stampStart(generation) + randomName();
   meta.put(stamp, STAMP);
   return stamp;
 }
 
 function isOf(stamp: unknown, generation: unknown): stamp is string {
-  return typeof stamp === "string" && stamp.startsWith(`${generation},`);
+  return typeof stamp === "string" && stamp.startsWith(stampStart(generation));
+}
+
+function stampStart(generation: unknown): string {
+  return `${generation},${FORM},`;
 }
 
 function patchKeys(): IDBKeyRange {

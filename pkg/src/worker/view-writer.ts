@@ -1,6 +1,6 @@
 /** Says how the lists of an engine differ from what was said before; see `view.ts`. */
 
-import type { Cells, Keeper, ReadName } from "../calls.js";
+import { type Cells, type Keeper, partOf, type ReadName } from "../calls.js";
 import { type Lists, type Patch, patched, type ViewUpdate } from "./view.js";
 
 /** Patches of so many characters, or as many as the lists have, are followed by all lists anew. */
@@ -15,6 +15,8 @@ export class ViewWriter {
   private patchesLength = 0;
   private listsLength = 0;
   private readonly dirty = new Set<string>();
+  /** All progress of a profile, while its two lists are made. */
+  private readonly progress = new Map<string, Cells[]>();
 
   constructor(private readonly keeper: Pick<Keeper, "rows" | "pending">) {}
 
@@ -46,7 +48,11 @@ export class ViewWriter {
 
   /** These lists may differ. */
   touch(keys: Iterable<string>): void {
-    for (const key of Array.from(keys)) this.dirty.add(key);
+    for (const key of Array.from(keys)) {
+      this.dirty.add(key);
+      // To the engine they are one.
+      if (key.startsWith("progress:")) this.dirty.add(key.replace("progress:", "completed:"));
+    }
   }
 
   /** All may differ. */
@@ -65,6 +71,7 @@ export class ViewWriter {
     }
     const keys = Array.from(this.dirty);
     this.dirty.clear();
+    this.progress.clear();
     const { said } = this;
     if (said === undefined) return this.everything(keys);
     const patches: Record<string, Patch> = {};
@@ -98,11 +105,16 @@ export class ViewWriter {
     if (profile === undefined) return this.keeper.rows(name as ReadName);
     // What is asked of a profile that was deleted is refused.
     if (!this.profileKeys().includes(key)) return [];
-    return this.keeper.rows(name === "progress" ? "progressAll" : "watchlist", profile);
+    if (name === "watchlist") return this.keeper.rows(name, profile);
+    const all = this.progress.get(profile) ?? this.keeper.rows("progressAll", profile);
+    this.progress.set(profile, all);
+    return partOf(name === "completed" ? name : "inProgress", all);
   }
 
   private profileKeys(): string[] {
-    const keys = this.keeper.rows("profiles").map(([id]) => [`watchlist:${id}`, `progress:${id}`]);
+    const keys = this.keeper
+      .rows("profiles")
+      .map(([id]) => [`watchlist:${id}`, `progress:${id}`, `completed:${id}`]);
     return ([] as string[]).concat(...keys);
   }
 }

@@ -2,7 +2,8 @@
  * What a page shows whose engine is in a Worker: the lists as plain rows, without WebAssembly.
  *
  * The Worker sends every list once, then only how it differs (`view-writer.ts`). A list stays a text
- * until it is asked for: parsing a year of a household takes the oldest TVs longer than a frame.
+ * until it is asked for: parsing a year of a household takes the oldest TVs longer than a frame. What was
+ * watched to the end is a list of its own, because most of a year is, and a first screen does without.
  */
 
 import type { Cells, ReadName } from "../calls.js";
@@ -23,7 +24,8 @@ export type ViewUpdate = { lists: Lists } | { patches: string };
 /** What a list of the engine is called here, when it is one of each profile. */
 const OF_PROFILES: Partial<Record<ReadName, string>> = {
   watchlist: "watchlist:",
-  progressAll: "progress:",
+  inProgress: "progress:",
+  completed: "completed:",
 };
 /** Half of a profile's id. */
 const HALF_ID_DIGITS = 8;
@@ -65,7 +67,8 @@ export class View {
       case "has":
         return [[this.find(`watchlist:${profile}`, content) === undefined ? 0 : 1]];
       case "progress": {
-        const row = this.find(`progress:${profile}`, content);
+        const row =
+          this.find(`progress:${profile}`, content) ?? this.find(`completed:${profile}`, content);
         return row === undefined ? [] : [row.slice(1)];
       }
       case "newProfileId":

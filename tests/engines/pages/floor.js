@@ -21,17 +21,15 @@ window.OmegaSync = {
             },
             progress: {
               inProgress: () =>
-                JSON.parse(lists["progress:"])
-                  .filter((row) => row[4] < 95)
-                  .map((row) => ({
-                    content: row[0],
-                    positionSeconds: row[1],
-                    durationSeconds: row[2],
-                    state: row[3],
-                    percent: row[4],
-                    resumeSeconds: row[5],
-                    updatedMs: row[6],
-                  })),
+                JSON.parse(lists["progress:"]).map((row) => ({
+                  content: row[0],
+                  positionSeconds: row[1],
+                  durationSeconds: row[2],
+                  state: row[3],
+                  percent: row[4],
+                  resumeSeconds: row[5],
+                  updatedMs: row[6],
+                })),
             },
           });
         };
