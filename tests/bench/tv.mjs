@@ -66,11 +66,14 @@ async function measure(build, household, living) {
   const nowhere = { ...shared, url: `http://127.0.0.1:${await freePort()}` };
   const starts = [];
   const floors = [];
+  const fast = [];
   const syncs = [];
   for (let run = 0; run < RUNS; run += 1) {
     starts.push(await open(build, profile, { ...nowhere, task: "start" }, RATE));
     if (build === "worker") {
-      floors.push(await open(build, profile, { ...nowhere, task: "show" }, RATE, "floor.html"));
+      const show = { ...nowhere, task: "show" };
+      floors.push(await open(build, profile, show, RATE, "floor.html"));
+      fast.push(await open(build, profile, show, 1, "floor.html"));
     }
     const name = `${build}-${run}`;
     await evening(living, name, evenings);
@@ -88,7 +91,7 @@ async function measure(build, household, living) {
   return {
     entries: starts.at(-1).entries,
     ...firstStates(starts),
-    ...(floors.length === 0 ? {} : { floor: firstStates(floors) }),
+    ...(floors.length === 0 ? {} : { floor: firstStates(floors), slowed: slowed(floors, fast) }),
     engine_ms: rounded(median(starts.map((start) => start.engine_ms))),
     start_block_ms: rounded(median(starts.map(blockAfter))),
     start_block_ms_least: rounded(Math.min(...starts.map(blockAfter))),
@@ -103,6 +106,15 @@ async function measure(build, household, living) {
 /** The longest task while the engine starts after the first state. @param {any} visit */
 function blockAfter({ thread }) {
   return thread.between("first-state", "engine-there", true).longest;
+}
+
+/**
+ * How many times as long the same page worked: a busy machine slows down by less than it is asked to, or
+ * by more. @param {any[]} floors @param {any[]} fast
+ */
+function slowed(floors, fast) {
+  const busy = (/** @type {any[]} */ visits) => firstStates(visits).first_state_main_thread_ms;
+  return rounded(busy(floors) / busy(fast));
 }
 
 /** @param {any[]} visits */

@@ -40,6 +40,8 @@ const VERDICT = "String(window.__result === undefined ? document.title : window.
  * @property {string[]} [args] further flags of Chromium
  * @property {(line: string) => void} [log] hears the page's console
  * @property {(line: string) => boolean} [killAt] hears it too: true is a power cut, here and now
+ * @property {string} [says] a line of the console: before it the page is not asked for its verdict,
+ *   because answering is work of the thread that is measured
  * @property {(devtools: import("./devtools.mjs").Connection) => Promise<void>} [prepare] before the
  *   page loads; this and the next two not for engines from before WebAssembly
  * @property {(method: string, params: any) => void} [event] hears every event of the engine
@@ -135,12 +137,14 @@ async function drive(chrome, page, url) {
   }
   /** Decided by an event, not by the page's own word. @type {Verdict | undefined} */
   let decided;
+  let saysNothing = page.says !== undefined;
   const devtools = await connect(address, (method, params) => {
     page.event?.(method, params);
     if (method === "Inspector.targetCrashed") decided ??= none("CRASH: the page's process died");
     const line = consoleLine(method, params);
     if (line === undefined) return;
     page.log?.(line);
+    if (line === page.says) saysNothing = false;
     if (decided !== undefined || !page.killAt?.(line)) return;
     endGroup(chrome.process, "SIGKILL");
     decided = { outcome: "killed", text: line };
@@ -151,6 +155,7 @@ async function drive(chrome, page, url) {
   const navigation = await devtools.call("Page.navigate", { url });
   if (navigation.errorText) return none(`LOAD ERROR ${navigation.errorText}: ${url}`);
   for (;;) {
+    while (saysNothing && decided === undefined) await after(POLL_MS);
     const answer = await devtools
       .call("Runtime.evaluate", { expression: VERDICT, returnByValue: true })
       .catch((error) => {

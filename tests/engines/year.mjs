@@ -38,7 +38,7 @@ export async function visit(engine, target, profile, rate = 1) {
   const lines = [];
   const thread = new MainThread();
   const verdict = await runPage({
-    ...{ engine, target, profile, timeoutS: TIMEOUT_S },
+    ...{ engine, target, profile, timeoutS: TIMEOUT_S, says: "[log] done" },
     log: (line) => void lines.push(line),
     prepare: async (devtools) => {
       await devtools.call("Emulation.setCPUThrottlingRate", { rate });
