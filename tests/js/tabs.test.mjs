@@ -51,6 +51,28 @@ test("a follower that missed what was stored looks when it hears of the leader",
   assert.equal(missed, 1);
 });
 
+test("the lists of a profile that went unheard are told to be different", async (context) => {
+  const { leader, follower } = await leaderAndFollower(context, new Disk());
+  const kid = await leader.profiles.create("Kid");
+  await leader.forProfile(kid).watchlist.add("x");
+  const lists = follower.forProfile(kid);
+  await eventually(follower, "it is there", () => lists.watchlist.items().length === 1);
+  const post = BroadcastChannel.prototype.postMessage;
+  context.after(() => {
+    BroadcastChannel.prototype.postMessage = post;
+  });
+  BroadcastChannel.prototype.postMessage = function (message) {
+    if (message.kind !== "stored") post.call(this, message);
+  };
+  /** @type {string[]} */
+  const told = [];
+  follower.on("change", ({ what, profile }) => told.push(`${what} ${profile}`));
+  await leader.profiles.delete(kid);
+  const wanted = ["watchlist", "progress"].map((what) => `${what} ${kid}`);
+  await eventually(follower, "it is told", () => wanted.every((one) => told.includes(one)));
+  assert.deepEqual(lists.watchlist.items(), []);
+});
+
 test("writes to the next leader, before and after it leads, are all made", async (context) => {
   const disk = new Disk();
   const said = heard(context);

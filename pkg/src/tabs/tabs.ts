@@ -69,6 +69,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private isEmpty = false;
   /** How many refused writes a tab that follows has shown. */
   private rejected = 0;
+  /** See {@link allKeys}. */
+  private keys: string[] = [];
   private ended: OmegaError | undefined;
 
   private constructor(
@@ -318,6 +320,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
       throw thrown;
     }
     this.rejected = this.rows("rejected").length;
+    // What is there before this one shows what is stored.
+    this.allKeys();
     this.connectTabs();
     if (this.channel === undefined) return;
     this.election.follow();
@@ -330,7 +334,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   followed(keys: string[] | undefined): void {
-    this.events.changed(keys ?? this.allKeys());
+    const all = this.allKeys();
+    this.events.changed(keys ?? all);
     this.events.status();
     this.lookFlushed();
     const { rejected } = this;
@@ -502,10 +507,12 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     }
   }
 
-  /** Every part there is. */
+  /** Every part there is, and those that were there at any look before. */
   private allKeys(): string[] {
     const lists = this.rows("profiles").map(([id]) => [`watchlist:${id}`, `progress:${id}`]);
-    return ["profiles", "devices"].concat(...lists);
+    const all = ["profiles", "devices"].concat(...lists);
+    this.keys = this.keys.concat(all.filter((key) => !this.keys.includes(key)));
+    return this.keys;
   }
 
   private ask(): void {
