@@ -45,8 +45,8 @@ export interface Beside {
   found(generation: unknown): void;
   /** This instance takes the storage over. */
   taken(meta: IDBObjectStore, generation: number): void;
-  /** A commit of the present generation. */
-  committed(meta: IDBObjectStore, generation: number): void;
+  /** A commit is asked for. @returns what adds to it, once it is known to be of the present generation */
+  commit(): (meta: IDBObjectStore, generation: number) => void;
 }
 
 interface StoredMark extends WriteMark {
@@ -148,6 +148,7 @@ export class IndexedDbStorage implements SharedStorage {
   }
 
   async commit(change: StorageChange): Promise<void> {
+    const addBeside = this.beside?.commit();
     const transaction = await this.begin([LOG, META, ASIDE], "readwrite");
     const log = transaction.objectStore(LOG);
     const meta = transaction.objectStore(META);
@@ -163,7 +164,7 @@ export class IndexedDbStorage implements SharedStorage {
       }
       // Whoever leads for months takes nothing over.
       if (change.marks?.length) withMarks(meta, true, () => undefined);
-      this.beside?.committed(meta, this.generation);
+      addBeside?.(meta, this.generation);
     };
     const store = () => {
       if (change.setAside === undefined) grow();

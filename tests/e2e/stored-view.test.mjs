@@ -86,3 +86,40 @@ test(
     assert.deepEqual(await first.evaluate("titles()"), ["0"]);
   },
 );
+
+test("what waits for the next commit is not stored with this one", OPTIONS, async (context) => {
+  const { first, second } = await twoPages(context, [], WORKER);
+  // Nothing is stored but what is written here.
+  await first.evaluate("reopen({ url: 'http://127.0.0.1:1' })");
+  await add(first, "0");
+  await first.evaluate("rest()");
+  // The answer about the generation is late in each commit until it is let go.
+  await first.evaluate(`
+    window.begun = 0;
+    window.letGo = 0;
+    const get = IDBObjectStore.prototype.get;
+    IDBObjectStore.prototype.get = function (key) {
+      const request = get.call(this, key);
+      if (key !== "generation" || this.transaction.mode !== "readwrite") return request;
+      begun += 1;
+      const number = begun;
+      const late = { transaction: this.transaction };
+      const again = () => {
+        if (number > letGo) get.call(this, key).onsuccess = again;
+        else {
+          late.result = request.result;
+          late.onsuccess();
+        }
+      };
+      request.onsuccess = again;
+      return late;
+    };`);
+  const stored = add(first, "a");
+  await first.waitForFunction("begun === 1", undefined, { polling: 20 });
+  void add(first, "b").catch(() => undefined);
+  await first.evaluate("shows(['0', 'a', 'b'])");
+  await first.evaluate("letGo = 1");
+  assert.equal(await stored, "stored");
+  await first.close();
+  assert.deepEqual(await firstScreen(second), ["0", "a"]);
+});

@@ -84,9 +84,13 @@ export class StoredView implements Beside {
     });
   }
 
-  committed(meta: IDBObjectStore, generation: number): void {
-    // What comes while the transaction runs waits for the next one.
+  commit(): (meta: IDBObjectStore, generation: number) => void {
+    // What comes from here on is of records that are not in this commit.
     const waiting = this.waiting.slice();
+    return (meta, generation) => this.store(waiting, meta, generation);
+  }
+
+  private store(waiting: ViewUpdate[], meta: IDBObjectStore, generation: number): void {
     let { stamp, patches } = this;
     const isNew = waiting.some((update) => "lists" in update);
     if (!isNew && !this.counts) {
@@ -105,9 +109,10 @@ export class StoredView implements Beside {
       }
     }
     meta.transaction.addEventListener("complete", () => {
+      const isGivenUp = this.waiting[0] !== waiting[0];
       this.waiting = this.waiting.filter((update) => !waiting.includes(update));
       this.patches = patches;
-      if (isNew) this.stamp = stamp;
+      if (isNew && !isGivenUp) this.stamp = stamp;
     });
   }
 
