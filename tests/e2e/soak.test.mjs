@@ -22,7 +22,7 @@ const MONTH_MS_MAX = 15 * 60_000;
  * What lives in JavaScript's heap at the end of a half may differ by so many bytes: what is under way, and
  * texts that are longer. In between are some 1,300 writes, 1,300 commands and 460 connections.
  */
-const HEAP_BYTES_MAX = 4 * 1024;
+const HEAP_BYTES_MAX = 2 * 1024;
 /** The same of buffers. */
 const BUFFER_BYTES_MAX = 4 * 1024;
 /** The same of the engine's memory: it grows by pages, when an image is made of a long log. */

@@ -10,10 +10,17 @@ export const LEAKS = {
     window.clearInterval = () => undefined;
   },
   sockets: (house) => {
-    house.disconnect = () => undefined;
+    const { disconnect } = house;
+    house.disconnect = (socket) => {
+      if (socket.device !== "tv") disconnect.call(house, socket);
+    };
   },
   records: () => {
-    IDBObjectStore.prototype.clear = () => /** @type {any} */ ({});
+    const { clear } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.clear = function () {
+      const isKept = this.transaction.db.name === "omega-sync:tv";
+      return isKept ? /** @type {any} */ ({}) : clear.call(this);
+    };
   },
   connections: () => {
     IDBDatabase.prototype.close = () => undefined;

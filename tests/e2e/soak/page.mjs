@@ -333,7 +333,9 @@ class Month {
     await this.#tell(phone);
     await phone.close();
     await time.pass(MINUTE_MS);
-    const { status } = await tv.devices.handoff("phone", { contentId: name(0) });
+    const told = tv.devices.handoff("phone", { contentId: name(0) });
+    await time.pass(10 * SECOND_MS);
+    const { status } = await told;
     if (status !== "offline") this.wrong.push({ status });
   }
 
