@@ -1,40 +1,8 @@
 // Learned taste through the built package: what is stored, read and recommended without a server.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MemoryStorage, OmegaError, open } from "omega-sync/patterns";
-import WebSocket from "ws";
+import { offline, refusedWith, storages } from "./taste-tv.mjs";
 import { title, titles } from "./titles.mjs";
-import { codeOf } from "./tv.mjs";
-
-/** @typedef {readonly [MemoryStorage, MemoryStorage]} Storages */
-
-/** Two storages of one device. @returns {Storages} */
-const storages = () => [new MemoryStorage(), new MemoryStorage()];
-
-/**
- * A device that never gets a connection.
- * @param {import("node:test").TestContext} context
- * @param {Storages} kept
- * @param {Partial<import("omega-sync/patterns").PatternsOptions>} [more]
- */
-async function offline(context, kept, more = {}) {
-  const client = await open({
-    url: "http://127.0.0.1:1",
-    device: "tv",
-    token: () => Promise.reject(new Error("no network")),
-    storage: "memory",
-    WebSocket,
-    taste: { storages: kept },
-    ...more,
-  });
-  client.pause();
-  context.after(() => client.close());
-  return client;
-}
-
-/** @param {string} code */
-const refusedWith = (code) => (/** @type {unknown} */ error) =>
-  error instanceof OmegaError && error.code === code;
 
 test("what was watched is learned, survives a restart, and is recommended from offline", async (context) => {
   const kept = storages();
@@ -164,48 +132,6 @@ test("profiles learn apart, and a deleted one takes its patterns with it", async
   assert.deepEqual([tv.taste.patterns().length, hers.patterns().length], [1, 0]);
 });
 
-test("two instances on one storage take turns, and none writes over the other", async (context) => {
-  const kept = sharedStorages();
-  const one = await offline(context, [kept.open(0), kept.open(1)]);
-  await one.taste.learnTitles(titles("Drama", 1, 0, 30));
-  await one.taste.record({ content: "Drama:1", watched: 1 });
-  const two = await offline(context, [kept.open(0), kept.open(1)]);
-  await two.taste.record({ content: "Drama:2", watched: 1 });
-  await one.taste.record({ content: "Drama:3", watched: 1 });
-  await two.taste.record({ content: "Drama:4", watched: 1 });
-  assert.equal(two.taste.patterns()[0]?.sampleCount, 4);
-  const last = await offline(context, [kept.open(0), kept.open(1)]);
-  assert.equal(last.taste.patterns()[0]?.sampleCount, 4);
-});
-
-test("a viewing that is stored when another instance takes over counts once", async (context) => {
-  const kept = sharedStorages();
-  const small = kept.open(0);
-  const tv = await offline(context, [small, kept.open(1)]);
-  await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
-  await tv.taste.record({ content: "Drama:1", watched: 1 });
-  const { commit } = small;
-  small.commit = async (change) => {
-    small.commit = commit;
-    await commit(change);
-    // Another instance opens both just now.
-    await Promise.all([kept.open(0).load(), kept.open(1).load()]);
-  };
-  await Promise.all([
-    tv.taste.record({
-      content: "Drama:40",
-      watched: 1,
-      genre: "Drama",
-      embedding: title("Drama", 1, 40).embedding,
-    }),
-    tv.taste.learnTitles(titles("Crime", 2, 0, 5)),
-  ]);
-  assert.equal(tv.taste.patterns()[0]?.sampleCount, 2);
-  assert.equal(tv.taste.status().titles, 35);
-  const last = await offline(context, [kept.open(0), kept.open(1)]);
-  assert.deepEqual([last.taste.patterns()[0]?.sampleCount, last.taste.status().titles], [2, 35]);
-});
-
 test("nothing is learned for a profile that is not there", async (context) => {
   const tv = await offline(context, storages());
   await tv.taste.learnTitles(titles("Drama", 1, 0, 3));
@@ -218,56 +144,6 @@ test("nothing is learned for a profile that is not there", async (context) => {
     assert.deepEqual(profile.patterns(), []);
   }
 });
-
-test("a failing storage rejects the write, and stores it when it works again", async (context) => {
-  const kept = storages();
-  const broken = new BrokenStorage();
-  const tv = await offline(context, [broken, kept[1]]);
-  await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
-  /** @type {OmegaError[]} */
-  const errors = [];
-  tv.on("error", (error) => errors.push(error));
-  broken.fails = true;
-  await assert.rejects(
-    tv.taste.record({ content: "Drama:1", watched: 1 }),
-    refusedWith("storage_full"),
-  );
-  assert.deepEqual(
-    errors.map(({ code }) => code).filter((code) => code !== "token_failed"),
-    ["storage_full"],
-  );
-  assert.equal(tv.taste.patterns()[0]?.sampleCount, 1, "it is visible");
-  broken.fails = false;
-  await tv.taste.record({ content: "Drama:2", watched: 1 });
-  await tv.close();
-  const again = await offline(context, [broken, kept[1]]);
-  assert.equal(again.taste.patterns()[0]?.sampleCount, 2, "both are stored");
-});
-
-for (const code of /** @type {const} */ (["storage_failed", "storage_full"])) {
-  test(`taste that cannot be read (${code}) lasts until the end, and the household opens`, async (context) => {
-    const kept = storages();
-    let erased = 0;
-    kept[0].load = () => Promise.reject(new OmegaError(code, "the disk"));
-    kept[0].destroy = async () => {
-      erased += 1;
-    };
-    const tv = await offline(context, kept);
-    /** @type {OmegaError[]} */
-    const errors = [];
-    tv.on("error", (error) => errors.push(error));
-    const [told] = errors.filter((error) => error.code !== "token_failed");
-    assert.equal(told?.code, "storage_memory");
-    assert.equal(codeOf(told?.cause), code);
-    await tv.watchlist.add("film");
-    await tv.taste.learnTitles(titles("Drama", 1, 0, 30));
-    await tv.taste.record({ content: "Drama:1", watched: 1 });
-    assert.equal(tv.taste.patterns()[0]?.sampleCount, 1);
-    assert.deepEqual(await kept[1].load(), [], "what could not be read is left as it is");
-    await tv.destroy();
-    assert.equal(erased, 1, "a logout erases it");
-  });
-}
 
 test("what the settings ask for is checked", async (context) => {
   for (const taste of [
@@ -293,42 +169,6 @@ test("without a connection a sync is due and waits", async (context) => {
   await tv.taste.optOut(true);
   assert.ok(tv.taste.status().optedOut);
 });
-
-/** Storages that several instances open, as IndexedDB is: the last one to load may write. */
-function sharedStorages() {
-  const inner = storages();
-  const leader = [0, 0];
-  let opened = 0;
-  return {
-    /** @param {0 | 1} which @returns {MemoryStorage} */
-    open(which) {
-      let own = 0;
-      const { load, commit } = inner[which];
-      const shared = new MemoryStorage();
-      shared.load = () => {
-        opened += 1;
-        own = opened;
-        leader[which] = own;
-        return load.call(inner[which]);
-      };
-      shared.commit = (change) => {
-        if (leader[which] !== own) return Promise.reject(new OmegaError("superseded", "later one"));
-        return commit.call(inner[which], change);
-      };
-      return shared;
-    },
-  };
-}
-
-class BrokenStorage extends MemoryStorage {
-  fails = false;
-
-  /** @param {import("omega-sync/patterns").StorageChange} change @returns {Promise<void>} */
-  commit(change) {
-    if (this.fails) return Promise.reject(new OmegaError("storage_full", "no room"));
-    return super.commit(change);
-  }
-}
 
 test("an export has what each profile watched, what was learned of it, and what left", async (context) => {
   const tv = await offline(context, storages());

@@ -74,6 +74,10 @@ export class TasteDriver {
   private pumping: Promise<void> | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private retry: ReturnType<typeof setTimeout> | undefined;
+  /** Whether what is not stored is to be tried, though nothing new came. */
+  private retryDue = false;
+  /** Another tab has written, and what it wrote could not be read yet. */
+  private stale = false;
   /** What the next commit of each storage has to bring along. */
   private unstored: (StorageChange | undefined)[] = [undefined, undefined];
   /** The logs in which the batch under way is durable already. */
@@ -89,6 +93,8 @@ export class TasteDriver {
   /** Why the household's client is of no help. */
   private stopped: OmegaError | undefined;
   private live = false;
+  /** The same of the household's connection, also while storing fails. */
+  private householdLive = false;
   private fetching = false;
   /** A request left on this connection and has no answer yet. */
   private asked = false;
@@ -153,7 +159,13 @@ export class TasteDriver {
 
   /** Whether the household's connection is up to date, in this tab; and why the last one was closed. */
   connection(live: boolean, closeReason = ""): void {
-    if (live === this.live || this.failure !== undefined || this.unsupported) return;
+    this.householdLive = live;
+    // Nothing leaves while nothing can be stored.
+    if (this.failure === undefined) this.connect(live, closeReason);
+  }
+
+  private connect(live: boolean, closeReason = ""): void {
+    if (live === this.live || this.unsupported) return;
     this.live = live;
     if (!live && this.asked && closeReason === "malformed") this.unsupported = true;
     this.asked = false;
@@ -192,6 +204,9 @@ export class TasteDriver {
 
   /** Ends in order: what is queued is stored, then everything is released. */
   async close(why = failure("closed")): Promise<void> {
+    if (this.ended === undefined && why.code === "closed" && this.failure !== undefined) {
+      this.retryStorage();
+    }
     if (this.ended?.code !== "destroyed") this.ended = why;
     clearTimeout(this.timer);
     clearTimeout(this.retry);
@@ -257,13 +272,14 @@ export class TasteDriver {
 
   private async drain(): Promise<void> {
     await Promise.resolve();
-    while (this.queue.length > 0) {
+    while (this.queue.length > 0 || this.retryDue) {
       const batch = this.queue;
       this.queue = [];
+      this.retryDue = false;
       try {
         await this.store(batch);
       } catch (thrown) {
-        await this.storageFailed(batch, fromCommit(thrown));
+        await this.commitFailed(batch, fromCommit(thrown));
         continue;
       }
       for (const task of batch) this.carryOut(task);
@@ -276,17 +292,24 @@ export class TasteDriver {
     const changes = this.unstored.map((earlier, log) => merged(earlier, batch, log, owner));
     this.unstored = changes;
     this.durable.clear();
+    if (this.stale) throw failure("superseded");
     for (const [log, storage] of this.parts.storages.entries()) {
       const change = changes[log];
       if (change !== undefined) await storage.commit(change);
       this.unstored[log] = undefined;
       this.durable.add(log);
     }
-    this.failure = undefined;
-    clearTimeout(this.retry);
+    this.works();
   }
 
-  private async storageFailed(batch: Task[], error: OmegaError): Promise<void> {
+  /** The storage works: a connection that it kept waiting is used again. */
+  private works(): void {
+    this.failure = undefined;
+    clearTimeout(this.retry);
+    this.connect(this.householdLive);
+  }
+
+  private async commitFailed(batch: Task[], error: OmegaError): Promise<void> {
     if (error.code === "superseded" && this.ended === undefined) {
       this.unstored = [undefined, undefined];
       // What came into its own log before the other tab is read with it, not made once more.
@@ -298,16 +321,24 @@ export class TasteDriver {
       this.queue = open.concat(this.queue);
       try {
         await this.load();
-        if (this.live) this.feed("connected");
+        this.stale = false;
+        // It begins without a connection.
+        this.live = false;
+        this.works();
         this.events.changed("taste");
         // What was asked before was forgotten.
         this.events.synced("failed");
         return;
       } catch (thrown) {
-        for (const write of writesOf(this.queue.splice(0))) write.reject(fromCommit(thrown));
+        this.stale = true;
+        this.storageFailed(this.queue.splice(0), fromEngine(thrown));
         return;
       }
     }
+    this.storageFailed(batch, error);
+  }
+
+  private storageFailed(batch: Task[], error: OmegaError): void {
     for (const write of writesOf(batch)) write.reject(error);
     if (this.failure === undefined) this.events.failed(error);
     this.events.stuck(error);
@@ -316,13 +347,15 @@ export class TasteDriver {
       clearTimeout(this.timer);
       return;
     }
-    // Nothing leaves while nothing can be stored.
-    this.connection(false);
+    this.connect(false);
     this.failure = error;
     clearTimeout(this.retry);
-    if (this.ended === undefined) {
-      this.retry = setTimeout(() => this.feed("wake"), RETRY_MS);
-    }
+    if (this.ended === undefined) this.retry = setTimeout(() => this.retryStorage(), RETRY_MS);
+  }
+
+  private retryStorage(): void {
+    this.retryDue = true;
+    this.pump();
   }
 
   /** Whether all of a write that has its records in these logs is stored. */
