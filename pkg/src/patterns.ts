@@ -16,10 +16,10 @@ import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
 import { eraseStorage, MemoryStorage, type Storage } from "./storage.js";
 import { TasteDriver, type TasteParts } from "./taste/driver.js";
-import { callTaste, newTaste } from "./taste/engine.js";
+import { callTaste, newTaste, type TasteEngine } from "./taste/engine.js";
 import { Tap } from "./taste/socket.js";
 import { type ExportedTaste, Taste } from "./taste/taste.js";
-import { httpUrl } from "./transport.js";
+import { askToken, httpUrl, TOKEN_TIMEOUT_MS } from "./transport.js";
 
 export * from "./index.js";
 export * from "./taste/taste.js";
@@ -74,7 +74,7 @@ export function open(options: PatternsOptions): Promise<PatternsClient> {
   return openPatterns(
     options,
     () => files().then(({ wasmUrl }) => wasmUrl),
-    () => files().then(({ tablesUrl }) => fetchFile(tablesUrl)),
+    (requests) => files().then(({ tablesUrl }) => requests.ask(String(tablesUrl), {}, bytesOf)),
   );
 }
 
@@ -82,12 +82,14 @@ export function open(options: PatternsOptions): Promise<PatternsClient> {
 export async function openPatterns(
   options: PatternsOptions,
   engine: () => EngineSource,
-  defaultTables: () => Promise<Uint8Array>,
+  defaultTables: (requests: Requests) => Promise<Uint8Array>,
   entropy?: Entropy,
 ): Promise<PatternsClient> {
   // An app without types may have passed nothing at all.
   const chosen = options?.taste ?? {};
+  const choice = checked(chosen);
   let driver: TasteDriver | undefined;
+  let storages: TasteParts["storages"] | undefined;
   const Inner = options?.WebSocket ?? platformWebSocket(options?.poll === undefined);
   const tap: Tap = new Tap(
     Inner,
@@ -96,13 +98,14 @@ export async function openPatterns(
   );
   const client = await openWith({ ...options, WebSocket: tap.WebSocket }, engine, entropy);
   try {
-    const { tables } = chosen;
+    storages = chosen.storages ?? (await storagesOf(options, client));
+    const { requests } = tap;
     const parts: TasteParts = {
-      engine: configured(chosen),
-      storages: chosen.storages ?? (await storagesOf(options)),
+      engine: configured(choice),
+      storages,
       tap,
-      tables: tablesFrom(tap.requests, tables, (id) =>
-        tablesOf(tap.requests, options, id).catch(defaultTables),
+      tables: tablesFrom(requests, chosen.tables, (id) =>
+        tablesOf(requests, options, id).catch(() => defaultTables(requests)),
       ),
     };
     let taste: Taste | undefined;
@@ -116,6 +119,8 @@ export async function openPatterns(
     taste = new Taste(driver, client, options.profile ?? "");
     return joined(client, driver, taste, tap);
   } catch (thrown) {
+    if (driver === undefined) for (const storage of storages ?? []) storage.close();
+    await driver?.close();
     await client.close();
     throw fromEngine(thrown);
   }
@@ -130,10 +135,14 @@ async function loadOf(driver: TasteDriver, parts: TasteParts, client: Client): P
     if (error.code !== "storage_failed" && error.code !== "storage_full") throw error;
     const [small, large] = parts.storages;
     parts.storages = [inPlaceOf(small), inPlaceOf(large)];
-    const message = "what is stored of taste cannot be read: it lasts until this page closes";
-    report(client, new OmegaError("storage_memory", message, error));
+    inMemory(client, error);
     await driver.load();
   }
+}
+
+function inMemory(client: Client, cause: OmegaError): void {
+  const message = "taste cannot be stored here, or not be read: it lasts until this page closes";
+  report(client, new OmegaError("storage_memory", message, cause));
 }
 
 /** Memory; to erase it is to erase what can't be read. */
@@ -213,12 +222,13 @@ function tablesOf(requests: Requests, options: OpenOptions, id: number): Promise
 /** What the first of the addresses says that has an answer. */
 async function ask(
   requests: Requests,
-  { url = "", urls = [url], token }: OpenOptions,
+  { url = "", urls = [url], device, token }: OpenOptions,
   path: string,
   type: Record<string, string>,
   what: RequestInit,
 ): Promise<Uint8Array> {
-  const headers = { Authorization: `Bearer ${await token()}`, ...type };
+  const got = await askToken({ device, token, tokenTimeoutMs: TOKEN_TIMEOUT_MS });
+  const headers = { Authorization: `Bearer ${got}`, ...type };
   let failure: unknown;
   for (const address of urls) {
     try {
@@ -242,7 +252,8 @@ function report(client: Client, error: OmegaError): void {
   (client as Client & { report(error: OmegaError): void }).report(error);
 }
 
-function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
+/** What the engine is told of what was chosen. Throws `invalid_option`. */
+function checked(chosen: TasteOptions): number[] {
   const { floor = 0.98, feed = true } = chosen;
   const { successRate = 0.7, sampleCount = 10 } = chosen.quality ?? {};
   const { up = 2_048, down = 10_240 } = chosen.bytes ?? {};
@@ -254,8 +265,11 @@ function configured(chosen: TasteOptions): ReturnType<typeof newTaste> {
   between("bytes.down", down, CAP_BYTES_MIN, CAP_BYTES_MAX);
   between("intervalMs.min", min, INTERVAL_MS_MIN, INTERVAL_MS_MAX);
   between("intervalMs.max", max, min, INTERVAL_MS_MAX);
+  return [successRate, sampleCount, floor, up, down, min, max, Number(feed)];
+}
+
+function configured(choice: number[]): TasteEngine {
   const engine = newTaste();
-  const choice = [successRate, sampleCount, floor, up, down, min, max, Number(feed)];
   rows(callTaste(engine, "configure", choice), "t");
   return engine;
 }
@@ -277,22 +291,30 @@ function tablesFrom(
   return otherwise;
 }
 
-async function fetchFile(url: URL | string): Promise<Uint8Array> {
-  return bytesOf(await fetch(url));
-}
-
 async function bytesOf(response: Response): Promise<Uint8Array> {
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}: ${response.url}`);
   return new Uint8Array(await response.arrayBuffer());
 }
 
-async function storagesOf(options: PatternsOptions): Promise<readonly [Storage, Storage]> {
+async function storagesOf(
+  options: PatternsOptions,
+  client: Client,
+): Promise<readonly [Storage, Storage]> {
   const kind = options.storage ?? "indexeddb";
   if (kind !== "indexeddb") return [new MemoryStorage(), new MemoryStorage()];
   const name = options.name ?? `omega-sync:${options.device}`;
-  const [taste, titles] = await Promise.all([
+  const opening = [
     openStorage(name + TASTE_DATABASES[0], kind),
     openStorage(name + TASTE_DATABASES[1], kind),
-  ]);
-  return [taste.storage, titles.storage];
+  ] as const;
+  try {
+    const [taste, titles] = await Promise.all(opening);
+    const warning = taste.warning ?? titles.warning;
+    // Where the household is in memory, too, that was told.
+    if (warning !== undefined && client.status().storage !== "memory") inMemory(client, warning);
+    return [taste.storage, titles.storage];
+  } catch (thrown) {
+    for (const one of opening) one.then(({ storage }) => storage.close()).catch(() => undefined);
+    throw thrown;
+  }
 }

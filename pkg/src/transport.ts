@@ -261,35 +261,9 @@ export class Transport {
     this.rest();
   }
 
-  private askToken(): Promise<string> {
-    const { device, token, tokenTimeoutMs } = this.parts;
-    return new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`no token within ${tokenTimeoutMs} ms`)),
-        tokenTimeoutMs,
-      );
-      // The extra `then` turns a `token` that throws at once into a rejection.
-      Promise.resolve()
-        .then(token)
-        .then(resolve, reject)
-        .then(() => clearTimeout(timer));
-    })
-      .then((got: unknown) => {
-        if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
-        // A file, or what a program prints, ends in a new line.
-        const trimmed = got.trim();
-        if (!WORD.test(trimmed)) throw new TypeError("a token is one word, without `Bearer`");
-        const named = deviceOf(trimmed);
-        if (typeof named === "string" && named !== device) {
-          throw new Error(`a token of the device "${named}", not of "${device}"`);
-        }
-        this.lastToken = trimmed;
-        return trimmed;
-      })
-      .catch((cause: unknown) => {
-        const message = `the app's token function failed (${cause}); it will be asked again`;
-        throw new OmegaError("token_failed", message, cause);
-      });
+  private async askToken(): Promise<string> {
+    this.lastToken = await askToken(this.parts);
+    return this.lastToken;
   }
 
   private noToken(error: OmegaError): void {
@@ -341,6 +315,40 @@ export class Transport {
         this.events.better();
       });
   }
+}
+
+/** Asks the app for a token, for so long. Rejects with `token_failed`, also for what is none of this device. */
+export function askToken({
+  device,
+  token,
+  tokenTimeoutMs,
+}: Pick<TransportParts, "device" | "token" | "tokenTimeoutMs">): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`no token within ${tokenTimeoutMs} ms`)),
+      tokenTimeoutMs,
+    );
+    // The extra `then` turns a `token` that throws at once into a rejection.
+    Promise.resolve()
+      .then(token)
+      .then(resolve, reject)
+      .then(() => clearTimeout(timer));
+  })
+    .then((got: unknown) => {
+      if (typeof got !== "string") throw new TypeError(`no text: ${typeof got}`);
+      // A file, or what a program prints, ends in a new line.
+      const trimmed = got.trim();
+      if (!WORD.test(trimmed)) throw new TypeError("a token is one word, without `Bearer`");
+      const named = deviceOf(trimmed);
+      if (typeof named === "string" && named !== device) {
+        throw new Error(`a token of the device "${named}", not of "${device}"`);
+      }
+      return trimmed;
+    })
+    .catch((cause: unknown) => {
+      const message = `the app's token function failed (${cause}); it will be asked again`;
+      throw new OmegaError("token_failed", message, cause);
+    });
 }
 
 /**

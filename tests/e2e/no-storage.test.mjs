@@ -73,3 +73,55 @@ for (const build of BUILDS) {
     }
   });
 }
+
+/** Fails to open the databases that `faulty` names, and counts those that are open. */
+const SOME_FAIL = `
+  window.opened = new Set();
+  const { open } = IDBFactory.prototype;
+  IDBFactory.prototype.open = function (name, version) {
+    if (window.faulty?.test(name)) {
+      const request = { error: new DOMException("not this one", window.fault) };
+      setTimeout(() => request.onerror(), 0);
+      return request;
+    }
+    const request = open.call(this, name, version);
+    request.addEventListener("success", () => opened.add(request.result));
+    return request;
+  };
+  const { close } = IDBDatabase.prototype;
+  IDBDatabase.prototype.close = function () {
+    opened.delete(this);
+    close.call(this);
+  };`;
+
+test("a page that can't store taste says so once, and stores the household", {
+  timeout: TEST_MS_MAX,
+}, async (context) => {
+  const { browser, first } = await twoPages(context, [], "omega-sync.patterns.iife.js");
+  const page = await browser.newPage();
+  const errors = uncaught(page);
+  await page.addInitScript(SOME_FAIL);
+  await page.goto(first.url());
+  for (const [faulty, storage] of /** @type {const} */ ([
+    ["/:taste$/", "indexeddb"],
+    ["/:titles$/", "indexeddb"],
+    ["/:(taste|titles)$/", "indexeddb"],
+    ["/./", "memory"],
+  ])) {
+    await page.evaluate(`{ faulty = ${faulty}; fault = "QuotaExceededError"; }`);
+    await page.evaluate("reopen()");
+    await page.evaluate(`{
+      window.said = [];
+      client.on("error", ({ code }) => said.push(code));
+    }`);
+    assert.equal(await add(page, "mine"), "stored", faulty);
+    await page.evaluate("client.taste.optOut(true)");
+    assert.equal((await status(page)).storage, storage, faulty);
+    assert.deepEqual(await page.evaluate("said"), ["storage_memory"], faulty);
+  }
+  await page.evaluate(`{ faulty = /:titles$/; fault = "VersionError"; }`);
+  assert.equal(await page.evaluate("reopen().catch(({ code }) => code)"), "storage_newer");
+  const open = "Array.from(opened, ({ name }) => name)";
+  assert.deepEqual(await page.evaluate(open), [], "nothing is left open");
+  assert.deepEqual(errors, []);
+});

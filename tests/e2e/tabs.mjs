@@ -114,12 +114,13 @@ const PAGE = `<!doctype html>
 /**
  * @param {import("node:test").TestContext} context
  * @param {string[]} missing what the pages have not: "locks", "BroadcastChannel", or "messages"
- * @param {string} [build] of {@link BUILDS}
+ * @param {string} [build] of {@link BUILDS}, or another script
  */
 export async function twoPages(context, missing, build = "omega-sync.iife.js") {
   const site = mkdtempSync(join(tmpdir(), "omega-tabs-"));
   context.after(() => rmSync(site, { recursive: true, force: true }));
-  for (const script of BUILDS) copyFileSync(join(PKG, "dist", script), join(site, script));
+  for (const script of [...BUILDS, build])
+    copyFileSync(join(PKG, "dist", script), join(site, script));
   writeFileSync(join(site, "index.html"), PAGE.replace("BUILD", build));
   const edge = await Edge.start("--dev", "--static", site);
   context.after(() => edge.dispose());

@@ -204,6 +204,22 @@ for (const code of /** @type {const} */ (["storage_failed", "storage_full"])) {
   });
 }
 
+test("an `open` that is refused lets both storages go", async (context) => {
+  for (const at of [0, 1]) {
+    const kept = storages();
+    const closed = [0, 0];
+    kept.forEach((storage, which) => {
+      storage.close = () => {
+        closed[which] = Number(closed[which]) + 1;
+      };
+    });
+    const newer = kept[at] ?? assert.fail();
+    newer.load = () => Promise.reject(new OmegaError("storage_newer", "of a later version"));
+    await assert.rejects(offline(context, kept), refusedWith("storage_newer"));
+    assert.deepEqual(closed, [1, 1]);
+  }
+});
+
 /** Storages that several instances open, as IndexedDB is: the last one to load may write. */
 function sharedStorages() {
   const inner = storages();

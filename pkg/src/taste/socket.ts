@@ -20,6 +20,8 @@ export class Tap {
   /** Those about taste, which end with it. */
   readonly requests = new Requests();
   private current: WebSocketLike | undefined;
+  /** What the last frame left by: a socket, or a request of its own. The others' answers are late. */
+  private way: object | undefined;
 
   /** @param request sends a frame where there is no socket, and gives the answer */
   constructor(
@@ -30,6 +32,7 @@ export class Tap {
     const use = (socket: WebSocketLike) => {
       this.current = socket;
     };
+    const answered = (way: object, bytes: Uint8Array) => this.answered(way, bytes);
     this.WebSocket = class implements WebSocketLike {
       private readonly inner: WebSocketLike;
 
@@ -57,7 +60,7 @@ export class Tap {
       set onmessage(listener: ((event: never) => void) | null) {
         this.inner.onmessage = (event: { data: unknown }) => {
           const bytes = event.data instanceof ArrayBuffer ? new Uint8Array(event.data) : undefined;
-          if (bytes !== undefined && bytes[0] === ANSWER_TAG) frame(bytes);
+          if (bytes !== undefined && bytes[0] === ANSWER_TAG) answered(this.inner, bytes);
           else listener?.(event as never);
         };
       }
@@ -87,15 +90,26 @@ export class Tap {
 
   /** Sends a frame by the socket, or as a request when it is not open; a lost one is asked for again. */
   send(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.current?.readyState !== OPEN) {
-      this.request(frame).then(this.frame, () => this.frame(NO_ANSWER));
+    const { current } = this;
+    if (current?.readyState !== OPEN) {
+      const way = {};
+      this.way = way;
+      this.request(frame).then(
+        (bytes) => this.answered(way, bytes),
+        () => this.answered(way, NO_ANSWER),
+      );
       return;
     }
+    this.way = current;
     try {
-      this.current.send(frame);
+      current.send(frame);
     } catch {
       // The household's driver hears of it with its own next frame.
       this.frame(NO_ANSWER);
     }
+  }
+
+  private answered(way: object, bytes: Uint8Array): void {
+    if (way === this.way) this.frame(bytes);
   }
 }
