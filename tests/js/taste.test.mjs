@@ -1,6 +1,7 @@
 // Learned taste through the built package: what is stored, read and recommended without a server.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MemoryStorage, OmegaError } from "omega-sync/patterns";
 import { offline, refusedWith, storages } from "./taste-tv.mjs";
 import { title, titles } from "./titles.mjs";
 
@@ -47,6 +48,18 @@ test("what was watched is learned, survives a restart, and is recommended from o
   assert.deepEqual(again.taste.patterns(), [pattern]);
   assert.deepEqual(again.taste.recommend(5, { title: (id) => `the film ${id}` }), picks);
   assert.equal(again.taste.status().titles, 80);
+});
+
+test("a group that is no titles is refused, and the others that can't be stored are, too", async (context) => {
+  const large = new MemoryStorage();
+  const tv = await offline(context, [new MemoryStorage(), large]);
+  large.commit = async () => {
+    throw new OmegaError("storage_full", "no room");
+  };
+  const list = /** @type {any[]} */ (titles("Drama", 1, 0, 250));
+  // A rejection that nobody has taken fails this test.
+  await assert.rejects(tv.taste.learnTitles(list.concat([null])), refusedWith("invalid_title"));
+  await new Promise(setImmediate);
 });
 
 test("titles in progress or completed, and those the app excludes, are left out", async (context) => {
@@ -132,6 +145,18 @@ test("profiles learn apart, and a deleted one takes its patterns with it", async
   assert.deepEqual([tv.taste.patterns().length, hers.patterns().length], [1, 0]);
 });
 
+test("a profile's id in capitals is that profile", async (context) => {
+  const tv = await offline(context, storages());
+  await tv.taste.learnTitles(titles("Drama", 1, 0, 3));
+  // An id has digits only once in 1,800.
+  let id = await tv.profiles.create("Ana");
+  while (id === id.toUpperCase()) id = await tv.profiles.create("Ana");
+  const hers = tv.taste.forProfile(id.toUpperCase());
+  await hers.record({ content: "Drama:1", watched: 1 });
+  assert.deepEqual(hers.patterns(), tv.taste.forProfile(id).patterns());
+  assert.equal(hers.patterns().length, 1);
+});
+
 test("nothing is learned for a profile that is not there", async (context) => {
   const tv = await offline(context, storages());
   await tv.taste.learnTitles(titles("Drama", 1, 0, 3));
@@ -145,7 +170,9 @@ test("nothing is learned for a profile that is not there", async (context) => {
   }
 });
 
-test("what the settings ask for is checked", async (context) => {
+test("what the settings ask for is checked before anything begins", async (context) => {
+  const storage = new MemoryStorage();
+  storage.load = () => assert.fail("the household is opened");
   for (const taste of [
     { floor: 0.4 },
     { floor: 1 },
@@ -156,7 +183,10 @@ test("what the settings ask for is checked", async (context) => {
     { intervalMs: { min: 2_000, max: 1_999 } },
     { intervalMs: { max: Number.NaN } },
   ]) {
-    const opening = offline(context, storages(), { taste: { ...taste, storages: storages() } });
+    const opening = offline(context, storages(), {
+      storage,
+      taste: { ...taste, storages: storages() },
+    });
     await assert.rejects(opening, refusedWith("invalid_option"), JSON.stringify(taste));
   }
 });

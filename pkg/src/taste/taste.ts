@@ -153,14 +153,17 @@ interface Waiting {
 export class Taste {
   private readonly listeners: Set<(what: TasteChange) => void>;
   private readonly waiting: Set<Waiting>;
+  /** As the engine writes it. */
+  private readonly profile: string;
 
   /** @internal */
   constructor(
     private readonly driver: TasteDriver,
     private readonly client: Client,
-    private readonly profile: string,
+    profile: string,
     shared?: Taste,
   ) {
+    this.profile = profile.toLowerCase();
     this.listeners = shared?.listeners ?? new Set();
     this.waiting = shared?.waiting ?? new Set();
   }
@@ -215,13 +218,13 @@ export class Taste {
     await Promise.all(stored);
   }
 
-  private learnGroup(group: readonly TasteTitle[]): Promise<void> {
+  private async learnGroup(group: readonly TasteTitle[]): Promise<void> {
     const vectors = new Float32Array(group.length * DIMENSIONS);
     for (const [at, title] of group.entries()) {
       const { embedding, genre, content } = fieldsOf(title, "invalid_title");
       if (embedding?.length !== DIMENSIONS || /[\r\n]/.test(genre + content)) {
         const message = `"${content}" needs a genre and an embedding of ${DIMENSIONS} numbers`;
-        return Promise.reject(new OmegaError("invalid_title", message));
+        throw new OmegaError("invalid_title", message);
       }
       vectors.set(embedding, at * DIMENSIONS);
     }
