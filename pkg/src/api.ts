@@ -150,7 +150,10 @@ export interface Rejected {
   reason: RejectedReason;
 }
 
-/** What listeners of each event get. */
+/**
+ * What listeners of each event get. What a listener causes, by a write for instance, shows at once and is
+ * told when all listeners have heard what it was called for.
+ */
 export interface ClientEvents {
   /** A list shows something else, by a write here or on another device. */
   change: Change;

@@ -129,11 +129,13 @@ export class Remote {
   }
 
   onCommand(listener: CommandListener): () => void {
-    this.listeners.add(listenerOf(listener));
+    const call = listenerOf(listener);
+    const entry: CommandListener = (received) => call(received);
+    this.listeners.add(entry);
     this.stopWatching ??= watchVisibility(() => this.attend());
     this.attend();
     return () => {
-      if (this.listeners.delete(listener)) this.attend();
+      if (this.listeners.delete(entry)) this.attend();
     };
   }
 

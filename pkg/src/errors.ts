@@ -43,7 +43,7 @@ export type ErrorCode =
   | "storage_corrupt"
   /** The storage was written by a newer version of this package; it was not touched. */
   | "storage_newer"
-  /** Another tab uses this storage and can't be talked to; this one has stopped. */
+  /** Another tab or a later `open` has this storage, and can't be talked to; this one stopped. */
   | "superseded"
   /** The data of this device was erased (logout), here or in another tab. */
   | "destroyed"

@@ -13,6 +13,7 @@ import { failure, OmegaError } from "./errors.js";
 import {
   ASIDE_ENTRIES_MAX,
   type AsideEntry,
+  heldStorage,
   MemoryStorage,
   type Seen,
   type SharedStorage,
@@ -290,7 +291,7 @@ export async function storageFor(
   options: OpenOptions,
 ): Promise<{ storage: Storage; warning?: OmegaError }> {
   const kind = options.storage ?? "indexeddb";
-  if (typeof kind === "object") return { storage: kind };
+  if (typeof kind === "object") return { storage: heldStorage(kind) };
   return openStorage(options.name ?? `omega-sync:${options.device}`, kind);
 }
 

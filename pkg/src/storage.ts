@@ -2,7 +2,7 @@
  * What a storage has to do, and the one that is memory. `indexeddb.ts` has the one that lasts.
  */
 
-import { OmegaError } from "./errors.js";
+import { failure, OmegaError } from "./errors.js";
 
 /** Records of a replica that could not be read, kept for export. */
 export interface AsideEntry {
@@ -34,7 +34,8 @@ export interface StorageChange {
 
 /**
  * What a storage has to do. Its promises reject with an {@link OmegaError} of a `storage_…` code, or
- * `superseded`.
+ * `superseded`. One object serves one client: the next `open` with it takes it over, and the client before
+ * ends with `superseded` when it writes.
  */
 export interface Storage {
   /** `indexeddb`, `memory`, or a name of your own; shown in the status. */
@@ -79,6 +80,45 @@ export function isShared(storage: Storage): storage is SharedStorage {
   return "peek" in storage;
 }
 
+/** For whom each storage of an app was loaded last. */
+const holders = new WeakMap<Storage, { storing: Promise<unknown> }>();
+
+/**
+ * An app's own storage as one client has it: once another has loaded it this one can't write to it. Two
+ * that append to one log would spend the same ids twice.
+ */
+export function heldStorage(own: Storage): Storage {
+  if (isShared(own)) return own;
+  const holder = { storing: Promise.resolve() as Promise<unknown> };
+  const held: Storage = {
+    kind: own.kind,
+    load: async () => {
+      const before = holders.get(own);
+      holders.set(own, holder);
+      await before?.storing;
+      return own.load();
+    },
+    commit: (change) => {
+      if (holders.get(own) !== holder) return Promise.reject(failure("superseded"));
+      const stored = own.commit(change);
+      holder.storing = stored.catch(() => undefined);
+      return stored;
+    },
+    aside: () => own.aside(),
+    close: () => {
+      if ((holders.get(own) ?? holder) === holder) own.close();
+    },
+  };
+  const { destroy } = own;
+  if (destroy !== undefined) {
+    held.destroy = () => {
+      holders.set(own, holder);
+      return destroy.call(own);
+    };
+  }
+  return held;
+}
+
 /** Erases a storage, unless that was done elsewhere. */
 export async function eraseStorage(storage: Storage): Promise<void> {
   try {
@@ -93,8 +133,8 @@ export async function eraseStorage(storage: Storage): Promise<void> {
 export const ASIDE_ENTRIES_MAX = 4;
 
 /**
- * Storage that lasts as long as the object: pass the same one to `open` again to reload from it. Its
- * promises resolve at once and never reject.
+ * Storage that lasts as long as the object: pass the same one to `open` again to reload from it, one client
+ * at a time as with every {@link Storage}. Its promises resolve at once and never reject.
  */
 export class MemoryStorage implements Storage {
   readonly kind = "memory";

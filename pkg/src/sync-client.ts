@@ -47,6 +47,8 @@ export class SyncClient implements Client, Copy {
     error: new Set(),
   };
   private earlyErrors: OmegaError[] = [];
+  /** Notifications that are under way; the first is being told. */
+  private untold: (() => void)[] = [];
   private lastStatus = "";
   private facts = { ...NO_FACTS };
   private readonly last: { [Name in ReadName]?: Cells[] } = {};
@@ -117,9 +119,13 @@ export class SyncClient implements Client, Copy {
     if (!events.includes(event)) {
       throw new OmegaError("invalid_option", `an event is one of ${events.join(", ")}`);
     }
-    this.listeners[event].add(listenerOf(listener));
+    const call = listenerOf(listener);
+    // Of its own for each subscription: the same function may be there twice.
+    const entry = (detail: ClientEvents[E]) => call(detail);
+    const listeners = this.listeners[event];
+    listeners.add(entry);
     if (event === "error") for (const error of this.earlyErrors.splice(0)) this.report(error);
-    return () => this.listeners[event].delete(listener);
+    return () => listeners.delete(entry);
   }
 
   status(): Status {
@@ -236,10 +242,22 @@ export class SyncClient implements Client, Copy {
     this.emit("status", status);
   }
 
+  /** What a listener causes is told after what it was called for: to all of them in the order it happened. */
   private emit<E extends keyof ClientEvents>(event: E, detail: ClientEvents[E]): void {
-    for (const listener of Array.from(this.listeners[event])) {
+    this.untold.push(() => this.tell(event, detail));
+    if (this.untold.length > 1) return;
+    try {
+      for (const tell of this.untold) tell();
+    } finally {
+      this.untold = [];
+    }
+  }
+
+  private tell<E extends keyof ClientEvents>(event: E, detail: ClientEvents[E]): void {
+    const listeners = this.listeners[event];
+    for (const listener of Array.from(listeners)) {
       try {
-        listener(detail);
+        if (listeners.has(listener)) listener(detail);
       } catch (thrown) {
         // A listener's mistake belongs to the app: shown as uncaught, without stopping the driver.
         setTimeout(() => {

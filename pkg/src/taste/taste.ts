@@ -371,15 +371,17 @@ export class Taste {
 
   /** Calls `listener` at every change until the returned function is called. */
   onChange(listener: (what: TasteChange) => void): () => void {
-    this.listeners.add(listenerOf(listener));
-    return () => this.listeners.delete(listener);
+    const call = listenerOf(listener);
+    const entry = (what: TasteChange) => call(what);
+    this.listeners.add(entry);
+    return () => this.listeners.delete(entry);
   }
 
   /** @internal */
   changed(what: TasteChange): void {
     for (const listener of Array.from(this.listeners)) {
       try {
-        listener(what);
+        if (this.listeners.has(listener)) listener(what);
       } catch (thrown) {
         // A listener's mistake belongs to the app: shown as uncaught.
         setTimeout(() => {
