@@ -317,7 +317,7 @@ export class Transport {
   }
 }
 
-/** Asks the app for a token, for so long. Rejects with `token_failed`, also for what is none of this device. */
+/** Asks the app for a token, for so long. Rejects with `token_failed`, also for another device's. */
 export function askToken({
   device,
   token,
