@@ -200,7 +200,8 @@ export interface Client {
    */
   status(): Status;
   /**
-   * What was counted since {@link open}: writes, bytes, and how the last reconnect went. A tab that follows
+   * What was counted since {@link open}: writes, bytes, and how the last reconnect went; it begins anew
+   * with an engine that takes the place of one that died in a Worker. A tab that follows
    * counts nothing, its writes are the leader's: all is 0 there but `replay`.
    */
   metrics(): Metrics;

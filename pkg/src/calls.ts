@@ -71,6 +71,11 @@ export interface Writes {
 /** The name of a write. */
 export type WriteName = keyof Writes;
 
+/** Writes of which nothing is stored: they end with the engine that makes them. */
+export const FLEETING: ReadonlySet<WriteName> = new Set([
+  ...(["deviceAsk", "deviceReply", "deviceWatch"] as const),
+]);
+
 /** Every write, in the order of the engine's numbers for them (`wasm/src/call.rs`). */
 export const WRITES: readonly WriteName[] = [
   "watchlistAdd",

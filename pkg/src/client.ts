@@ -20,6 +20,7 @@ import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { CloseReason } from "./reasons.js";
 import { CLOSED_ABNORMALLY } from "./socket.js";
 import type { Storage, StorageChange, WriteMark } from "./storage.js";
+import type { Asked } from "./tabs/channel.js";
 import { CLOSE_CODES_FROM, Transport, type TransportParts } from "./transport.js";
 
 /** How long after a failed commit the next try comes, unless a write tries earlier. */
@@ -139,14 +140,14 @@ export class Driver {
   }
 
   /**
-   * A write: resolves when it is durable on this device. For another tab there is a mark: it is stored
-   * together with the write.
+   * A write: resolves when it is durable on this device. If somebody else has asked for it there is a
+   * mark, which is stored together with the write.
    */
-  make(name: WriteName, values: (string | number)[], mark?: WriteMark): Promise<void> {
+  make({ name, values, atMs }: Asked, mark?: WriteMark): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) throw this.ended;
       if (name !== "rejectedTaken" || values[0] === this.rejectedCount()) {
-        this.apply(this.call(name, values));
+        this.apply(this.call(name, values, atMs));
       }
       if (mark !== undefined) this.queue.push({ kind: "mark", mark });
       this.queue.push({ kind: "barrier", resolve, reject });
@@ -267,9 +268,9 @@ export class Driver {
     this.pump();
   }
 
-  private call(name: WriteName | InputName, values: readonly Value[]): Output[] {
+  private call(name: WriteName | InputName, values: readonly Value[], unix = Date.now()): Output[] {
     try {
-      return readOutputs(callWrite(this.replica, name, values, Date.now(), performance.now()));
+      return readOutputs(callWrite(this.replica, name, values, unix, performance.now()));
     } catch (thrown) {
       throw this.failed(thrown);
     }

@@ -12,7 +12,10 @@ const SECOND_MS = 1_000;
 const HOUSEHOLD_CELL = 3;
 
 /** What the platform gives. */
-export type Platform = Omit<TabParts, keyof Settings | "storage" | "loaded">;
+export interface Platform extends Omit<TabParts, keyof Settings | "storage" | "loaded"> {
+  /** A storage that is memory, where this thread's lasts for less than the page. */
+  memory?: () => Storage;
+}
 
 /**
  * Opens the tab on its storage; on memory where what is stored can't be read, which is reported.
@@ -37,7 +40,7 @@ export async function joinTab(
     if (error.code !== "storage_failed" || storage.kind !== "indexeddb") throw error;
     const message = "the stored copy cannot be read: changes last until this page closes";
     events.failed(new OmegaError("storage_memory", message, error));
-    return Tab.open({ ...parts, storage: new MemoryStorage() }, events);
+    return Tab.open({ ...parts, storage: platform.memory?.() ?? new MemoryStorage() }, events);
   }
 }
 

@@ -14,7 +14,7 @@ export interface AsideEntry {
   records: unknown[];
 }
 
-/** That a write which another tab asked for is stored: each tab numbers its own from 1. */
+/** That a write which another tab, or the page of a Worker, asked for is stored; see `Asked`. */
 export interface WriteMark {
   tab: string;
   write: number;
@@ -40,7 +40,10 @@ export interface StorageChange {
 export interface Storage {
   /** `indexeddb`, `memory`, or a name of your own; shown in the status. */
   readonly kind: string;
-  /** Takes the storage over; resolves to every record, oldest first. */
+  /**
+   * Takes the storage over; resolves to every record, oldest first. Called again when an engine in a
+   * Worker has died.
+   */
   load(): Promise<Uint8Array[]>;
   /** Makes one change durable, all of it or nothing. Resolves when it is, not before. */
   commit(change: StorageChange): Promise<void>;

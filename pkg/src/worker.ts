@@ -32,7 +32,8 @@ export type WorkerOptions = Omit<OpenSettings, "WebSocket"> &
  * engine is there waits for it. Where no Worker can start the engine runs in the page.
  *
  * Rejects as `open` of `omega-sync`. When the engine fails after it has resolved, that is an `error`
- * event, and the state is `stopped`.
+ * event, and the state is `stopped`. A Worker that dies is replaced; the fourth that does within an hour
+ * is such an event, `engine_failed`.
  */
 export function open(options: WorkerOptions): Promise<Client> {
   return openInWorker(options, () => import("./script-url.js").then(({ scriptUrl }) => scriptUrl));

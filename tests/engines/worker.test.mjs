@@ -45,10 +45,16 @@ function online(household) {
 }
 
 /** What a page with that task does. @param {import("node:test").TestContext} context @param {string} engine */
-async function sends(context, engine, /** @type {string} */ task, /** @type {string} */ title) {
+async function sends(
+  context,
+  engine,
+  /** @type {string} */ task,
+  /** @type {string} */ title,
+  more = {},
+) {
   const household = newHousehold();
   const other = await openTv(context, stage.edge, household, "tv-other");
-  await visit(engine, { ...online(household), task });
+  await visit(engine, { ...online(household), task, ...more });
   await eventually(other, title, () => other.watchlist.has(title));
 }
 
@@ -57,6 +63,12 @@ describe("Worker mode", { concurrency: SIDE_BY_SIDE }, () => {
     it(`${engine}: where no Worker starts the engine runs in the page`, async (context) => {
       await sends(asTest(context), engine, "fallback", "tmdb:603");
     });
+
+    for (const storage of ["indexeddb", "memory"]) {
+      it(`${engine}: a Worker that died is replaced: ${storage}`, async (context) => {
+        await sends(asTest(context), engine, "died", "tmdb:3", { storage });
+      });
+    }
 
     it(`${engine}: a page that hides sends what waits`, async (context) => {
       const household = newHousehold();

@@ -25,7 +25,10 @@ export interface Standing {
 
 /** A write that one tab asks another to make. */
 export interface Asked {
+  /** Each tab numbers its own from 1. */
   write: number;
+  /** When the app asked for it, Unix milliseconds: it may be made much later. */
+  atMs: number;
   name: WriteName;
   values: (string | number)[];
 }

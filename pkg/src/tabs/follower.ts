@@ -80,9 +80,9 @@ export class Follower {
   }
 
   /** Asks the leader to make a write; `first` is the first of this tab's that has no answer. */
-  forward({ write, name, values }: Asked, first: number): void {
+  forward({ write, atMs, name, values }: Asked, first: number): void {
     const { owner, term: to } = this;
-    owner.post({ kind: "write", tab: owner.name, to, first, write, name, values });
+    owner.post({ kind: "write", tab: owner.name, to, first, write, atMs, name, values });
   }
 
   /** Asks the leader to do something with the connection. */

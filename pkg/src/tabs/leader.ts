@@ -157,7 +157,8 @@ export class Leader {
   }
 
   /** Makes a write that another tab asked for, unless it has been made. */
-  private makeFor({ tab: to, write, first, name, values }: Message & { kind: "write" }): void {
+  private makeFor(message: Message & { kind: "write" }): void {
+    const { tab: to, write, first } = message;
     const { driver, owner } = this;
     const asked = this.askedBy(to);
     this.heard(to);
@@ -167,7 +168,7 @@ export class Leader {
     const answer = asked.answerTo(write);
     if (answer !== undefined) done(answer);
     if (!asked.begin(write, first)) return;
-    driver.make(name, values, { tab: to, write }).then(
+    driver.make(message, { tab: to, write }).then(
       () => {
         asked.stored = write;
         done({});

@@ -12,7 +12,7 @@
  */
 
 import type { ReadName, WriteName, Writes } from "../calls.js";
-import { type Attention, type Cells, type Keeper, UNHEARD } from "../calls.js";
+import { type Attention, type Cells, FLEETING, type Keeper, UNHEARD } from "../calls.js";
 import {
   type Driver,
   type DriverParts,
@@ -32,7 +32,7 @@ import { failure, fromEngine, OmegaError } from "../errors.js";
 import { randomName } from "../indexeddb.js";
 import type { StopReason } from "../reasons.js";
 import { eraseStorage, isShared, type SharedStorage, type Storage } from "../storage.js";
-import { type Channel, type Message, openChannel, tellErased } from "./channel.js";
+import { type Asked, type Channel, type Message, openChannel, tellErased } from "./channel.js";
 import { Election, FIRST_ANSWER_MS, SILENT_MS } from "./election.js";
 import { Follower, type FollowerOwner } from "./follower.js";
 import { Leader, type LeaderOwner } from "./leader.js";
@@ -46,6 +46,10 @@ export interface TabParts extends Omit<DriverParts, "replica" | "damage"> {
   loaded(replica: Replica): void;
   /** Opens the way to the other tabs, where this thread can't. */
   channel?: typeof openChannel;
+  /** What its page calls this tab, whose writes are numbered and noted there, with a mark for each. */
+  tab?: string;
+  /** Whether it is to stay offline until {@link Tab.resume}. */
+  paused?: boolean;
 }
 
 /** One tab's part. */
@@ -79,7 +83,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   ) {
     const { storage } = parts;
     this.shared = isShared(storage) ? storage : undefined;
-    this.name = this.shared === undefined ? "" : randomName();
+    this.name = parts.tab ?? (this.shared === undefined ? "" : randomName());
+    this.isPaused = parts.paused === true;
     this.election = new Election(this.shared?.name ?? "", {
       ask: () => this.ask(),
       takeOver: (steal) => this.takeOver(steal),
@@ -103,7 +108,12 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   start(): void {
     this.started = true;
     if (this.driver === undefined) this.ask();
-    else this.driver.start();
+    else this.startDriver(this.driver);
+  }
+
+  private startDriver(driver: Driver): void {
+    if (this.isPaused) driver.pause();
+    driver.start();
   }
 
   /** The storage. */
@@ -144,9 +154,14 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   write<Name extends WriteName>(name: Name, ...values: Writes[Name]): Promise<void> {
+    return this.make(this.own.next(name, values));
+  }
+
+  /** Makes a write that this tab, or its page, has numbered. */
+  make(asked: Asked): Promise<void> {
     if (this.ended !== undefined) return Promise.reject(this.ended);
     return new Promise((resolve, reject) => {
-      this.make(this.own.add(name, values, { resolve, reject }));
+      this.begin(this.own.add(asked, { resolve, reject }));
     });
   }
 
@@ -287,8 +302,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     this.connectTabs();
     if (damage !== undefined) this.events.damaged(damage);
     if (!this.started) return;
-    if (this.isPaused) driver.pause();
-    driver.start();
+    this.startDriver(driver);
     this.events.led();
     this.takenOver(leader);
   }
@@ -297,7 +311,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   private takenOver(leader: Leader): void {
     for (const own of this.own.list()) {
       if (own.write <= leader.storedOf(this.name)) this.settle(own);
-      else this.make(own);
+      else this.begin(own);
     }
     leader.say();
     this.events.changed(this.allKeys());
@@ -448,13 +462,14 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     this.election.vacant();
   }
 
-  private make(own: OwnWrite): void {
-    const { driver } = this;
+  private begin(own: OwnWrite): void {
+    const { driver, parts } = this;
     if (driver === undefined) {
       this.forward(own);
       return;
     }
-    driver.make(own.name, own.values).then(
+    const isNoted = parts.tab !== undefined && !FLEETING.has(own.name);
+    driver.make(own, isNoted ? { tab: this.name, write: own.write } : undefined).then(
       () => this.settle(own),
       (error: OmegaError) => {
         // If it was not stored it can be asked for once this tab follows.

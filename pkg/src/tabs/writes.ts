@@ -12,7 +12,7 @@ export interface Waiter {
   reject: (error: OmegaError) => void;
 }
 
-/** A write of this tab that has no answer yet; they count up from 1. */
+/** A write of this tab that has no answer yet. */
 export interface OwnWrite extends Waiter, Asked {}
 
 /** The writes of this tab that have no answer yet, in their order. */
@@ -21,10 +21,15 @@ export class OwnWrites {
   private waiting: OwnWrite[] = [];
   private idle: (() => void)[] = [];
 
-  /** Notes a write. */
-  add(name: WriteName, values: (string | number)[], waiter: Waiter): OwnWrite {
+  /** A write that the app asks for now. */
+  next(name: WriteName, values: (string | number)[]): Asked {
     this.last += 1;
-    const own = { write: this.last, name, values, ...waiter };
+    return { write: this.last, atMs: Date.now(), name, values };
+  }
+
+  /** Notes a write. */
+  add(asked: Asked, waiter: Waiter): OwnWrite {
+    const own = { ...asked, ...waiter };
     this.waiting.push(own);
     return own;
   }

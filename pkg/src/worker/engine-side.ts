@@ -4,7 +4,7 @@
  * may not open IndexedDB, and none of them hears that the page hides.
  */
 
-import type { Keeper, WriteName } from "../calls.js";
+import type { Keeper } from "../calls.js";
 import type { DriverEvents, TabEvents } from "../client.js";
 import { type EngineSource, type SyncState, startEngine, type WasmSource } from "../engine.js";
 import { OmegaError } from "../errors.js";
@@ -14,7 +14,7 @@ import type { StopReason } from "../reasons.js";
 import type { Settings } from "../settings.js";
 import { platformWebSocket } from "../socket.js";
 import type { AsideEntry, Seen, SharedStorage, Storage, StorageChange } from "../storage.js";
-import type { Channel, Message } from "../tabs/channel.js";
+import type { Asked, Channel, Message } from "../tabs/channel.js";
 import type { Tab } from "../tabs/tabs.js";
 import { Port, type PortLike } from "./port.js";
 import type { ViewUpdate } from "./view.js";
@@ -31,6 +31,10 @@ export interface Opening {
   storage: { kind: string; name: string; shared: boolean };
   /** What the page shows already, as it was stored. */
   shown: ViewUpdate[];
+  /** What the page calls this tab. */
+  tab: string;
+  /** Whether it is to stay offline. */
+  paused: boolean;
 }
 
 /** How the engine's side stands. */
@@ -40,7 +44,7 @@ export interface Standing {
   leads: boolean;
   isErased: boolean;
   isReadable: boolean;
-  storage: string;
+  isPaused: boolean;
   /** Counts, as `metrics.ts` reads them. */
   metrics: number[];
 }
@@ -67,7 +71,7 @@ type PassedOn =
 /** What the page can ask of the engine's side. */
 export interface EngineCalls extends Pick<Keeper, PassedOn> {
   open(opening: Opening): Promise<void>;
-  write(name: WriteName, values: (string | number)[]): Promise<void>;
+  write(asked: Asked): Promise<void>;
   woke(): void;
   hides(): void;
   /** Something from another tab. */
@@ -84,6 +88,8 @@ export interface PageCalls {
   commit(change: StorageChange): Promise<void>;
   aside(): Promise<AsideEntry[]>;
   erase(): Promise<void>;
+  /** From here on the storage is memory. */
+  useMemory(): void;
   closeStorage(): void;
   view(update: ViewUpdate): void;
   stands(standing: Standing): void;
@@ -111,6 +117,7 @@ class Served {
   private shown: ViewUpdate[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private lastStanding = "";
+  private isStarted = false;
 
   constructor(
     inner: PortLike,
@@ -118,11 +125,14 @@ class Served {
   ) {
     const calls: EngineCalls = {
       open: (opening) => this.open(opening),
-      start: () => this.opened.start(),
+      start: () => {
+        this.isStarted = true;
+        this.opened.start();
+      },
       attend: (attention) => this.opened.attend(attention),
-      write: (name, values) => this.told(this.opened.write(name, ...(values as never))),
-      pause: () => this.opened.pause(),
-      resume: () => this.opened.resume(),
+      write: (asked) => this.told(this.opened.make(asked)),
+      pause: () => this.told(this.opened.pause()),
+      resume: () => this.told(this.opened.resume()),
       flushed: () => this.told(this.opened.flushed()),
       syncNow: () => this.told(this.opened.syncNow()),
       close: () => this.opened.close(),
@@ -143,10 +153,16 @@ class Served {
     return this.tab;
   }
 
-  private async open({ settings, wasm, storage, shown }: Opening): Promise<void> {
+  private async open({ settings, wasm, storage, shown, ...more }: Opening): Promise<void> {
     this.shown = shown;
     await startEngine(() => wasm ?? this.defaultEngine());
+    const memory = { kind: "memory", name: "", shared: false };
     const platform = {
+      ...more,
+      memory: () => {
+        this.port.tell("useMemory");
+        return this.storage(memory);
+      },
       WebSocket: platformWebSocket(),
       token: () => this.port.call("token"),
       beacon: (url: string, body: Uint8Array<ArrayBuffer>) => this.port.call("beacon", url, body),
@@ -166,7 +182,7 @@ class Served {
   }
 
   /** Passes an answer on after the view that goes with it. */
-  private async told(answer: Promise<void>): Promise<void> {
+  private async told(answer: Promise<void> | void): Promise<void> {
     try {
       await answer;
     } finally {
@@ -180,13 +196,14 @@ class Served {
     this.timer = undefined;
     const { tab, writer } = this;
     if (tab === undefined || writer === undefined) return;
-    const { leads, isErased, isReadable } = tab;
+    const { leads, isErased, isReadable, isPaused } = tab;
     const canRead = isReadable && !isErased;
     const update = canRead ? writer.update() : undefined;
     if (update !== undefined) this.port.tell("view", update);
     const metrics = canRead ? (tab.rows("metrics")[0] ?? []).map(Number) : [];
-    const [state, closeReason, storage] = [tab.state(), tab.closeReason(), tab.storage.kind];
-    const standing = { state, closeReason, leads, isErased, isReadable, storage, metrics };
+    const state = this.isStarted ? tab.state() : "connecting";
+    const closeReason = tab.closeReason();
+    const standing = { state, closeReason, leads, isErased, isReadable, isPaused, metrics };
     const text = JSON.stringify(standing);
     // In a message of its own even if only the view is new: the page's tasks stay short.
     if (text === this.lastStanding && update === undefined) return;

@@ -34,7 +34,7 @@ interface Waiting {
 const NO_ANSWER = 0;
 /** Nobody waits for this one. */
 const PING = -1;
-/** So often a side that owes an answer is asked whether it is there, in milliseconds. */
+/** So often the other side is asked whether it is there, in milliseconds. */
 const PING_MS = 5_000;
 /**
  * A side that was silent for so many of these times is gone. They are counted, not measured: in standby
@@ -50,13 +50,14 @@ export class Port<Theirs extends Calls<Theirs>> {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private silent = 0;
 
-  /** @param gone told when the other side owes an answer and is not there; left out where it can't go */
+  /** @param gone told when the other side is not there any more; left out where it can't go */
   constructor(
     private readonly inner: PortLike,
     private readonly ours: Record<string, (...values: never[]) => unknown>,
-    private readonly gone?: () => void,
+    gone?: () => void,
   ) {
     inner.onmessage = ({ data }: MessageEvent<Message>) => this.hear(data);
+    if (gone !== undefined) this.watch(gone);
   }
 
   /** Calls without waiting for an answer. */
@@ -75,25 +76,23 @@ export class Port<Theirs extends Calls<Theirs>> {
       if (this.ended !== undefined) throw this.ended;
       this.waiting.set(call, { resolve, reject });
       this.post({ name, values, call });
-      if (this.gone !== undefined) this.watch();
     });
   }
 
-  private watch(): void {
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      if (this.waiting.size === 0) return;
+  private watch(gone: () => void): void {
+    this.timer = setTimeout(() => {
       this.silent += 1;
-      if (this.silent > SILENT_MAX) this.gone?.();
-      else {
-        // Whatever it says to this is an answer.
-        this.post({ name: "", values: [], call: PING });
-        this.watch();
+      if (this.silent > SILENT_MAX) {
+        gone();
+        return;
       }
+      // Whatever it says to this is an answer.
+      this.post({ name: "", values: [], call: PING });
+      this.watch(gone);
     }, PING_MS);
   }
 
-  /** No answer will come any more. */
+  /** No answer will come any more, and nothing that still comes is heard. */
   end(error: OmegaError): void {
     this.ended = error;
     clearTimeout(this.timer);
@@ -102,6 +101,7 @@ export class Port<Theirs extends Calls<Theirs>> {
   }
 
   private hear(message: Message): void {
+    if (this.ended !== undefined) return;
     this.silent = 0;
     if ("answer" in message) {
       const waiting = this.waiting.get(message.answer);

@@ -13,13 +13,13 @@ const WORKER_START_MS = 10_000;
 /** An engine's side that was started. */
 export interface Started {
   port: Port<EngineCalls>;
-  /** Ends it at once. */
-  end(): void;
+  /** Ends it at once; who waits for an answer gets this error. */
+  end(error: OmegaError): void;
 }
 
 /**
  * Starts the engine in a Worker, or in this page where no Worker starts, and opens it. Rejects with an
- * {@link OmegaError}. `gone`: the Worker has died since.
+ * {@link OmegaError}. `gone`: the Worker has died, perhaps before it was open.
  */
 export async function startEngineSide(
   script: string | URL,
@@ -34,7 +34,7 @@ export async function startEngineSide(
     try {
       await port.call("open", given);
     } catch (thrown) {
-      end();
+      end(fromEngine(thrown));
       throw thrown;
     }
     const stopWatching = watchLifecycle({
@@ -43,9 +43,9 @@ export async function startEngineSide(
     });
     return {
       port,
-      end: () => {
+      end: (error: OmegaError) => {
         stopWatching();
-        end();
+        end(error);
       },
     };
   };
@@ -71,9 +71,12 @@ function inWorker(
     const text = `importScripts(${JSON.stringify(url)});OmegaSync.serve(self)`;
     const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     const worker = new Worker(address);
-    const end = () => worker.terminate();
+    const end = (error: OmegaError) => {
+      worker.terminate();
+      port.end(error);
+    };
     const fail = (why: string) => {
-      end();
+      end(notStarted(why));
       reject(notStarted(why));
     };
     const timer = setTimeout(() => fail(`nothing in ${WORKER_START_MS} ms`), WORKER_START_MS);
@@ -90,9 +93,8 @@ function inWorker(
     };
     const died = () => {
       const error = new OmegaError("engine_failed", "the engine's Worker is gone: reload the app");
-      end();
+      end(error);
       gone(error);
-      port.end(error);
     };
     const port: Port<EngineCalls> = new Port(worker, { ...calls, served }, died);
   });
@@ -120,7 +122,11 @@ function inPage(url: string, calls: PageCalls): Promise<Started> {
       const { port1, port2 } = new MessageChannel();
       const port: Port<EngineCalls> = new Port(port1, { ...calls });
       engine?.serve(port2);
-      resolve({ port, end: () => port1.close() });
+      const end = (error: OmegaError) => {
+        port1.close();
+        port.end(error);
+      };
+      resolve({ port, end });
     };
     element.src = url;
     document.head.appendChild(element);

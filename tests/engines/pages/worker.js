@@ -153,7 +153,59 @@
     });
   }
 
-  ({ fallback, store, shown, other, hide, paused })[settings.task]().then(
+  /** Worker after Worker dies, with a write on the way: each is made once, and all goes on. */
+  function died() {
+    const errors = [];
+    return open({ storage: settings.storage }).then((client) => {
+      client.on("error", (error) => errors.push(error.code));
+      const made = () => client.metrics().operations;
+      const add = (title) =>
+        client.watchlist.add(title).then(() => {
+          check(client.watchlist.has(title), `${title} shows`);
+          check(client.watchlist.has("tmdb:1"), `what was there shows when ${title} is stored`);
+        });
+      const replaced = (operations) =>
+        new Promise((resolve) => {
+          const look = () => {
+            const { state } = client.status();
+            // By then it leads, and tells its own counts.
+            if (workers === 3 && state === "offline" && made() === operations) resolve();
+          };
+          client.on("status", look);
+          look();
+        });
+      return add("tmdb:1")
+        .then(() => {
+          // The engine never hears of it.
+          killAt = (message) => message.name === "write";
+          return add("tmdb:2");
+        })
+        .then(() => {
+          check(workers === 2, `${workers} Workers`);
+          check(made() === 1, `the second one has made ${made()}`);
+          return client.flushed();
+        })
+        .then(() => {
+          client.pause();
+          // The storage has it, and the engine never hears of that.
+          killAt = (message) => "answer" in message && message.value === undefined;
+          return add("tmdb:3");
+        })
+        .then(() => replaced(0))
+        .then(() => {
+          check(client.pending === 1, `${client.pending} wait`);
+          client.resume();
+          return client.flushed();
+        })
+        .then(() => {
+          check(made() === 0, `the third one has made ${made()}`);
+          check(errors.length === 0, `told ${errors}`);
+          return client.close();
+        });
+    });
+  }
+
+  ({ fallback, store, shown, other, hide, paused, died })[settings.task]().then(
     () => {
       window.__result = "PASS";
     },
