@@ -29,6 +29,8 @@ const PATTERNS_WASM = join(PATTERNS, "omega_sync_wasm_bg.wasm");
 const TABLES = join(HERE, "..", "core", "tables", "default.bin");
 
 const WASM_TEXT_SHIFT = 35;
+/** What page and Worker compare. */
+const VERSION = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8")).version;
 
 /** @type {import("esbuild").BuildOptions} */
 const SHARED = {
@@ -36,6 +38,7 @@ const SHARED = {
   bundle: true,
   minify: true,
   mangleProps: privateNames(join(HERE, "src")),
+  define: { OMEGA_SYNC_VERSION: JSON.stringify(VERSION) },
   target: "chrome63",
   legalComments: "none",
   logLevel: "warning",

@@ -17,6 +17,9 @@ declare module "node:fs" {
   export function readFileSync(file: URL): Uint8Array<ArrayBuffer>;
 }
 
+/** The package's version, which `build.mjs` writes in its place. */
+declare const OMEGA_SYNC_VERSION: string;
+
 /** What Node has from 20.16 on. */
 declare const process: {
   getBuiltinModule?: (name: "node:fs") => typeof import("node:fs");

@@ -80,8 +80,8 @@ export interface EngineCalls extends Pick<Keeper, PassedOn> {
 
 /** What the engine's side can ask of the page. */
 export interface PageCalls {
-  /** The script has run. */
-  served(): void;
+  /** The script has run, and is of this version. */
+  served(version: string): void;
   token(): Promise<string>;
   load(): Promise<Loaded>;
   peek(): Promise<Loaded>;
@@ -145,7 +145,7 @@ class Served {
   }
 
   begin(): void {
-    this.port.tell("served");
+    this.port.tell("served", OMEGA_SYNC_VERSION);
   }
 
   private get opened(): Tab {

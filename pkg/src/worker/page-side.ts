@@ -228,10 +228,10 @@ export class WorkerKeeper implements Keeper {
     const { shared, parts } = this;
     if (shared !== undefined) shared.beside = this.stored;
     const { settings, options, script } = parts;
-    const [url, wasm] = await Promise.all([
-      typeof script === "function" ? script() : script,
-      options.wasm,
-    ]);
+    const address = async () => (typeof script === "function" ? script() : script);
+    const [url, wasm] = await Promise.all([address(), options.wasm]).catch((cause: unknown) => {
+      throw new OmegaError("wasm_failed", `the engine could not be loaded: ${cause}`, cause);
+    });
     const { storageInUse, standing, tab } = this;
     const { kind } = storageInUse;
     const opening = {

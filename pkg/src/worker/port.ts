@@ -113,7 +113,11 @@ export class Port<Theirs extends Calls<Theirs>> {
     }
     const { name, values, call } = message;
     // The extra `then` turns what throws at once into a rejection.
-    const done = Promise.resolve().then(() => this.ours[name]?.(...(values as never[])));
+    const done = Promise.resolve().then(() => {
+      const ours = this.ours[name];
+      if (ours === undefined) throw new OmegaError("engine_failed", `there is no call "${name}"`);
+      return ours(...(values as never[]));
+    });
     if (call === NO_ANSWER) {
       done.catch((thrown: unknown) => {
         // Nobody waits for it: shown as uncaught.

@@ -85,11 +85,12 @@ function inWorker(
       event.preventDefault();
       fail(event.message);
     };
-    const served = () => {
+    const served = (version: string) => {
       clearTimeout(timer);
       URL.revokeObjectURL(address);
       worker.onerror = null;
-      resolve({ port, end });
+      if (isOurs(version)) resolve({ port, end });
+      else fail(otherVersion(version));
     };
     const died = () => {
       const error = new OmegaError("engine_failed", "the engine's Worker is gone: reload the app");
@@ -119,14 +120,23 @@ function inPage(url: string, calls: PageCalls): Promise<Started> {
     element.onload = () => {
       const engine = page.OmegaSync;
       page.OmegaSync = own;
+      element.remove();
+      // Also where a script has a mistake it counts as loaded.
+      if (engine === own || typeof engine?.serve !== "function") {
+        reject(notStarted(`${url} is not the engine`));
+        return;
+      }
       const { port1, port2 } = new MessageChannel();
-      const port: Port<EngineCalls> = new Port(port1, { ...calls });
-      engine?.serve(port2);
       const end = (error: OmegaError) => {
         port1.close();
         port.end(error);
       };
-      resolve({ port, end });
+      const served = (version: string) => {
+        if (isOurs(version)) resolve({ port, end });
+        else reject(notStarted(otherVersion(version)));
+      };
+      const port: Port<EngineCalls> = new Port(port1, { ...calls, served });
+      engine.serve(port2);
     };
     element.src = url;
     document.head.appendChild(element);
@@ -135,6 +145,15 @@ function inPage(url: string, calls: PageCalls): Promise<Started> {
 
 function notStarted(why: string): OmegaError {
   return new OmegaError("wasm_failed", `the engine's script did not run: ${why}`);
+}
+
+/** A TV's cache may keep the script of an older app. */
+function isOurs(version: string): boolean {
+  return version === OMEGA_SYNC_VERSION;
+}
+
+function otherVersion(version: string): string {
+  return `it is of version ${version}, the page of ${OMEGA_SYNC_VERSION}`;
 }
 
 function isAddress(source: unknown): source is string | URL {
