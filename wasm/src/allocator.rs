@@ -1,16 +1,16 @@
-//! The allocator of the wasm module: small blocks by size, larger ones by talc.
+//! The allocator of the wasm module: freed blocks wait by size, new ones are cut from the end of memory.
 //!
-//! An operation takes and gives back a dozen small blocks. A freed one waits in the list of its size for
-//! the next; new ones are cut from chunks. They are not joined again: what small things once took stays
-//! theirs, which is bounded by the bounds of the state.
+//! An operation takes and gives back a dozen blocks. A freed one waits in the list of its class for the
+//! next; blocks are neither joined nor split. So what one size once took stays its own, which is bounded
+//! by the bounds of the state, and memory that does not grow in a while never grows by doing the same.
 //!
-//! Invariant: a block in a list, and the rest of the chunk, belong to nobody else, are aligned to
-//! [`STEP`] and are of their class's size.
+//! Invariant: a block in a list, and what lies beyond [`Allocator::end`], belong to nobody else, are
+//! aligned to [`STEP`] and, in a list, of their class's size.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::arch::wasm32::{memory_grow, memory_size};
 use core::cell::Cell;
-use core::ptr::null_mut;
-use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
+use core::ptr::{copy_nonoverlapping, null_mut};
 
 #[cfg(shipped)]
 #[link(wasm_import_module = "env")]
@@ -24,107 +24,78 @@ unsafe extern "C" {
 #[cfg(not(shipped))]
 fn grown() {}
 
-/// Sizes are rounded up to this, which is also their alignment, in bytes.
-const STEP: usize = 8;
-/// The largest small block.
-const SMALL_MAX: usize = 128;
-const CLASSES: usize = SMALL_MAX / STEP;
-/// What small blocks are cut from, in bytes.
-const CHUNK: usize = 1_024;
+/// Sizes are rounded up to this at least, which is also their alignment, in bytes: nothing asks for more.
+const STEP: usize = 16;
+/// Up to so many bytes sizes are rounded to [`STEP`]; beyond, each doubling has four classes.
+const SMALL_MAX: usize = 8 * STEP;
+/// For every size that a `Layout` can have.
+const CLASSES: usize = 104;
+const PAGE: usize = 65_536;
 
-/// A freed block holds the address of the next one of its size.
+/// A freed block holds the address of the next one of its class.
 type Link = *mut u8;
 
 /// See the module's documentation.
 pub struct Allocator {
     freed: [Cell<Link>; CLASSES],
-    chunk: Cell<Link>,
-    left: Cell<usize>,
-    large: WasmDynamicTalc,
-    /// Of memory, when it was last looked at.
-    pages: Cell<usize>,
+    /// Where the memory that was never used begins; null before the first block.
+    end: Cell<Link>,
 }
 
-// SAFETY: the module has no threads; `WasmDynamicTalc` refuses to compile where it could have.
+// SAFETY: the module has no threads.
 unsafe impl Sync for Allocator {}
 
-/// The class of a small block.
-fn class(layout: Layout) -> Option<usize> {
-    let small = layout.size() <= SMALL_MAX && layout.align() <= STEP && layout.size() > 0;
-    small.then(|| (layout.size() - 1) / STEP)
+/// The class of a size, and the size of its blocks.
+fn class(size: usize) -> (usize, usize) {
+    let last = size.saturating_sub(1);
+    let doubling = (last | SMALL_MAX / 2).ilog2();
+    let shift = doubling - 2;
+    let steps = last >> shift;
+    let before = (doubling - (SMALL_MAX / 2).ilog2()) as usize * 4;
+    (before + steps, (steps + 1) << shift)
+}
+
+unsafe extern "C" {
+    /// Where the linker's own data ends.
+    static __heap_base: u8;
 }
 
 impl Allocator {
     /// One that holds nothing yet.
     pub const fn new() -> Self {
-        Self {
-            freed: [const { Cell::new(null_mut()) }; CLASSES],
-            chunk: Cell::new(null_mut()),
-            left: Cell::new(0),
-            large: new_wasm_dynamic_allocator(),
-            pages: Cell::new(0),
-        }
+        Self { freed: [const { Cell::new(null_mut()) }; CLASSES], end: Cell::new(null_mut()) }
     }
 
-    /// The same block, after JavaScript was told if memory has grown for it.
-    fn told(&self, block: *mut u8) -> *mut u8 {
-        let pages = core::arch::wasm32::memory_size::<0>();
-        if self.pages.replace(pages) != pages {
+    /// A block that was never used; null when there is no more memory.
+    fn cut(&self, size: usize) -> *mut u8 {
+        let block = match self.end.get() {
+            start if start.is_null() => (&raw const __heap_base).cast_mut(),
+            end => end,
+        };
+        let end = block.addr().saturating_add(size);
+        let there = memory_size::<0>() * PAGE;
+        if end > there {
+            if memory_grow::<0>((end - there).div_ceil(PAGE)) == usize::MAX {
+                return null_mut();
+            }
             grown();
         }
+        self.end.set(block.wrapping_add(size));
         block
-    }
-
-    /// A block that was never used.
-    fn cut(&self, class: usize) -> *mut u8 {
-        let size = (class + 1) * STEP;
-        let left = self.left.get();
-        if let Some(left) = left.checked_sub(size) {
-            let block = self.chunk.get();
-            self.left.set(left);
-            self.chunk.set(block.wrapping_add(size));
-            return block;
-        }
-        if left > 0 {
-            // SAFETY: what is left of a chunk is aligned and of the size of a smaller class.
-            unsafe { self.put(left / STEP - 1, self.chunk.get()) };
-        }
-        self.left.set(0);
-        // SAFETY: size and alignment are not zero, and the alignment is a power of two.
-        let chunk = unsafe { self.large.alloc(Layout::from_size_align_unchecked(CHUNK, STEP)) };
-        let chunk = self.told(chunk);
-        if chunk.is_null() {
-            return chunk;
-        }
-        self.chunk.set(chunk.wrapping_add(size));
-        self.left.set(CHUNK - size);
-        chunk
-    }
-
-    /// Puts a block into the list of its class.
-    ///
-    /// # Safety
-    ///
-    /// Nobody else has the block; it is aligned and of that class.
-    unsafe fn put(&self, class: usize, block: *mut u8) {
-        let list = &self.freed[class];
-        // SAFETY: by the contract above the block has room for an aligned address.
-        unsafe { block.cast::<Link>().write(list.get()) };
-        list.set(block);
     }
 }
 
-// SAFETY: blocks of lists and chunks do not overlap, see the invariant; the rest is talc's word.
+// SAFETY: blocks of lists do not overlap, see the invariant.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class(layout) else {
-            // SAFETY: the caller's contract.
-            return self.told(unsafe { self.large.alloc(layout) });
-        };
+        if layout.align() > STEP {
+            return null_mut();
+        }
+        let (class, size) = class(layout.size());
         let list = &self.freed[class];
         let block = list.get();
         if block.is_null() {
-            return self.cut(class);
+            return self.cut(size);
         }
         // SAFETY: a block in a list begins with the address of the next one.
         list.set(unsafe { block.cast::<Link>().read() });
@@ -132,31 +103,23 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        match class(layout) {
-            // SAFETY: the caller gives back what `alloc` gave for this layout.
-            Some(class) => unsafe { self.put(class, block) },
-            // SAFETY: the same.
-            None => unsafe { self.large.dealloc(block, layout) },
-        }
+        let list = &self.freed[class(layout.size()).0];
+        // SAFETY: the caller gives back what `alloc` gave for this layout: it is nobody else's, aligned
+        // and has room for an address.
+        unsafe { block.cast::<Link>().write(list.get()) };
+        list.set(block);
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's contract: such a layout exists.
-        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        let (before, after) = (class(layout), class(wanted));
-        match (before, after) {
-            (Some(before), Some(after)) if before == after => return block,
-            (None, None) => {
-                // SAFETY: the block came from there.
-                return self.told(unsafe { self.large.realloc(block, layout, size) });
-            }
-            _ => {}
+        if class(layout.size()) == class(size) {
+            return block;
         }
-        // SAFETY: both blocks are at least as long as what is copied, and differ.
+        // SAFETY: the caller's contract: such a layout exists, and both blocks are at least as long as
+        // what is copied, and differ.
         unsafe {
-            let moved = self.alloc(wanted);
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !moved.is_null() {
-                moved.copy_from_nonoverlapping(block, layout.size().min(size));
+                copy_nonoverlapping(block, moved, layout.size().min(size));
                 self.dealloc(block, layout);
             }
             moved
