@@ -20,6 +20,13 @@ pub struct Dot {
     pub replica: ReplicaId,
 }
 
+/// Puts a dot among ascending ones, once.
+pub fn insert_dot(dots: &mut Vec<Dot>, dot: Dot) {
+    if let Err(at) = dots.binary_search(&dot) {
+        dots.insert(at, dot);
+    }
+}
+
 /// Per replica, the highest stamp seen; all stamps below it are seen too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionVector(Map<ReplicaId, Timestamp>);

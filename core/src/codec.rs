@@ -20,13 +20,13 @@ pub enum DecodeError {
     Trailing,
     /// A count or length is above its limit; the name is the limit's.
     #[error("over the limit {0}")]
-    Limit(Name),
+    Limit(Detail<&'static str>),
     /// A value that has no meaning here; the name says which.
     #[error("{0} is not valid")]
-    Invalid(Name),
+    Invalid(Detail<&'static str>),
     /// Written by another version of this format.
     #[error("version {0} is not supported")]
-    Version(u8),
+    Version(Detail<u8>),
     /// The checksum does not match.
     #[error("the checksum does not match")]
     Checksum,
@@ -35,37 +35,46 @@ pub enum DecodeError {
 impl DecodeError {
     /// [`DecodeError::Limit`] with the limit's name.
     pub const fn limit(name: &'static str) -> Self {
-        Self::Limit(Name::new(name))
+        Self::Limit(Detail::new(name))
     }
 
     /// [`DecodeError::Invalid`] with the value's name.
     pub const fn invalid(name: &'static str) -> Self {
-        Self::Invalid(Name::new(name))
+        Self::Invalid(Detail::new(name))
+    }
+
+    /// [`DecodeError::Version`] with the version that was found.
+    pub const fn version(found: u8) -> Self {
+        Self::Version(Detail::new(found))
     }
 }
 
-/// What an error is about, for who looks for its cause. WebAssembly has no such texts: on a TV nobody
-/// reads them, and they were 3 % of the module.
+/// What an error is about, for who looks for its cause. WebAssembly does without: on a TV nobody reads it,
+/// and an error of one byte is returned as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name {
+pub struct Detail<T> {
     #[cfg(not(target_family = "wasm"))]
-    text: &'static str,
+    value: T,
+    #[cfg(target_family = "wasm")]
+    value: core::marker::PhantomData<T>,
 }
 
-impl Name {
-    #[cfg_attr(target_family = "wasm", expect(unused_variables, reason = "it is left out"))]
-    const fn new(text: &'static str) -> Self {
-        Self {
-            #[cfg(not(target_family = "wasm"))]
-            text,
-        }
+impl<T: Copy> Detail<T> {
+    #[cfg(not(target_family = "wasm"))]
+    const fn new(value: T) -> Self {
+        Self { value }
+    }
+
+    #[cfg(target_family = "wasm")]
+    const fn new(_: T) -> Self {
+        Self { value: core::marker::PhantomData }
     }
 }
 
-impl fmt::Display for Name {
+impl<T: fmt::Display> fmt::Display for Detail<T> {
     #[cfg(not(target_family = "wasm"))]
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str(self.text)
+        self.value.fmt(formatter)
     }
 
     #[cfg(target_family = "wasm")]
@@ -140,6 +149,16 @@ impl Writer {
     /// All that was written.
     pub fn finish(self) -> Vec<u8> {
         self.0
+    }
+}
+
+/// Bytes as text, if they are UTF-8. Texts are short: what the language has for it reads long ones
+/// quicker, and is twice as much code.
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    match bytes.utf8_chunks().next() {
+        Some(chunk) if chunk.invalid().is_empty() => Some(chunk.valid()),
+        Some(_) => None,
+        None => Some(""),
     }
 }
 
@@ -228,7 +247,7 @@ impl<'a> Reader<'a> {
     /// A length of at most `max` and that many bytes of UTF-8.
     pub fn string(&mut self, max: usize, limit: &'static str) -> Result<&'a str, DecodeError> {
         let bytes = self.bytes(max, limit)?;
-        core::str::from_utf8(bytes).map_err(|_| DecodeError::invalid("UTF-8 text"))
+        text(bytes).ok_or(DecodeError::invalid("UTF-8 text"))
     }
 
     /// All that is left.

@@ -68,10 +68,15 @@ impl Profile {
     }
 
     /// The titles of both.
-    fn titles(&self) -> impl Iterator<Item = &ContentId> {
-        let progress = self.progress.iter().map(|(content, _)| content);
-        let watchlist = self.watchlist.iter().map(|(content, _)| content);
-        progress.chain(watchlist.filter(|content| self.progress.get(content).is_none()))
+    fn titles(&self) -> Vec<&ContentId> {
+        let mut titles = Vec::with_capacity(self.progress.len() + self.watchlist.len());
+        titles.extend(self.progress.iter().map(|(content, _)| content));
+        for (content, _) in self.watchlist.iter() {
+            if self.progress.get(content).is_none() {
+                titles.push(content);
+            }
+        }
+        titles
     }
 }
 
@@ -88,7 +93,7 @@ impl Default for Household {
     fn default() -> Self {
         Self {
             seen: VersionVector::default(),
-            profiles: Map::from_iter([(ProfileId::DEFAULT, Profile::default())]),
+            profiles: Map::of(ProfileId::DEFAULT, Profile::default()),
             deleted: Set::new(),
             devices: LwwMap::default(),
         }

@@ -16,6 +16,15 @@ const NUMBER_DIGITS_MAX: usize = 15;
 #[error("{0} must be 1 to 64 bytes of text without control characters (a profile: 16 hex digits)")]
 pub struct IdError(pub &'static str);
 
+/// Whether a control character is in a text. In UTF-8 those beyond ASCII are 0xC2 and up to 0x9F.
+fn has_control(text: &str) -> bool {
+    let mut before = 0;
+    text.bytes().any(|byte| {
+        let led = core::mem::replace(&mut before, byte) == 0xc2;
+        byte < 0x20 || byte == 0x7f || led && byte < 0xa0
+    })
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
         $(#[$doc])*
@@ -25,12 +34,8 @@ macro_rules! text_id {
         impl $name {
             /// Checks length and characters.
             pub fn new(text: &str) -> Result<Self, IdError> {
-                let fits = !text.is_empty() && text.len() <= $max;
-                if fits && !text.chars().any(char::is_control) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(IdError($what))
-                }
+                let fits = !text.is_empty() && text.len() <= $max && !has_control(text);
+                if fits { Ok(Self(text.into())) } else { Err(IdError($what)) }
             }
 
             /// The id as text.

@@ -134,7 +134,7 @@ fn open(bytes: &[u8], first: u8) -> Result<(u8, FrameNumber, Reader<'_>), Decode
     let head = reader.u8()?;
     let (tag, number) = (head & LOW_MASK, head >> NUMBER_SHIFT);
     if tag == first && number != PROTOCOL_VERSION {
-        return Err(DecodeError::Version(number));
+        return Err(DecodeError::version(number));
     }
     Ok((tag, FrameNumber(number), reader))
 }

@@ -5,7 +5,7 @@
 //! coalesced, at most one is kept for each title and list. So what the server takes is always something
 //! this replica still holds, and confirmed state here is exactly the server's.
 
-use crate::causal::Dot;
+use crate::causal::{Dot, insert_dot};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ContentId, ProfileId, ReplicaId};
@@ -235,9 +235,7 @@ impl Outbox {
             let timestamp = pending.operation.timestamp;
             if let Change::Add(_, observed) = &mut pending.operation.change {
                 observed.truncate(OBSERVED_MAX - 1);
-                observed.push(Dot { timestamp, replica: old });
-                observed.sort_unstable();
-                observed.dedup();
+                insert_dot(observed, Dot { timestamp, replica: old });
             }
             self.push(author, pending);
         }
@@ -328,9 +326,7 @@ fn supersede(author: ReplicaId, old: &Operation, new: &mut Operation) {
     let (Change::Add(_, observed) | Change::Remove(_, observed)) = &mut new.change else {
         return;
     };
-    observed.extend_from_slice(before);
-    observed.sort_unstable();
-    observed.dedup();
+    before.iter().for_each(|dot| insert_dot(observed, *dot));
     observed.retain(|dot| *dot != Dot { timestamp: old.timestamp, replica: author });
     observed.truncate(OBSERVED_MAX);
 }

@@ -350,10 +350,7 @@ impl Replica {
         else {
             return false;
         };
-        let known = self.known_adds(operation.profile, content, operation.timestamp);
-        let mut observed = observed.to_vec();
-        observed.sort_unstable();
-        known == observed
+        observed == self.known_adds(operation.profile, content, operation.timestamp)
     }
 
     fn advance(&mut self, versions: u64) {

@@ -3,7 +3,7 @@
 //! A household has tens to a few thousand keys (`ENTRIES_MAX`, `OUTBOX_OPERATIONS_MAX`), which a TV
 //! mostly reads. A vector holds them without gaps and without an allocation each, and its code is a
 //! tenth of a B-tree's, of which WebAssembly has one for each type of key and value. A new key in the
-//! middle moves all that follow: many at once are [`Map::merge`]d.
+//! middle moves all that follow: many at once are [`Map::merge`]d in order.
 
 use core::cmp::Ordering;
 
@@ -21,6 +21,11 @@ impl<K, V> Map<K, V> {
     /// An empty map.
     pub const fn new() -> Self {
         Self(Vec::new())
+    }
+
+    /// A map of one key.
+    pub fn of(key: K, value: V) -> Self {
+        Self(vec![(key, value)])
     }
 
     /// How many keys there are.
@@ -146,10 +151,9 @@ impl<K: Ord, V> Map<K, V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Sets the values of keys, of each once and in any order; `None` takes the key away. In order they
-    /// need not move each other.
-    pub fn merge(&mut self, mut changes: Vec<(K, Option<V>)>) {
-        changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    /// Sets the values of keys, `None` takes the key away. New keys should come in order: then they don't
+    /// move each other.
+    pub fn merge(&mut self, changes: Vec<(K, Option<V>)>) {
         if self.is_empty() {
             self.0.reserve_exact(changes.len());
         }
@@ -197,7 +201,7 @@ impl<K> Set<K> {
 
     /// A set of one key.
     pub fn of(key: K) -> Self {
-        Self(Map(vec![(key, ())]))
+        Self(Map::of(key, ()))
     }
 
     /// How many keys there are.

@@ -243,7 +243,7 @@ fn wrong_tables_versions_and_messages_have_their_names() {
     let other = TABLES.id() ^ 1;
     assert_eq!(decode(&TABLES, &bytes, &[]), Err(PatternError::TablesUnknown(other)));
     bytes[0] = 9;
-    let version = PatternError::Bytes(DecodeError::Version(9));
+    let version = PatternError::Bytes(DecodeError::version(9));
     assert_eq!(decode(&TABLES, &bytes, &[]), Err(version));
     let twice = [one.clone(), one.clone()];
     assert_eq!(encode(&TABLES, floor, &firsts(&twice)).err(), Some(PatternError::Duplicate));

@@ -181,8 +181,8 @@ fn a_title_that_plays_costs_one_byte_an_update() {
 
 #[test]
 fn frames_of_another_version_or_size_have_their_own_error() {
-    assert_eq!(ClientFrame::decode(&[0x20]), Err(DecodeError::Version(2)));
-    assert_eq!(ServerFrame::decode(&[0x00]).err(), Some(DecodeError::Version(0)));
+    assert_eq!(ClientFrame::decode(&[0x20]), Err(DecodeError::version(2)));
+    assert_eq!(ServerFrame::decode(&[0x00]).err(), Some(DecodeError::version(0)));
     assert_eq!(ClientFrame::decode(&[0x1f]), Err(DecodeError::invalid("frame tag")));
     assert_eq!(ClientFrame::decode(&[0x13]), Err(DecodeError::invalid("frame tag")));
     assert_eq!(ClientFrame::decode(&[]), Err(DecodeError::Truncated));

@@ -13,6 +13,8 @@ use omega_sync_core::id::ProfileId;
 pub const REFUSED: u32 = u32::MAX;
 /// Bytes of the length before an answer.
 const HEAD_BYTES: usize = 4;
+/// Hexadecimal digits of an id.
+const ID_DIGITS: u32 = 16;
 
 /// Where an answer lies in the module's memory.
 pub type Address = *const u8;
@@ -68,16 +70,14 @@ impl Answer {
 
     /// An id of 64 bits as a text of 16 hexadecimal digits.
     pub fn id(&mut self, id: u64) {
-        let digits = id.to_be_bytes().map(|byte| [byte >> 4, byte & 15].map(digit));
-        self.bytes(digits.as_flattened());
+        self.0.extend_from_slice(&ID_DIGITS.to_le_bytes());
+        for place in (0..ID_DIGITS).rev() {
+            self.byte(b"0123456789abcdef"[(id >> (4 * place) & 15) as usize]);
+        }
     }
 
     /// A profile id as a text, empty for the default profile.
     pub fn profile(&mut self, id: ProfileId) {
         if id == ProfileId::DEFAULT { self.text("") } else { self.id(id.0) }
     }
-}
-
-fn digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }

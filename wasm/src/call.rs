@@ -6,6 +6,7 @@
 
 use crate::answer::Answer;
 use crate::convert::{self, Code};
+use omega_sync_core::codec::text;
 use omega_sync_core::command::{CommandId, Reply, Request};
 use omega_sync_core::id::{ContentId, DeviceId, ProfileId};
 use omega_sync_core::operation::{
@@ -102,7 +103,7 @@ impl<'a> Values<'a> {
     /// A text.
     #[inline(never)]
     pub fn text(&mut self) -> &'a str {
-        str::from_utf8(self.bytes()).unwrap_or_default()
+        text(self.bytes()).unwrap_or_default()
     }
 
     /// A number.
@@ -311,7 +312,7 @@ fn about(client: &Client, answer: &mut Answer) {
 
 fn metrics(client: &Client, answer: &mut Answer) {
     let metrics = client.metrics();
-    for count in [
+    for count in &[
         metrics.operations,
         metrics.coalesced,
         metrics.sent,
@@ -321,7 +322,7 @@ fn metrics(client: &Client, answer: &mut Answer) {
         metrics.plain_bytes,
         metrics.delta_bytes,
     ] {
-        answer.number(count as f64);
+        answer.number(*count as f64);
     }
     answer.number(metrics.saved_percent() as f64);
 }

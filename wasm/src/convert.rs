@@ -94,14 +94,14 @@ fn changed(answer: &mut Answer, kind: u8, parts: &Changed) {
 /// Waited, sent, accepted, coalesced, rejected, remaining; how many reasons; code and count of each.
 fn replayed(answer: &mut Answer, replay: &Replay) {
     let Replay { waited, sent, accepted, coalesced, refused, remaining } = *replay;
-    for count in [waited, sent, accepted, coalesced, replay.rejected(), remaining] {
-        answer.number(count as f64);
+    for count in &[waited, sent, accepted, coalesced, replay.rejected(), remaining] {
+        answer.number(*count as f64);
     }
-    let reasons = VoidReason::ALL.iter().zip(refused).filter(|(_, count)| *count > 0);
+    let reasons = VoidReason::ALL.iter().zip(&refused).filter(|(_, count)| **count > 0);
     answer.number(reasons.clone().count() as f64);
     for (reason, count) in reasons {
         answer.text(reason.code());
-        answer.number(count as f64);
+        answer.number(*count as f64);
     }
 }
 

@@ -45,7 +45,7 @@ impl<K: Ord, V> LwwMap<K, V> {
         }
     }
 
-    /// Puts registers at their keys or takes them away, whatever is there; each key comes once.
+    /// Puts registers at their keys or takes them away, whatever is there.
     pub(crate) fn replace(&mut self, registers: Vec<(K, Option<LwwRegister<V>>)>) {
         self.0.merge(registers);
     }

@@ -6,7 +6,7 @@
 //!
 //! Source: Bieniusa et al., "An optimized conflict-free replicated set", 2012 (the optimised OR-set).
 
-use crate::causal::{Dot, VersionVector};
+use crate::causal::{Dot, VersionVector, insert_dot};
 use crate::sorted::Map;
 
 /// An add-wins observed-remove set.
@@ -23,9 +23,8 @@ impl<K: Ord> OrSet<K> {
     /// Adds `key` by the operation `dot`, whose author had seen `observed`.
     pub fn add(&mut self, key: K, dot: Dot, observed: &[Dot]) {
         let dots = self.0.or_default(key);
-        dots.retain(|d| !observed.contains(d) && *d != dot);
-        dots.push(dot);
-        dots.sort_unstable();
+        dots.retain(|d| !observed.contains(d));
+        insert_dot(dots, dot);
     }
 
     /// Removes the adds in `observed` of `key`; says whether one was there.
@@ -42,8 +41,7 @@ impl<K: Ord> OrSet<K> {
         removed
     }
 
-    /// Puts the live adds of keys, ascending, in place of those they have; none takes a key away. Each
-    /// key comes once.
+    /// Puts the live adds of keys, ascending, in place of those they have; none takes a key away.
     pub(crate) fn replace(&mut self, lives: Vec<(K, Vec<Dot>)>) {
         let change = |(key, dots): (K, Vec<Dot>)| (key, Some(dots).filter(|d| !d.is_empty()));
         self.0.merge(lives.into_iter().map(change).collect());

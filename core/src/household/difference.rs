@@ -22,6 +22,7 @@ use crate::id::{ContentId, DeviceId, ProfileId, ReplicaId, TENANT_ID_BYTES_MAX};
 use crate::operation::{Changed, DeviceRecord, PROFILE_NAME_BYTES_MAX, Part};
 use crate::rangecoder::{Bit, Coder};
 use crate::sorted::{Map, Set};
+use core::cmp::Ordering;
 
 /// Bits of the check that both sides mean the same titles.
 const CHECK_BITS: u32 = 8;
@@ -248,9 +249,7 @@ impl Difference {
             }
         }
         for id in &self.new_devices {
-            let register = fields.register(self.devices.remove(id), |fields, record| {
-                fields.device(record.flatten(), None)
-            });
+            let register = code_device(fields, self.devices.remove(id), None);
             self.devices.insert(id.clone(), register);
         }
         let mut touched = Bit::rare(3);
@@ -260,9 +259,7 @@ impl Difference {
             }
             let register = self.devices.remove(id);
             if fields.coder.bit(&mut touched, register.is_some()) {
-                let register = fields.register(register, |fields, record| {
-                    fields.device(record.flatten(), Some(&known.value))
-                });
+                let register = code_device(fields, register, Some(&known.value));
                 self.devices.insert(id.clone(), register);
             }
         }
@@ -298,7 +295,9 @@ impl Difference {
                 profile.name = Some(name);
                 changed.insert(Part::Profiles);
             }
-            let new = shelf.new.into_iter().filter_map(|mut e| Some((e.content.take()?, e)));
+            let mut new = shelf.new;
+            sort(&mut new, |a, b| a.content.cmp(&b.content));
+            let new = new.into_iter().filter_map(|mut e| Some((e.content.take()?, e)));
             let (mut watchlist, mut progress) = (Vec::new(), Vec::new());
             for (content, entry) in new.chain(shelf.known) {
                 if let Some(dots) = entry.watch {
@@ -330,8 +329,7 @@ impl Difference {
 impl Shelf {
     /// All that is on a profile's shelf.
     fn whole(profile: &Profile) -> Self {
-        let mut new = Vec::with_capacity(profile.titles().count());
-        new.extend(profile.titles().map(|content| {
+        let entry = |content: &ContentId| {
             let live = profile.watchlist.dots(content);
             Entry {
                 content: Some(content.clone()),
@@ -339,11 +337,12 @@ impl Shelf {
                 progress: profile.progress.get(content).map(|register| Some(register.clone())),
                 ..Entry::default()
             }
-        }));
+        };
+        let mut new: Vec<Entry> = profile.titles().into_iter().map(entry).collect();
         fn text(entry: &Entry) -> Title<'_> {
             Title::of(entry.content.as_ref().map_or("", ContentId::as_str))
         }
-        new.sort_unstable_by(|a, b| text(a).cmp(&text(b)));
+        sort(&mut new, |a, b| text(a).cmp(&text(b)));
         Self { name: profile.name.clone(), new, known: Map::new() }
     }
 
@@ -427,6 +426,22 @@ impl Shelf {
             }
         }
     }
+}
+
+/// `known`: what the receiver has of it.
+#[inline(never)]
+fn code_device(
+    fields: &mut Fields,
+    register: Option<LwwRegister<Option<DeviceRecord>>>,
+    known: Option<&Option<DeviceRecord>>,
+) -> LwwRegister<Option<DeviceRecord>> {
+    fields.register(register, |fields, record| fields.device(record.flatten(), known))
+}
+
+/// One function for every order: sorting is long.
+#[inline(never)]
+fn sort(entries: &mut [Entry], order: fn(&Entry, &Entry) -> Ordering) {
+    entries.sort_unstable_by(order);
 }
 
 fn profile_ids(

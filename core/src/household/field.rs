@@ -6,7 +6,7 @@
 use super::{ENTRIES_MAX, TOUCHED_MAX};
 use crate::causal::Dot;
 use crate::clock::{Timestamp, UnixMillis};
-use crate::codec::DecodeError;
+use crate::codec::{self, DecodeError};
 use crate::crdt::lww::LwwRegister;
 use crate::id::{CONTENT_ID_BYTES_MAX, ContentId, ReplicaId, join, split};
 use crate::operation::{
@@ -274,10 +274,11 @@ impl<'a> Fields<'a> {
             last = self.coder.symbol(&mut self.characters[last % CLASSES], byte, 256);
             read.push(last as u8);
         }
-        String::from_utf8(read).unwrap_or_else(|_| {
+        let text = codec::text(&read).unwrap_or_else(|| {
             self.coder.fail(DecodeError::invalid("UTF-8 text"));
-            String::new()
-        })
+            ""
+        });
+        text.to_owned()
     }
 
     /// A title that comes after `last` in the order of [`Title`]; the first one mostly has the

@@ -38,7 +38,7 @@ impl Household {
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         match reader.u8()? {
             STATE_VERSION => {}
-            other => return Err(DecodeError::Version(other)),
+            other => return Err(DecodeError::version(other)),
         }
         let mut household = Self::default();
         household.apply_difference(reader)?;

@@ -241,7 +241,7 @@ fn nothing_touched_is_one_byte() {
 #[test]
 fn another_version_is_refused() {
     let error = Household::decode(&mut Reader::new(&[STATE_VERSION + 1, 0]));
-    assert_eq!(error, Err(DecodeError::Version(STATE_VERSION + 1)));
+    assert_eq!(error, Err(DecodeError::version(STATE_VERSION + 1)));
 }
 
 #[test]

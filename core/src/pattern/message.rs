@@ -184,7 +184,7 @@ pub fn decode(
     let mut reader = Reader::new(bytes);
     let version = reader.u8()?;
     if version != VERSION {
-        return Err(DecodeError::Version(version).into());
+        return Err(DecodeError::version(version).into());
     }
     let id = reader.fixed32()?;
     if id != tables.id() {

@@ -153,7 +153,7 @@ pub(crate) fn unseal(bytes: &[u8]) -> Result<(u8, Reader<'_>), DecodeError> {
         return Err(DecodeError::Checksum);
     }
     if version != RECORD_VERSION {
-        return Err(DecodeError::Version(version));
+        return Err(DecodeError::version(version));
     }
     let mut reader = Reader::new(&body[1..]);
     Ok((reader.u8()?, reader))
@@ -175,7 +175,7 @@ impl Replica {
         for (index, record) in records.iter().enumerate() {
             match replica.replay(index == 0, record) {
                 Ok(()) => {}
-                Err(DecodeError::Version(version)) => return Err(DecodeError::Version(version)),
+                Err(DecodeError::Version(found)) => return Err(DecodeError::Version(found)),
                 Err(error) => {
                     damage = Some(error);
                     break;

@@ -1,7 +1,7 @@
 //! What the app sees: confirmed state with the waiting operations on top.
 
 use super::Replica;
-use crate::causal::Dot;
+use crate::causal::{Dot, insert_dot};
 use crate::clock::{Timestamp, UnixMillis};
 use crate::id::{ContentId, DeviceId, ProfileId};
 use crate::operation::{Change, DeviceRecord, OBSERVED_MAX, Operation, Progress};
@@ -55,9 +55,7 @@ impl Replica {
         let waiting = self.outbox.on(profile, List::Watchlist, content);
         let earlier = waiting.filter(|operation| operation.timestamp < before);
         let adds = earlier.filter(|operation| matches!(operation.change, Change::Add(..)));
-        dots.extend(adds.map(|operation| self.dot(operation.timestamp)));
-        dots.sort_unstable();
-        dots.dedup();
+        adds.for_each(|operation| insert_dot(&mut dots, self.dot(operation.timestamp)));
         // One operation can name so many; what is left stays live and visible.
         dots.truncate(OBSERVED_MAX);
         dots

@@ -98,7 +98,7 @@ fn damage_in_one_log_leaves_the_other_and_what_was_before() {
     let sum = checksum(&newer[0][..2]).to_le_bytes();
     let newer = [[&newer[0][..2], &sum].concat()];
     let refused = Taste::load(&newer, &[], tv.settings, [1; 16]);
-    assert_eq!(refused.map(drop).unwrap_err(), DecodeError::Version(2));
+    assert_eq!(refused.map(drop).unwrap_err(), DecodeError::version(2));
 }
 
 #[test]
