@@ -14,7 +14,7 @@
 
 import type { InputName, WriteName } from "./calls.js";
 import type { Output, RemoteOutput, ReplayReport, Replica, SyncState, Value } from "./engine.js";
-import { callWrite, engineFailure, readOutputs, readRows, standingOf } from "./engine.js";
+import { callWrite, readOutputs, readRows, standingOf } from "./engine.js";
 import { type ErrorCode, failure, fromCommit, fromEngine, OmegaError } from "./errors.js";
 import { type LifecycleEvents, watchLifecycle } from "./lifecycle.js";
 import type { CloseReason } from "./reasons.js";
@@ -228,7 +228,7 @@ export class Driver {
 
   /** Where the connection stands; `stopped` also when another instance took the storage. */
   state(): SyncState {
-    if (this.ended !== undefined || engineFailure() !== undefined) return "stopped";
+    if (this.ended !== undefined || this.replica.failure !== undefined) return "stopped";
     try {
       return this.read(standingOf).state;
     } catch {
@@ -239,7 +239,7 @@ export class Driver {
 
   /** The local reason why this client stopped or is kept offline, if there is one. */
   closeReason(): ErrorCode | undefined {
-    return this.ended?.code ?? this.failure?.code ?? engineFailure()?.code;
+    return this.ended?.code ?? this.failure?.code ?? this.replica.failure?.code;
   }
 
   /** Whether it takes no more writes. */
@@ -279,7 +279,7 @@ export class Driver {
   /** After a refusal everything goes on; after an engine that broke nothing does. */
   private failed(thrown: unknown): OmegaError {
     const error = fromEngine(thrown);
-    if (engineFailure() !== undefined && this.ended === undefined) this.stop(error);
+    if (this.replica.failure !== undefined && this.ended === undefined) this.stop(error);
     return error;
   }
 

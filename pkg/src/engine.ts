@@ -122,10 +122,17 @@ const ASCII_MAX = 0x7f;
 const UTF8_BYTES_MAX = 3;
 
 let started: Promise<void> | undefined;
-let failure: OmegaError | undefined;
 /** For the first replica. */
 let seed: Uint32Array | undefined;
-let exports: WebAssembly.Exports;
+/** An engine with its memory. */
+interface Instance {
+  exports: WebAssembly.Exports;
+  /** A call is under way, or what it answered is not read yet. */
+  isBusy: boolean;
+  failure: OmegaError | undefined;
+}
+/** The newest; nobody reads from another. */
+let present: Instance | undefined;
 /** Both look at the engine's memory; they are made anew when it has grown, which it says. */
 let octets = new Uint8Array(0);
 let view = new DataView(octets.buffer);
@@ -139,10 +146,11 @@ const encoder = new TextEncoder();
 export type Entropy = () => Uint32Array | Promise<Uint32Array>;
 
 /**
- * Starts the engine; the first call of a page decides from where, later ones wait for it. Resolves when
- * it runs; rejects with `wasm_failed`.
+ * Starts the engine; the first call of a page decides from where, later ones wait for it, or start a new
+ * one when that has broken. Resolves when it runs; rejects with `wasm_failed`.
  */
 export function startEngine(source: () => EngineSource, entropy: Entropy = random): Promise<void> {
+  if (present !== undefined && failureOf(present) !== undefined) started = undefined;
   started ??= instantiate(source, entropy).catch((cause: unknown) => {
     started = undefined;
     const message = `the engine did not start (${cause}): check the \`wasm\` option and the CSP`;
@@ -154,7 +162,11 @@ export function startEngine(source: () => EngineSource, entropy: Entropy = rando
 async function instantiate(source: () => EngineSource, entropy: Entropy): Promise<void> {
   const [given, drawn] = await Promise.all([source(), entropy()]);
   seed = drawn;
-  exports = typeof given === "function" ? given() : await compile(given);
+  const exports = typeof given === "function" ? given() : await compile(given);
+  // What is no WebAssembly is there once.
+  if (exports === present?.exports) return;
+  present = { exports, isBusy: false, failure: undefined };
+  stale = true;
 }
 
 /** What the engine calls when its memory has grown. */
@@ -188,28 +200,57 @@ async function fetchBytes(given: URL | string | BufferSource): Promise<BufferSou
 type Export = (...values: number[]) => number | undefined;
 
 /** Calls a function of the engine; whatever it throws ends the engine. */
-function invoke(name: string, ...values: number[]): number {
-  if (failure !== undefined) throw failure;
-  const call = exports[name] as Export;
+function invoke(instance: Instance, name: string, ...values: number[]): number {
+  const failed = failureOf(instance);
+  if (failed !== undefined) throw failed;
+  const call = instance.exports[name] as Export;
+  instance.isBusy = true;
   try {
     // An address has no sign.
-    return Number(call(...values)) >>> 0;
+    const answer = Number(call(...values)) >>> 0;
+    instance.isBusy = false;
+    return answer;
   } catch (cause) {
-    const message = `the engine broke (${cause}): what is stored is safe, reload the app`;
-    failure = new OmegaError("engine_failed", message, cause);
-    throw failure;
+    throw failureOf(instance, cause);
   }
+}
+
+/**
+ * Why an engine can't be used any more, if so. At the end of the stack nothing can be called, not even to
+ * make an error: a call that was left in its middle is found by the next.
+ */
+function failureOf(
+  instance: Instance,
+  cause: unknown = "a call was cut off",
+): OmegaError | undefined {
+  if (instance.isBusy && instance.failure === undefined) {
+    const message = `the engine broke (${cause}): what is stored is safe, open again`;
+    instance.failure = new OmegaError("engine_failed", message, cause);
+  }
+  return instance.failure;
+}
+
+/** The engine that was started. */
+function running(): Instance {
+  if (present === undefined) throw new OmegaError("wasm_failed", "the engine is not started");
+  return present;
 }
 
 /** Something in the engine's memory that answers calls: a replica, or what learns taste. */
 export class Engine {
   private at: number;
+  private readonly instance = running();
 
   constructor(
     private readonly kind: "replica" | "taste",
     words: Uint32Array,
   ) {
-    this.at = invoke(`${kind}_new`, ...Array.from(words));
+    this.at = invoke(this.instance, `${kind}_new`, ...Array.from(words));
+  }
+
+  /** Why it can't be used any more, if so. */
+  get failure(): OmegaError | undefined {
+    return failureOf(this.instance);
   }
 
   /**
@@ -218,23 +259,19 @@ export class Engine {
    * @returns the address of the answer
    */
   call(number: number, values: readonly Value[], unix = 0, steady = 0): number {
-    return invoke(`${this.kind}_call`, this.at, number, put(values), unix, steady);
+    const { instance, kind } = this;
+    return invoke(instance, `${kind}_call`, this.at, number, put(instance, values), unix, steady);
   }
 
   /** Lets its memory go, once. */
   free(): void {
-    if (failure === undefined) invoke(`${this.kind}_free`, this.at);
+    if (this.failure === undefined) invoke(this.instance, `${this.kind}_free`, this.at);
     this.at = 0;
   }
 }
 
 /** The engine's copy of a household. */
 export type Replica = Engine;
-
-/** Why the engine can't be used any more, if so. */
-export function engineFailure(): OmegaError | undefined {
-  return failure;
-}
 
 /**
  * Loads a replica from its stored records, and says what damage was found in them. From the same
@@ -266,11 +303,14 @@ export function readOutputs(answer: number): Output[] {
   return values(answer, readOutput);
 }
 
-/** Reads an answer that is one value after the other. */
+/** Reads an answer that is one value after the other, each of which counts: it is given once. */
 export function values<T>(answer: number, read: () => T): T[] {
+  const instance = running();
+  instance.isBusy = true;
   const end = begin(answer);
   const list: T[] = [];
   while (at < end) list.push(read());
+  instance.isBusy = false;
   return list;
 }
 
@@ -386,14 +426,14 @@ export function callWrite(
 }
 
 /** Puts values where the next call finds them, each after its length. @returns the length of all */
-function put(values: readonly Value[]): number {
+function put(instance: Instance, values: readonly Value[]): number {
   let room = 0;
   for (const value of values) {
     room += LENGTH_BYTES + NUMBER_BYTES;
     if (typeof value === "string") room += UTF8_BYTES_MAX * value.length;
     else if (value instanceof Uint8Array) room += value.length;
   }
-  const start = invoke("room", room);
+  const start = invoke(instance, "room", room);
   look();
   let to = start;
   for (const value of values) {
@@ -429,7 +469,7 @@ function putText(from: number, text: string): number {
 function look(): void {
   if (!stale) return;
   stale = false;
-  const { buffer } = exports.memory as WebAssembly.Memory;
+  const { buffer } = running().exports.memory as WebAssembly.Memory;
   octets = new Uint8Array(buffer);
   view = new DataView(buffer);
 }
@@ -439,7 +479,11 @@ function begin(answer: number): number {
   look();
   const length = view.getUint32(answer, true);
   at = answer + LENGTH_BYTES;
-  if (length === REFUSED) throw refusal(readText());
+  if (length === REFUSED) {
+    // Nothing has changed.
+    running().isBusy = false;
+    throw refusal(readText());
+  }
   return at + length;
 }
 

@@ -21,7 +21,6 @@ const ALONE = {
   ),
 };
 
-/** One process has one engine, so all that follows from its end is one test. */
 test("after the engine broke nothing calls it, and everybody is told", async () => {
   const memory = nextMemory();
   const storage = new MemoryStorage();
@@ -52,8 +51,17 @@ test("after the engine broke nothing calls it, and everybody is told", async () 
   assert.throws(() => bedroom.watchlist.items(), { code: "engine_failed" });
   assert.equal(bedroom.status().state, "stopped");
   assert.equal(await bedroom.flushed().catch(codeOf), "engine_failed");
-  assert.equal(await open(ALONE).catch(codeOf), "engine_failed");
+
+  // Whoever opens gets a new one, and the clients of the old one stay as they are.
+  const again = await open({ ...ALONE, device: "tv-again" });
+  await again.watchlist.add("tmdb:4");
+  assert.deepEqual(titles(again), ["tmdb:4"]);
+  assert.throws(() => bedroom.watchlist.items(), { code: "engine_failed" });
+  assert.equal(living.status().closeReason, "engine_failed");
+  assert.equal(again.status().state, "connecting");
   await Promise.all([living.close(), bedroom.close()]);
+  assert.deepEqual(titles(again), ["tmdb:4"]);
+  await again.close();
 
   const records = await storage.load();
   assert.ok(records.length >= 2);

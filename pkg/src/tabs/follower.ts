@@ -47,7 +47,7 @@ export class Follower {
   private closed = false;
 
   private constructor(
-    private replica: Replica,
+    public replica: Replica,
     private readonly storage: SharedStorage,
     private readonly household: string,
     private readonly owner: FollowerOwner,

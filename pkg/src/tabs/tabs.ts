@@ -20,14 +20,7 @@ import {
   stoppedBy,
   type TabEvents,
 } from "../client.js";
-import {
-  engineFailure,
-  loadReplica,
-  type Replica,
-  readRows,
-  type SyncState,
-  standingOf,
-} from "../engine.js";
+import { loadReplica, type Replica, readRows, type SyncState, standingOf } from "../engine.js";
 import { failure, fromEngine, OmegaError } from "../errors.js";
 import { randomName } from "../indexeddb.js";
 import type { StopReason } from "../reasons.js";
@@ -136,7 +129,8 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
   }
 
   get isReadable(): boolean {
-    return engineFailure() === undefined && this.closeReason() !== "closed";
+    const { failure } = (this.driver ?? this.follower)?.replica ?? {};
+    return failure === undefined && this.closeReason() !== "closed";
   }
 
   rows(name: ReadName, ...values: string[]): Cells[] {
