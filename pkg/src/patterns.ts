@@ -15,7 +15,7 @@ import { openStorage, TASTE_DATABASES } from "./indexeddb.js";
 import type { Requests } from "./requests.js";
 import { platformWebSocket } from "./socket.js";
 import { eraseStorage, MemoryStorage, type Storage } from "./storage.js";
-import { TasteDriver, type TasteParts } from "./taste/driver.js";
+import { type TasteCall, TasteDriver, type TasteParts } from "./taste/driver.js";
 import { callTaste, newTaste, type TasteEngine } from "./taste/engine.js";
 import { Tap } from "./taste/socket.js";
 import { type ExportedTaste, Taste } from "./taste/taste.js";
@@ -154,6 +154,8 @@ function inPlaceOf(storage: Storage): Storage {
 /** One client of both. */
 function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): PatternsClient {
   let requests = false;
+  /** Whether all profiles are listed: what is stored here may be of before, or damaged. */
+  let whole = false;
   const follow = () => {
     const { state, closeReason, role, household } = client.status();
     if (closeReason === "destroyed" || closeReason === "erased") {
@@ -167,20 +169,29 @@ function joined(client: Client, driver: TasteDriver, taste: Taste, tap: Tap): Pa
     requests = role === "leader" && (state === "polling" || (requests && BETWEEN.has(state)));
     const live = (state === "live" && tap.isOpen) || requests;
     driver.connection(live, closeReason);
-    if (live) keepProfiles(client, driver);
+    whole = role === "leader" && (whole || live);
+    if (whole) keepProfiles(client, driver);
   };
   client.on("status", follow);
   client.on("change", ({ what }) => {
-    if (what === "profiles") keepProfiles(client, driver);
+    if (what === "profiles") follow();
   });
   follow();
-  const { close, destroy, exportData } = client;
+  const { profiles, close, destroy, exportData } = client;
+  const { delete: remove } = profiles;
+  // At once also while the list may not be whole.
+  profiles.delete = async (id) => {
+    await remove.call(profiles, id);
+    const forget: TasteCall = (engine, ...now) => callTaste(engine, "profileDeleted", [id], ...now);
+    // The driver says by itself what fails, and tries again.
+    await driver.write(forget).catch(() => undefined);
+  };
   return Object.assign(client, {
     taste,
     exportData: async () => {
       const household = await exportData.call(client);
-      const profiles = household.profiles.map(({ id }) => id);
-      return { ...household, taste: taste.exported(profiles) };
+      const ids = household.profiles.map(({ id }) => id);
+      return { ...household, taste: taste.exported(ids) };
     },
     close: async () => {
       try {

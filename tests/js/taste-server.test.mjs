@@ -151,6 +151,55 @@ test("a deleted profile's patterns are taken back", async (context) => {
   assert.deepEqual(await waiting(household), []);
 });
 
+test("profiles that a damaged copy does not list keep what they learned", async (context) => {
+  const household = newHousehold();
+  const kept = nothing();
+  const before = await openTv(context, household, "tv-living", kept);
+  const kid = await before.profiles.create("Kid");
+  await before.flushed();
+  await before.taste.learnTitles(titles("Drama", 1, 0, 10));
+  await before.taste.forProfile(kid).record({ content: "Drama:1", watched: 1 });
+  await before.close();
+
+  const records = await kept.storage.load();
+  for (const record of records) record[5] = 255 - Number(record[5]);
+  await kept.storage.destroy();
+  await kept.storage.commit({ append: records });
+  let gate = () => {};
+  /** @type {Promise<void>} */
+  const open = new Promise((resolve) => {
+    gate = resolve;
+  });
+  const token = () => open.then(() => edge.token(household, "tv-living"));
+  const tv = await openTv(context, household, "tv-living", kept, {}, { token });
+  assert.deepEqual(
+    tv.profiles.list().map(({ id }) => id),
+    [""],
+    "nothing could be read",
+  );
+  const guest = await tv.profiles.create("Guest");
+  await tv.profiles.rename(guest, "Guests");
+  for (const id of [kid, guest]) assert.equal(tv.taste.forProfile(kid).patterns().length, 1, id);
+  await tv.taste.forProfile(guest).record({ content: "Drama:2", watched: 1 });
+  await tv.profiles.delete(guest);
+  const patterns = () => [kid, guest].map((id) => tv.taste.forProfile(id).patterns().length);
+  assert.deepEqual(patterns(), [1, 0]);
+
+  gate();
+  await live(tv);
+  await tv.flushed();
+  assert.deepEqual(
+    tv.profiles.list().map(({ name }) => name),
+    ["", "Kid"],
+  );
+  assert.deepEqual(patterns(), [1, 0]);
+  const phone = await openTv(context, household, "tv-bedroom", nothing());
+  await live(phone);
+  await phone.profiles.delete(kid);
+  await eventually(tv, "deleted", () => tv.profiles.list().length === 1);
+  assert.deepEqual(patterns(), [0, 0], "what is deleted elsewhere goes, too");
+});
+
 test("titles of the feed arrive in parts, and are recommended without a server after a restart", async (context) => {
   const household = newHousehold();
   const kept = nothing();

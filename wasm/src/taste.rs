@@ -43,6 +43,7 @@ mod number {
     pub const TRENDS: u8 = 16;
     pub const CONTRIBUTIONS: u8 = 17;
     pub const ABOUT: u8 = 18;
+    pub const PROFILE_DELETED: u8 = 19;
 }
 
 /// What one device learns of its viewers.
@@ -104,6 +105,7 @@ impl Taste {
                 profiles = values.text().split('\n').map(profile).collect::<Result<_, _>>()?;
                 Input::Profiles(&profiles)
             }
+            number::PROFILE_DELETED => Input::ProfileDeleted(values.profile()?),
             number::OPT_OUT => Input::OptOut(values.whole() != 0),
             number::TABLES => Input::Tables(values.bytes().to_vec()),
             number::CONNECTED => Input::Connected,

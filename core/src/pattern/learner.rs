@@ -25,6 +25,8 @@ pub const SUB_TASTES_MAX: usize = 4;
 pub const LEARNED_MAX: usize = 128;
 /// Titles that a device remembers to have been watched; the oldest goes when one more comes.
 pub const VIEWED_MAX: usize = 2_048;
+/// Profiles of which anything is known: one for each pattern and each title.
+pub const PROFILES_KNOWN_MAX: usize = LEARNED_MAX + VIEWED_MAX;
 /// Titles in the sum of a sub-taste: beyond it, each weighs half.
 pub const LEARNED_WEIGHT_MAX: u32 = 4_096;
 /// Thousandths of a title that must have been watched for a viewing to count at all.
@@ -49,7 +51,7 @@ pub struct Viewing {
     pub genre: Genre,
     /// Where it lies.
     pub embedding: Embedding,
-    /// How much of it, in thousandths.
+    /// How much of it, in thousandths; more than all of it is all.
     pub watched_permille: u16,
     /// Whether it was watched to its end; otherwise it was abandoned.
     pub finished: bool,
@@ -71,7 +73,8 @@ impl Viewing {
         self.content.encode(writer);
         write_genre(writer, &self.genre);
         write_embedding(writer, &self.embedding);
-        writer.varint(u64::from(self.watched_permille) << 1 | u64::from(self.finished));
+        let watched = self.watched_permille.min(WHOLE_PERMILLE);
+        writer.varint(u64::from(watched) << 1 | u64::from(self.finished));
     }
 
     /// Reads what [`Viewing::encode`] wrote.
@@ -396,10 +399,14 @@ impl Learner {
         own.map(|viewed| (&viewed.content, viewed.success))
     }
 
-    /// Whether anything is known of a profile that is not in `profiles`.
-    pub fn has_others(&self, profiles: &[ProfileId]) -> bool {
-        self.learned.iter().any(|learned| !profiles.contains(&learned.profile))
-            || self.viewed.iter().any(|viewed| !profiles.contains(&viewed.profile))
+    /// The profiles of which anything is known, each once: at most [`PROFILES_KNOWN_MAX`].
+    pub fn profiles(&self) -> Vec<ProfileId> {
+        let viewed = self.viewed.iter().map(|viewed| viewed.profile);
+        let mut known: Vec<ProfileId> =
+            self.learned.iter().map(|learned| learned.profile).chain(viewed).collect();
+        known.sort_unstable();
+        known.dedup();
+        known
     }
 
     /// Encodes all that was learned.

@@ -195,13 +195,8 @@ impl Taste {
         match input {
             Input::Viewed(viewing) => self.viewed(viewing, &mut outputs),
             Input::Titles(titles) => self.learn_titles(titles, &mut outputs),
-            Input::Profiles(profiles) => {
-                if self.learner.has_others(profiles) {
-                    outputs.push(Output::Changed(Changed::Taste));
-                    self.store(Record::Profiles(profiles.to_vec()), &mut outputs);
-                    self.sync_now(now, &mut outputs);
-                }
-            }
+            Input::Profiles(listed) => self.keep(now, &|id| listed.contains(id), &mut outputs),
+            Input::ProfileDeleted(gone) => self.keep(now, &|id| *id != gone, &mut outputs),
             Input::OptOut(opted_out) => {
                 if opted_out != self.opted_out {
                     self.refused = false;
@@ -254,6 +249,19 @@ impl Taste {
         names.dedup();
         let at = names.iter().zip(0..).take_while(|(name, at)| name.0 == *at).count();
         PatternId(at as u128)
+    }
+
+    /// Forgets the profiles that do not stay. Stored are those that do and are known: a household may list
+    /// any number.
+    fn keep(&mut self, now: Now, stays: &dyn Fn(&ProfileId) -> bool, outputs: &mut Vec<Output>) {
+        let mut profiles = self.learner.profiles();
+        let known = profiles.len();
+        profiles.retain(stays);
+        if profiles.len() < known {
+            outputs.push(Output::Changed(Changed::Taste));
+            self.store(Record::Profiles(profiles), outputs);
+            self.sync_now(now, outputs);
+        }
     }
 
     fn learn_titles(&mut self, mut titles: Vec<Title>, outputs: &mut Vec<Output>) {

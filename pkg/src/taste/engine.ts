@@ -66,6 +66,8 @@ const CALLS = [
   "contributions",
   /** How things stand. */
   "about",
+  /** This profile was deleted. */
+  "profileDeleted",
 ] as const;
 /** The name of a call. */
 export type TasteCallName = (typeof CALLS)[number];

@@ -105,7 +105,7 @@ fn genres_and_profiles_are_kept_apart() {
     let mut learner = learn(&[finished("drama", 1, 1), finished("crime", 1, 1), other]);
     assert_eq!(counts(&learner), [(1, 1); 3]);
     assert_eq!(learner.viewed(ProfileId(7)).count(), 1);
-    assert!(learner.has_others(&[ProfileId::DEFAULT]));
+    assert_eq!(learner.profiles(), [ProfileId::DEFAULT, ProfileId(7)]);
     assert!(learner.keep_profiles(&[ProfileId::DEFAULT]));
     assert_eq!((learner.of(ProfileId(7)).count(), learner.viewed(ProfileId(7)).count()), (0, 0));
     assert_eq!(learner.of(ProfileId::DEFAULT).count(), 2);

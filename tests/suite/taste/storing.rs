@@ -1,10 +1,14 @@
 //! What is stored is what is known.
 
 use super::server::{Server, tables_file};
+use super::syncing::{global, sync};
 use super::{Tv, abandoned, finished, title};
 use omega_sync_core::codec::{DecodeError, Writer, checksum};
 use omega_sync_core::id::ProfileId;
+use omega_sync_core::pattern::PatternId;
 use omega_sync_core::pattern::catalog::{Catalog, TITLES_MAX};
+use omega_sync_core::pattern::exchange::{ANSWER_LISTED_MAX, Answer, Known};
+use omega_sync_core::pattern::learner::{LEARNED_MAX, PROFILES_KNOWN_MAX, VIEWED_MAX, Viewing};
 use omega_sync_core::session::taste::{Input, Log, Settings, Taste};
 use proptest::prelude::*;
 
@@ -29,7 +33,7 @@ proptest! {
 
     #[test]
     fn memory_and_storage_agree_after_every_input(
-        steps in prop::collection::vec((0u8..10, 0u64..4, 0u64..40), 1..60)
+        steps in prop::collection::vec((0u8..13, 0u64..4, 0u64..40), 1..60)
     ) {
         let mut tv = Tv::new(3);
         let mut server = Server::new();
@@ -44,6 +48,18 @@ proptest! {
                 6 => tv.handle(Input::OptOut(number % 2 == 0)),
                 7 => tv.handle(Input::Tables(tables_file())),
                 8 => tv.handle(Input::Profiles(&[ProfileId(theme / 2)])),
+                9 => {
+                    // As many as a device makes that is offline: the server's limit is not its own.
+                    let listed: Vec<ProfileId> = (0..10 * number).map(ProfileId).collect();
+                    tv.handle(Input::Profiles(&listed));
+                }
+                10 => tv.handle(Input::ProfileDeleted(ProfileId(20 * number))),
+                11 => tv.watch(Viewing {
+                    profile: ProfileId(20 * number),
+                    watched_permille: 500 * theme as u16,
+                    finished: false,
+                    ..finished("drama", theme, number)
+                }),
                 _ => {
                     server.epoch += theme / 3;
                     tv.handle(Input::Connected);
@@ -79,6 +95,57 @@ proptest! {
         let _ = Taste::load(&cut, &[], Settings::default(), [1; 16]);
         assert_same(&tv);
     }
+}
+
+#[test]
+fn every_profile_that_is_known_can_be_stored() {
+    let mut tv = Tv::new(1);
+    let profiles: Vec<ProfileId> = (0..PROFILES_KNOWN_MAX as u64).map(ProfileId).collect();
+    // Each title in a profile of its own, and each pattern in one whose titles are forgotten.
+    let (patterns, titles) = profiles.split_at(LEARNED_MAX);
+    let watch = |tv: &mut Tv, profile: ProfileId, viewing: Viewing| {
+        tv.watch(Viewing { profile, ..viewing });
+    };
+    for &profile in patterns {
+        (0..2).for_each(|n| watch(&mut tv, profile, finished("drama", 1, n)));
+    }
+    for &profile in titles {
+        watch(&mut tv, profile, finished("crime", 2, 1));
+    }
+    let known = tv.taste.learner().profiles();
+    assert!(known.len() > VIEWED_MAX, "{}", known.len());
+    tv.handle(Input::ProfileDeleted(known[0]));
+    assert_eq!(tv.taste.learner().profiles(), known[1..]);
+    assert_same(&tv);
+}
+
+#[test]
+fn a_server_that_removes_without_end_is_stored_as_far_as_it_means_anything() {
+    let mut server = Server::new();
+    server.releases.push((0..3).map(|id| global(id, 1, 1, 100)).collect());
+    let mut tv = Tv::new(1);
+    tv.handle(Input::Tables(tables_file()));
+    sync(&mut tv, &mut server);
+    assert_eq!(tv.taste.globals().len(), 3);
+    tv.handle(Input::SyncNow);
+    let tables = tv.taste.tables_id();
+    for (part, next) in [(0, 1), (1, 2), (2, 0)] {
+        // One that is known, twice, among others that are not.
+        let mut removed = vec![PatternId(1); ANSWER_LISTED_MAX];
+        for (at, id) in removed.iter_mut().enumerate().skip(2) {
+            *id = PatternId((1_000 * (part + 1) + at) as u128);
+        }
+        let known = Known { version: 2, ..Known::default() };
+        let (epoch, more) = (server.epoch, next > 0);
+        let answer = Answer { epoch, tables, known, next, more, removed, ..Answer::default() };
+        assert!(!tv.sent.is_empty(), "part {part} is asked for");
+        tv.sent.clear();
+        tv.handle(Input::Frame(&answer.encode()));
+    }
+    let left: Vec<PatternId> = tv.taste.globals().iter().map(|pattern| pattern.id).collect();
+    assert_eq!(left, [PatternId(0), PatternId(2)]);
+    assert_eq!(tv.taste.version(), 2);
+    assert_same(&tv);
 }
 
 #[test]

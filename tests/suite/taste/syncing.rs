@@ -20,7 +20,7 @@ fn tv_that_watched(seed: u8, name: &str, count: u64) -> Tv {
     tv
 }
 
-fn sync(tv: &mut Tv, server: &mut Server) {
+pub fn sync(tv: &mut Tv, server: &mut Server) {
     tv.handle(Input::Connected);
     tv.handle(Input::SyncNow);
     server.serve(tv);
@@ -116,6 +116,19 @@ fn a_profile_takes_its_patterns_with_it() {
     assert_agreed(&tv, &server);
     tv.restart();
     assert_eq!(tv.taste.learner().learned().len(), 1);
+}
+
+#[test]
+fn a_profile_that_is_deleted_goes_alone() {
+    let mut tv = tv_that_watched(1, "drama", 10);
+    for profile in [7, 8] {
+        tv.watch(Viewing { profile: ProfileId(profile), ..finished("crime", 2, 1) });
+    }
+    tv.handle(Input::ProfileDeleted(ProfileId(9)));
+    assert_eq!(tv.taste.learner().learned().len(), 3, "nothing is known of it");
+    tv.handle(Input::ProfileDeleted(ProfileId(7)));
+    tv.restart();
+    assert_eq!(tv.taste.learner().profiles(), [ProfileId::DEFAULT, ProfileId(8)]);
 }
 
 #[test]
@@ -237,7 +250,7 @@ fn a_household_that_takes_no_part_is_not_asked_again() {
     assert!(tv.taste.contributions().is_empty());
 }
 
-fn global(id: u128, theme: u64, number: u64, samples: u32) -> Pattern {
+pub fn global(id: u128, theme: u64, number: u64, samples: u32) -> Pattern {
     let embedding = near(theme, number, 0.3);
     Pattern::new(PatternId(id), genre("drama"), embedding, samples, samples / 2).expect("valid")
 }

@@ -157,7 +157,13 @@ impl Taste {
             patterns: Vec::new(),
             next: 0,
         });
-        staged.removed.extend(&answer.removed);
+        // A server may say any number of them, in all parts together.
+        for id in &answer.removed {
+            let is_known = self.globals.iter().any(|pattern| pattern.id == *id);
+            if is_known && !staged.removed.contains(id) {
+                staged.removed.push(*id);
+            }
+        }
         staged.patterns.extend(patterns);
         staged.patterns.truncate(GLOBALS_MAX);
         if answer.next == 0 {

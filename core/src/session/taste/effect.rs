@@ -67,6 +67,8 @@ pub enum Input<'a> {
     Titles(Vec<Title>),
     /// The household has only these profiles.
     Profiles(&'a [ProfileId]),
+    /// This one was deleted; of others nothing is said.
+    ProfileDeleted(ProfileId),
     /// The viewer takes no part in learning across households, or does again.
     OptOut(bool),
     /// A file of tables was fetched.

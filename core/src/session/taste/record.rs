@@ -11,7 +11,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ProfileId;
 use crate::pattern::catalog::{Catalog, TITLES_MAX, Title};
 use crate::pattern::exchange::{ANSWER_LISTED_MAX, Trends, read_pattern_id};
-use crate::pattern::learner::{Learner, Viewing};
+use crate::pattern::learner::{Learner, PROFILES_KNOWN_MAX, Viewing};
 use crate::pattern::upload::{ACKED_MAX, Acked, read_pattern, write_pattern};
 use crate::pattern::{Pattern, PatternId};
 use crate::replica::record::{RECORD_VERSION, seal, unseal};
@@ -19,8 +19,6 @@ use crate::replica::record::{RECORD_VERSION, seal, unseal};
 /// Global patterns that a device keeps; further ones are not kept.
 pub const GLOBALS_MAX: usize = 512;
 pub use crate::pattern::tables::TABLES_BYTES_MAX;
-/// Profiles in one record.
-const PROFILES_NAMED_MAX: usize = crate::household::PROFILES_MAX + 1;
 
 const TAG_IMAGE: u8 = 33;
 const TAG_VIEWING: u8 = 34;
@@ -45,7 +43,7 @@ pub enum Log {
 pub(super) enum Record {
     /// Somebody watched something; the pattern that it may open gets this name.
     Viewing(Box<Viewing>, PatternId),
-    /// Only these profiles are left.
+    /// Of those that are known only these profiles are left.
     Profiles(Vec<ProfileId>),
     /// Whether the viewer takes no part.
     OptOut(bool),
@@ -128,7 +126,7 @@ impl Record {
                 Self::Viewing(Box::new(Viewing::decode(reader)?), fresh)
             }
             TAG_PROFILES => {
-                let count = reader.count(PROFILES_NAMED_MAX, "PROFILES_NAMED_MAX")?;
+                let count = reader.count(PROFILES_KNOWN_MAX, "PROFILES_KNOWN_MAX")?;
                 let profiles = (0..count).map(|_| Ok(ProfileId(reader.fixed64()?)));
                 Self::Profiles(profiles.collect::<Result<_, DecodeError>>()?)
             }
