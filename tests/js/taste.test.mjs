@@ -105,7 +105,11 @@ test("a title that nobody told of needs its genre and embedding", async (context
     refusedWith("invalid_content_id"),
   );
   assert.equal(tv.taste.patterns()[0]?.sampleCount, 1, "nothing was changed by them");
-  await tv.taste.record({ content: "x:3", watched: Number.NaN, genre, embedding });
+  for (const watched of /** @type {any[]} */ ([Number.NaN, -0.1, 1.1, "1", undefined, null])) {
+    const viewing = tv.taste.record({ content: "x:3", watched, genre, embedding });
+    await assert.rejects(viewing, refusedWith("invalid_option"), String(watched));
+  }
+  await tv.taste.record({ content: "x:3", watched: 0, genre, embedding });
   assert.equal(tv.taste.patterns()[0]?.sampleCount, 1, "no part of it was watched");
 });
 
@@ -125,8 +129,8 @@ test("what is of the wrong kind fails the one call, and the engine lives", async
     assert.throws(() => taste.forProfile(wrong), refusedWith("invalid_profile"));
     assert.throws(() => taste.recommend(5, { genre: wrong }), refusedWith("invalid_title"));
     assert.deepEqual(taste.recommend(wrong), []);
-    await taste.record({ content: "x:0", watched: wrong, genre, embedding, finished: wrong });
-    await taste.optOut(wrong);
+    await taste.record({ content: "x:0", watched: 0, genre, embedding, finished: wrong });
+    await assert.rejects(taste.optOut(wrong), refusedWith("invalid_option"));
   }
   await tv.taste.record({ content: "x:1", watched: 1, genre, embedding });
   assert.equal(tv.taste.patterns().length, 1);

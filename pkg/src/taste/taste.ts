@@ -181,7 +181,8 @@ export class Taste {
    * A title is one sample, however often it is watched.
    *
    * Rejects with an {@link OmegaError}: `unknown_title` (no embedding given, and none known),
-   * `unknown_profile`, `invalid_title`, `invalid_content_id`, or one of the storage.
+   * `unknown_profile`, `invalid_title`, `invalid_content_id`, `invalid_option` for `watched`, or one of
+   * the storage.
    */
   async record(viewing: Viewing): Promise<void> {
     const { content, watched, genre = "", embedding = [] } = fieldsOf(viewing, "invalid_title");
@@ -190,9 +191,21 @@ export class Taste {
     return this.driver.write((engine, ...now) => {
       const title = textOf(content, "invalid_content_id");
       const known = textOf(genre, "invalid_title");
-      const part = Number(watched);
+      if (!(typeof watched === "number" && watched >= 0 && watched <= 1)) {
+        throw new OmegaError(
+          "invalid_option",
+          `\`watched\` must be a number, 0 to 1, not ${watched}`,
+        );
+      }
       if (!this.hasProfile()) throw refusal("unknown_profile");
-      const values = [this.profile, title, known, bytesOf(vector), part, Number(Boolean(finished))];
+      const values = [
+        this.profile,
+        title,
+        known,
+        bytesOf(vector),
+        watched,
+        Number(Boolean(finished)),
+      ];
       return callTaste(engine, "record", values, ...now);
     });
   }
@@ -348,10 +361,14 @@ export class Taste {
    * Takes no part in learning across households (true), or does again (false). Resolves when that is
    * durable on this device; the server is told at once, or with the next connection, and then erases
    * what it has. Recommendations go on, from what is learned here and from what others share. Rejects
-   * with `storage_full` or `storage_failed`, with `closed`, or with what ended the client.
+   * with `storage_full` or `storage_failed`, with `closed`, or with what ended the client; with
+   * `invalid_option` for what is neither.
    */
-  optOut(optedOut: boolean): Promise<void> {
-    const values = [Number(Boolean(optedOut))];
+  async optOut(optedOut: boolean): Promise<void> {
+    if (typeof optedOut !== "boolean") {
+      throw new OmegaError("invalid_option", "`optOut` takes true or false");
+    }
+    const values = [Number(optedOut)];
     return this.driver.write((engine, ...now) => callTaste(engine, "optOut", values, ...now));
   }
 
