@@ -252,6 +252,43 @@ function heard(context) {
   };
 }
 
+test("a command that its sender was told has expired is not carried out by the next leader", async (context) => {
+  const edge = await Edge.start();
+  context.after(() => edge.dispose());
+  const home = newHousehold();
+  const disk = new Disk();
+  const storages = [disk.open(), disk.open()];
+  const tabs = [];
+  for (const storage of storages) {
+    const tab = await openTv(context, edge, home, "tv1", { storage });
+    await eventually(tab, "it is live", () => tab.status().state === "live");
+    tabs.push(tab);
+  }
+  const [leader, follower] = tabs;
+  const other = await openTv(context, edge, home, "tv2");
+  await eventually(other, "it is live", () => other.status().state === "live");
+  await other.devices.describe({
+    ...{ name: "other", deviceType: "tv" },
+    capabilities: { remoteControllable: true },
+  });
+  await other.flushed();
+  /** @type {string[]} */
+  const carriedOut = [];
+  other.devices.onCommand(({ command }) => void carriedOut.push(command.type));
+  assert.ok(leader && follower && storages[1]);
+  await eventually(follower, "the other", () => follower.devices.list().length > 0);
+  const go = gate();
+  const { load } = storages[1];
+  storages[1].load = () => go.opened.then(load);
+  await leader.close();
+  assert.equal(await follower.devices.send("tv2", { type: "pause" }), "expired");
+  go.open();
+  await eventually(follower, "it leads", () => follower.status().role === "leader");
+  await eventually(follower, "it is live", () => follower.status().state === "live");
+  assert.equal(await follower.devices.send("tv2", { type: "play" }), "delivered");
+  assert.deepEqual(carriedOut, ["play"]);
+});
+
 test("after a logout in another tab nothing of the taste can be read", async (context) => {
   const disk = new Disk();
   const tabs = [];
