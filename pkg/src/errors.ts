@@ -63,7 +63,7 @@ export type ErrorCode =
   | "patterns_refused"
   /** The client is closed. */
   | "closed"
-  /** Anything the engine reports that this version of the package has no name for. */
+  /** The engine broke, is gone for good, or does not fit: what is stored is safe; open again. */
   | "engine_failed";
 
 /** Thrown, or passed to `error` listeners, by everything in this package. */

@@ -83,8 +83,8 @@ export function isShared(storage: Storage): storage is SharedStorage {
   return "peek" in storage;
 }
 
-/** For whom each storage of an app was loaded last. */
-const holders = new WeakMap<Storage, { storing: Promise<unknown> }>();
+/** For whom each storage of an app was loaded last; an old engine takes long to make its first map. */
+let holdersOfAll: WeakMap<Storage, { storing: Promise<unknown> }> | undefined;
 
 /**
  * An app's own storage as one client has it: once another has loaded it this one can't write to it. Two
@@ -92,8 +92,10 @@ const holders = new WeakMap<Storage, { storing: Promise<unknown> }>();
  */
 export function heldStorage(own: Storage): Storage {
   if (isShared(own)) return own;
+  holdersOfAll ??= new WeakMap();
+  const holders = holdersOfAll;
   const holder = { storing: Promise.resolve() as Promise<unknown> };
-  const held: Storage = {
+  const held = {
     kind: own.kind,
     load: async () => {
       const before = holders.get(own);
@@ -101,7 +103,7 @@ export function heldStorage(own: Storage): Storage {
       await before?.storing;
       return own.load();
     },
-    commit: (change) => {
+    commit: (change: StorageChange) => {
       if (holders.get(own) !== holder) return Promise.reject(failure("superseded"));
       const stored = own.commit(change);
       holder.storing = stored.catch(() => undefined);
@@ -111,15 +113,15 @@ export function heldStorage(own: Storage): Storage {
     close: () => {
       if ((holders.get(own) ?? holder) === holder) own.close();
     },
+    get destroy() {
+      if (own.destroy === undefined) return undefined;
+      return () => {
+        holders.set(own, holder);
+        return own.destroy?.();
+      };
+    },
   };
-  const { destroy } = own;
-  if (destroy !== undefined) {
-    held.destroy = () => {
-      holders.set(own, holder);
-      return destroy.call(own);
-    };
-  }
-  return held;
+  return held as Storage;
 }
 
 /** Erases a storage, unless that was done elsewhere. */

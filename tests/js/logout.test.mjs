@@ -80,9 +80,16 @@ for (const from of ["leader", "follower"]) {
     const disk = new Disk();
     const { leader, follower } = await leaderAndFollower(context, disk);
     const [here, there] = from === "leader" ? [leader, follower] : [follower, leader];
+    /** @type {string[]} */
+    const told = [];
+    here.on("error", ({ code }) => told.push(`here ${code}`));
+    here.on("status", ({ closeReason }) => told.push(`here is ${closeReason}`));
+    there.on("error", ({ code }) => told.push(`there ${code}`));
     await here.destroy();
     assert.deepEqual(disk.records, []);
     await eventually(there, "it hears", () => there.status().closeReason === "destroyed");
+    // Who asked for it is no one to be warned.
+    assert.deepEqual(told.sort(), ["here is destroyed", "there destroyed"]);
     await there.close();
     assert.equal(there.status().closeReason, "destroyed");
     await there.destroy();

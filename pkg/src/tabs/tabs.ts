@@ -258,6 +258,7 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
     else tellErased(this.shared?.life);
     this.finish(error);
     driver?.halt(error);
+    this.events.status();
     await driver?.release();
     await eraseStorage(parts.storage);
     this.isEmpty = true;
@@ -353,8 +354,10 @@ export class Tab implements Keeper, LeaderOwner, FollowerOwner {
 
   /** Another tab leads now, or so the storage says; or this one can't go on. */
   lost(error: OmegaError): boolean {
+    // Whoever ended this tab tells so.
+    if (this.ended !== undefined) return true;
     // A follower reads again with the next word of the leader.
-    if (this.ended !== undefined || isPassing(error)) return false;
+    if (isPassing(error)) return false;
     if (this.willFollow(error)) this.followInstead();
     else if (error.code !== "engine_failed") this.stop(error);
     // What is queued is still stored. Then another tab, whose engine is sound, may lead.

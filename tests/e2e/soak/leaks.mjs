@@ -15,13 +15,6 @@ export const LEAKS = {
       if (socket.device !== "tv") disconnect.call(house, socket);
     };
   },
-  records: () => {
-    const { clear } = IDBObjectStore.prototype;
-    IDBObjectStore.prototype.clear = function () {
-      const isKept = this.transaction.db.name === "omega-sync:tv";
-      return isKept ? /** @type {any} */ ({}) : clear.call(this);
-    };
-  },
   connections: () => {
     IDBDatabase.prototype.close = () => undefined;
   },
