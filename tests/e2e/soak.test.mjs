@@ -31,6 +31,8 @@ const WASM_BYTES_MAX = 2 * 65_536;
 const LOG_BYTES = 32 * 1024;
 /** … and `TASTE_LOG_BYTES_MIN` in the core, by the end of a database's name. */
 const TASTE_LOG_BYTES = { ":taste": 64 * 1024, ":titles": 512 * 1024 };
+/** A log that ends with a record more does not grow. */
+const RECORD_BYTES = 1024;
 /** How often what a page has let go of is looked for until it has gone. */
 const LOOKS_MAX = 100;
 const LOOK_EVERY_MS = 100;
@@ -151,7 +153,7 @@ function tooLong({ stored }) {
   return Object.entries(stored).filter(([database, { log, image }]) => {
     const [, least = LOG_BYTES] =
       Object.entries(TASTE_LOG_BYTES).find(([end]) => database.endsWith(end)) ?? [];
-    return log > image + Math.max(least, 4 * image);
+    return log > image + Math.max(least, 4 * image) + RECORD_BYTES;
   });
 }
 
