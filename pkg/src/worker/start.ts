@@ -120,9 +120,9 @@ function inPage(url: string, calls: PageCalls): Promise<Started> {
     element.onload = () => {
       const engine = page.OmegaSync;
       page.OmegaSync = own;
-      element.remove();
       // Also where a script has a mistake it counts as loaded.
       if (engine === own || typeof engine?.serve !== "function") {
+        element.remove();
         reject(notStarted(`${url} is not the engine`));
         return;
       }
